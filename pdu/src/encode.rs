@@ -1,0 +1,158 @@
+//! Writing PDUs into a caller's buffer. Nothing here can fail: what is too long for its field is cut.
+
+use crate::bind::{ADDRESS_RANGE_MAX, Bind, PASSWORD_LENIENT_MAX, SYSTEM_ID_MAX, SYSTEM_TYPE_MAX};
+use crate::command::CommandId;
+use crate::frame::HEADER_LENGTH;
+use crate::message::{ADDRESS_MAX, Address, MESSAGE_ID_MAX, SERVICE_TYPE_MAX, ShortMessage, TIME_LENGTH};
+use crate::status::CommandStatus;
+use crate::tlv::{Tag, Tlvs};
+
+/// One PDU being written at the end of a buffer. [`Encoder::finish`] puts command_length in.
+#[derive(Debug)]
+#[must_use = "command_length is written by finish"]
+pub struct Encoder<'b> {
+    out: &'b mut Vec<u8>,
+    start: usize,
+}
+
+impl<'b> Encoder<'b> {
+    /// Writes the header.
+    #[inline]
+    pub fn new(out: &'b mut Vec<u8>, command: CommandId, status: CommandStatus, sequence_number: u32) -> Self {
+        let start = out.len();
+        let mut header = [0; HEADER_LENGTH];
+        header[4..8].copy_from_slice(&command.0.to_be_bytes());
+        header[8..12].copy_from_slice(&status.0.to_be_bytes());
+        header[12..].copy_from_slice(&sequence_number.to_be_bytes());
+        out.extend_from_slice(&header);
+        Self { out, start }
+    }
+
+    /// One octet.
+    #[inline]
+    pub fn u8(self, value: u8) -> Self {
+        self.out.push(value);
+        self
+    }
+
+    /// Octets as they are.
+    #[inline]
+    pub fn octets(self, value: &[u8]) -> Self {
+        self.out.extend_from_slice(value);
+        self
+    }
+
+    /// A C-octet string: `value` up to its first NUL, cut to `max` octets, and a NUL.
+    #[inline]
+    pub fn c_octets(self, value: &[u8], max: usize) -> Self {
+        let value = &value[..value.len().min(max)];
+        let end = value.iter().position(|&octet| octet == 0).unwrap_or(value.len());
+        self.out.extend_from_slice(&value[..end]);
+        self.out.push(0);
+        self
+    }
+
+    /// Type of number, numbering plan, and the address cut to `max` octets.
+    #[inline]
+    pub fn address(self, address: Address<'_>, max: usize) -> Self {
+        self.u8(address.ton).u8(address.npi).c_octets(address.addr, max)
+    }
+
+    /// One TLV; a value above 65,535 octets is cut.
+    #[inline]
+    pub fn tlv(self, tag: Tag, value: &[u8]) -> Self {
+        let value = &value[..value.len().min(usize::from(u16::MAX))];
+        self.out.extend_from_slice(&tag.0.to_be_bytes());
+        self.out.extend_from_slice(&(value.len() as u16).to_be_bytes());
+        self.out.extend_from_slice(value);
+        self
+    }
+
+    /// The whole TLVs of another PDU, octet for octet; stray octets behind them are left out.
+    #[inline]
+    pub fn tlvs(self, tlvs: Tlvs<'_>) -> Self {
+        let whole = tlvs.whole_length();
+        self.out.extend_from_slice(&tlvs.as_bytes()[..whole]);
+        self
+    }
+
+    /// Writes command_length; the PDU is complete.
+    #[inline]
+    pub fn finish(self) {
+        let length = (self.out.len() - self.start) as u32;
+        self.out[self.start..self.start + 4].copy_from_slice(&length.to_be_bytes());
+    }
+}
+
+/// A PDU that is its header alone: enquire_link, unbind, their responses, generic_nack, and every response
+/// with an error status (SMPP 3.4 section 4.4.2: no body then).
+#[inline]
+pub fn header_only(out: &mut Vec<u8>, command: CommandId, status: CommandStatus, sequence_number: u32) {
+    Encoder::new(out, command, status, sequence_number).finish();
+}
+
+/// submit_sm_resp with ESME_ROK and a message_id of at most 64 octets (section 4.4.2).
+#[inline]
+pub fn submit_sm_resp(out: &mut Vec<u8>, sequence_number: u32, message_id: &[u8]) {
+    Encoder::new(out, CommandId::SUBMIT_SM_RESP, CommandStatus::ESME_ROK, sequence_number)
+        .c_octets(message_id, MESSAGE_ID_MAX)
+        .finish();
+}
+
+/// deliver_sm_resp, whose message_id is unused and a single NUL (section 4.6.2).
+#[inline]
+pub fn deliver_sm_resp(out: &mut Vec<u8>, status: CommandStatus, sequence_number: u32) {
+    Encoder::new(out, CommandId::DELIVER_SM_RESP, status, sequence_number).u8(0).finish();
+}
+
+/// A bind request (section 4.1); `command` is one of the three bind commands.
+pub fn bind(out: &mut Vec<u8>, command: CommandId, sequence_number: u32, body: &Bind<'_>) {
+    Encoder::new(out, command, CommandStatus::ESME_ROK, sequence_number)
+        .c_octets(body.system_id, SYSTEM_ID_MAX)
+        .c_octets(body.password, PASSWORD_LENIENT_MAX)
+        .c_octets(body.system_type, SYSTEM_TYPE_MAX)
+        .u8(body.interface_version)
+        .u8(body.addr_ton)
+        .u8(body.addr_npi)
+        .c_octets(body.address_range, ADDRESS_RANGE_MAX)
+        .finish();
+}
+
+/// A bind response with ESME_ROK: `command` is the response's command_id, `sc_interface_version` is given to
+/// peers of version 3.4 and later only (section 5.3.2.25). A refusal is [`header_only`].
+pub fn bind_resp(
+    out: &mut Vec<u8>,
+    command: CommandId,
+    sequence_number: u32,
+    system_id: &[u8],
+    sc_interface_version: Option<u8>,
+) {
+    let pdu = Encoder::new(out, command, CommandStatus::ESME_ROK, sequence_number).c_octets(system_id, SYSTEM_ID_MAX);
+    match sc_interface_version {
+        Some(version) => pdu.tlv(Tag::SC_INTERFACE_VERSION, &[version]).finish(),
+        None => pdu.finish(),
+    }
+}
+
+/// A whole submit_sm or deliver_sm from its fields. `message.offsets` is not looked at; short_message is cut
+/// to 255 octets.
+pub fn short_message(out: &mut Vec<u8>, command: CommandId, sequence_number: u32, message: &ShortMessage<'_>) {
+    let text = &message.short_message[..message.short_message.len().min(usize::from(u8::MAX))];
+    Encoder::new(out, command, CommandStatus::ESME_ROK, sequence_number)
+        .c_octets(message.service_type, SERVICE_TYPE_MAX)
+        .address(message.source, ADDRESS_MAX)
+        .address(message.dest, ADDRESS_MAX)
+        .u8(message.esm_class)
+        .u8(message.protocol_id)
+        .u8(message.priority_flag)
+        .c_octets(message.schedule_delivery_time, TIME_LENGTH)
+        .c_octets(message.validity_period, TIME_LENGTH)
+        .u8(message.registered_delivery)
+        .u8(message.replace_if_present_flag)
+        .u8(message.data_coding)
+        .u8(message.sm_default_msg_id)
+        .u8(text.len() as u8)
+        .octets(text)
+        .tlvs(message.tlvs)
+        .finish();
+}

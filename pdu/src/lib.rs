@@ -1,0 +1,30 @@
+//! SMPP 3.4 protocol data units: bytes to borrowed views, and back.
+//!
+//! This crate knows the protocol and nothing of a gateway. It does no I/O, reads no clock and allocates
+//! nothing when it decodes: every view borrows from the caller's buffer, optional parameters (TLVs) are
+//! read lazily, and a relayed body is patched in place instead of being encoded again.
+//!
+//! It is lenient in what it takes (field experience decides, see each module) and exact in what it sends.
+//!
+//! - [`frame`]: cut PDUs out of a byte stream; the 16-octet header.
+//! - [`command`], [`status`]: the two identifier tables.
+//! - [`bind`], [`message`]: the bodies on the hot path.
+//! - [`tlv`]: optional parameters.
+//! - [`encode`]: write PDUs into a caller's buffer; cannot fail.
+
+pub mod bind;
+pub mod command;
+pub mod cursor;
+pub mod encode;
+pub mod frame;
+pub mod message;
+pub mod status;
+pub mod tlv;
+
+pub use command::CommandId;
+pub use cursor::{DecodeError, Reader};
+pub use encode::Encoder;
+pub use frame::{Deframed, Header, deframe};
+pub use message::{Address, ShortMessage};
+pub use status::CommandStatus;
+pub use tlv::{Tag, Tlv, Tlvs};

@@ -1,0 +1,184 @@
+//! submit_sm and deliver_sm, which share one body (SMPP 3.4 sections 4.4.1 and 4.6.1), and their responses.
+
+use crate::cursor::{DecodeError, Reader};
+use crate::frame::HEADER_LENGTH;
+use crate::tlv::{Tag, Tlvs};
+
+/// Octets of service_type at the most, its NUL not counted.
+pub const SERVICE_TYPE_MAX: usize = 5;
+/// Octets of an address in submit_sm and deliver_sm at the most, its NUL not counted.
+pub const ADDRESS_MAX: usize = 20;
+/// Octets of a message_id at the most, its NUL not counted.
+pub const MESSAGE_ID_MAX: usize = 64;
+/// Characters of an SMPP time (section 7.1.1), its NUL not counted.
+pub const TIME_LENGTH: usize = 16;
+/// Octets of short_message in SMPP 3.4 at the most.
+pub const SHORT_MESSAGE_MAX: usize = 254;
+
+/// An address with its type of number and numbering plan (sections 5.2.5 to 5.2.9).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub struct Address<'a> {
+    /// Type of number: 0 unknown, 1 international, 2 national, 3 network, 4 subscriber, 5 alphanumeric, 6 abbreviated.
+    pub ton: u8,
+    /// Numbering plan: 0 unknown, 1 ISDN (E.163/E.164), …
+    pub npi: u8,
+    /// The octets without NUL.
+    pub addr: &'a [u8],
+}
+
+/// Where in the PDU the fields stand that a relay patches in place; offsets from the PDU's first octet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Offsets {
+    /// source_addr_ton; source_addr_npi and source_addr follow.
+    pub source: usize,
+    /// dest_addr_ton; dest_addr_npi and destination_addr follow.
+    pub dest: usize,
+    /// esm_class; protocol_id and priority_flag follow, then schedule_delivery_time.
+    pub esm_class: usize,
+    /// registered_delivery; replace_if_present_flag, data_coding, sm_default_msg_id and sm_length follow.
+    pub registered_delivery: usize,
+    /// short_message.
+    pub short_message: usize,
+    /// The optional part.
+    pub tlvs: usize,
+}
+
+/// A submit_sm or deliver_sm, borrowed from the PDU it came in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ShortMessage<'a> {
+    /// At most 5 octets (section 5.2.11).
+    pub service_type: &'a [u8],
+    /// Who sends.
+    pub source: Address<'a>,
+    /// To whom.
+    pub dest: Address<'a>,
+    /// Mode, type and features (section 5.2.12); see the `ESM_` constants.
+    pub esm_class: u8,
+    /// Section 5.2.13.
+    pub protocol_id: u8,
+    /// 0 (lowest) to 3 (section 5.2.14).
+    pub priority_flag: u8,
+    /// Empty: at once; else 16 characters (section 7.1.1).
+    pub schedule_delivery_time: &'a [u8],
+    /// Empty: the SMSC's default; else 16 characters (section 7.1.1).
+    pub validity_period: &'a [u8],
+    /// Which receipts are asked for (section 5.2.17); see the `REGISTERED_` constants.
+    pub registered_delivery: u8,
+    /// Section 5.2.18.
+    pub replace_if_present_flag: u8,
+    /// How short_message is coded (section 5.2.19); 0 is the peer's default alphabet.
+    pub data_coding: u8,
+    /// Section 5.2.20.
+    pub sm_default_msg_id: u8,
+    /// Up to 255 octets are taken; empty where message_payload carries the text.
+    pub short_message: &'a [u8],
+    /// The optional part, unread.
+    pub tlvs: Tlvs<'a>,
+    /// Where the fields stand, for patching.
+    pub offsets: Offsets,
+}
+
+/// esm_class, message type bits 5-2: an SMSC delivery receipt.
+pub const ESM_RECEIPT: u8 = 0x04;
+/// esm_class in deliver_sm: an intermediate delivery notification.
+pub const ESM_INTERMEDIATE: u8 = 0x20;
+/// The message type bits of esm_class.
+pub const ESM_TYPE_MASK: u8 = 0x3C;
+/// esm_class: short_message starts with a user data header (UDHI).
+pub const ESM_UDHI: u8 = 0x40;
+/// esm_class: reply path.
+pub const ESM_REPLY_PATH: u8 = 0x80;
+/// esm_class, messaging mode bits 1-0.
+pub const ESM_MODE_MASK: u8 = 0x03;
+
+/// registered_delivery, the two receipt bits: 0 none, 1 success and failure, 2 failure, 3 success (5.0).
+pub const REGISTERED_RECEIPT_MASK: u8 = 0x03;
+/// registered_delivery: intermediate notification asked for.
+pub const REGISTERED_INTERMEDIATE: u8 = 0x10;
+
+impl<'a> ShortMessage<'a> {
+    /// Reads a whole submit_sm or deliver_sm, header included.
+    ///
+    /// # Errors
+    /// The field that is wrong. Stray octets behind the body and broken TLVs are no error.
+    #[inline]
+    pub fn decode(pdu: &'a [u8]) -> Result<Self, DecodeError> {
+        let mut reader = Reader::new(pdu.get(HEADER_LENGTH..).unwrap_or_default());
+        let service_type = reader.c_octets(SERVICE_TYPE_MAX, DecodeError::ServiceType)?;
+        let source_at = HEADER_LENGTH + reader.position();
+        let [ton, npi] = reader.array()?;
+        let source = Address { ton, npi, addr: reader.c_octets(ADDRESS_MAX, DecodeError::SourceAddr)? };
+        let dest_at = HEADER_LENGTH + reader.position();
+        let [ton, npi] = reader.array()?;
+        let dest = Address { ton, npi, addr: reader.c_octets(ADDRESS_MAX, DecodeError::DestAddr)? };
+        let esm_class_at = HEADER_LENGTH + reader.position();
+        let [esm_class, protocol_id, priority_flag] = reader.array()?;
+        let schedule_delivery_time = time(&mut reader, DecodeError::ScheduleDeliveryTime)?;
+        let validity_period = time(&mut reader, DecodeError::ValidityPeriod)?;
+        let registered_at = HEADER_LENGTH + reader.position();
+        let [registered_delivery, replace_if_present_flag, data_coding, sm_default_msg_id, sm_length] =
+            reader.array()?;
+        let message_at = HEADER_LENGTH + reader.position();
+        let short_message = reader.octets(usize::from(sm_length), DecodeError::MessageLength)?;
+        let offsets = Offsets {
+            source: source_at,
+            dest: dest_at,
+            esm_class: esm_class_at,
+            registered_delivery: registered_at,
+            short_message: message_at,
+            tlvs: HEADER_LENGTH + reader.position(),
+        };
+        Ok(Self {
+            service_type,
+            source,
+            dest,
+            esm_class,
+            protocol_id,
+            priority_flag,
+            schedule_delivery_time,
+            validity_period,
+            registered_delivery,
+            replace_if_present_flag,
+            data_coding,
+            sm_default_msg_id,
+            short_message,
+            tlvs: Tlvs::new(reader.rest()),
+            offsets,
+        })
+    }
+
+    /// The text wherever it stands: short_message, or message_payload when that is empty (section 5.3.2.32).
+    #[inline]
+    pub fn text(&self) -> &'a [u8] {
+        if !self.short_message.is_empty() {
+            return self.short_message;
+        }
+        self.tlvs.find(Tag::MESSAGE_PAYLOAD).map_or(self.short_message, |tlv| tlv.value)
+    }
+
+    /// Whether esm_class marks a delivery receipt or an intermediate notification (deliver_sm only).
+    #[inline]
+    pub const fn is_receipt(&self) -> bool {
+        let kind = self.esm_class & ESM_TYPE_MASK;
+        kind == ESM_RECEIPT || kind == ESM_INTERMEDIATE
+    }
+}
+
+#[inline]
+fn time<'a>(reader: &mut Reader<'a>, error: DecodeError) -> Result<&'a [u8], DecodeError> {
+    let time = reader.c_octets(TIME_LENGTH, error)?;
+    if time.is_empty() || time.len() == TIME_LENGTH { Ok(time) } else { Err(error) }
+}
+
+/// The message_id of a submit_sm_resp or deliver_sm_resp (sections 4.4.2 and 4.6.2) in whatever form it came:
+/// with or without NUL, with TLVs behind it, or no body at all (empty then). A message_id of more than
+/// 64 octets gives its first 64.
+#[inline]
+pub fn resp_message_id(pdu: &[u8]) -> &[u8] {
+    let body = pdu.get(HEADER_LENGTH..).unwrap_or_default();
+    let window = &body[..body.len().min(MESSAGE_ID_MAX)];
+    match window.iter().position(|&octet| octet == 0) {
+        Some(end) => &window[..end],
+        None => window,
+    }
+}
