@@ -10,6 +10,7 @@
 //! - [`command`], [`status`]: the two identifier tables.
 //! - [`bind`], [`message`]: the bodies on the hot path.
 //! - [`tlv`]: optional parameters.
+//! - [`receipt`], [`id`], [`time`]: what stands as text in PDUs.
 //! - [`encode`]: write PDUs into a caller's buffer; cannot fail.
 
 pub mod bind;
@@ -17,14 +18,19 @@ pub mod command;
 pub mod cursor;
 pub mod encode;
 pub mod frame;
+pub mod id;
 pub mod message;
+pub mod receipt;
 pub mod status;
+pub mod time;
 pub mod tlv;
 
 pub use command::CommandId;
 pub use cursor::{DecodeError, Reader};
 pub use encode::Encoder;
 pub use frame::{Deframed, Header, deframe};
+pub use id::{IdForm, IdText, NormalId};
 pub use message::{Address, ShortMessage};
+pub use receipt::{MessageState, Receipt};
 pub use status::CommandStatus;
 pub use tlv::{Tag, Tlv, Tlvs};

@@ -1,0 +1,348 @@
+//! Message ids as text: what vendors send in one form and return in another, and our own. Pure functions on the
+//! caller's thread; nothing is allocated, an id lives in a small fixed buffer.
+
+use core::fmt;
+use core::hash::{Hash, Hasher};
+use core::ops::Deref;
+
+use crate::message::MESSAGE_ID_MAX;
+
+/// How a peer writes its message ids. A setting of the vendor, for submit_sm_resp and for receipts apart.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default)]
+pub enum IdForm {
+    /// Opaque text.
+    #[default]
+    Text,
+    /// A number in hexadecimal digits.
+    Hex,
+    /// A number in decimal digits.
+    Decimal,
+}
+
+/// A message id reduced to what two spellings of it have in common: padding trimmed, leading zeros dropped, case
+/// of letters ignored. Two ids are the same message's when they are equal here.
+#[derive(Clone, Copy, Debug)]
+pub enum NormalId<'a> {
+    /// The id read as a number of the form asked for.
+    Number(u128),
+    /// Text, because that was asked for or because it is no such number of at most 128 bits. Compared and hashed
+    /// without regard to case.
+    Text(&'a [u8]),
+}
+
+/// A text of at most 64 octets in a buffer of its own: room for any message_id.
+#[derive(Clone, Copy)]
+pub struct IdText {
+    length: u8,
+    octets: [u8; MESSAGE_ID_MAX],
+}
+
+impl<'a> NormalId<'a> {
+    /// Reads `raw`, which the peer wrote as `form`. What is not of that form is kept as text.
+    #[inline]
+    pub fn new(raw: &'a [u8], form: IdForm) -> Self {
+        let id = trim(raw);
+        let number = match form {
+            IdForm::Text => None,
+            IdForm::Hex => parse_hex(id),
+            IdForm::Decimal => parse_decimal(id),
+        };
+        number.map_or(Self::Text(without_zeros(id)), Self::Number)
+    }
+
+    /// Whether there is no id at all.
+    #[inline]
+    pub fn is_empty(&self) -> bool {
+        matches!(self, Self::Text([]))
+    }
+
+    /// The one spelling of it: a number in lower-case hexadecimal, a text in lower case. Equal ids have equal
+    /// spellings; whoever keeps ids in one table must mind that a number and a text may be spelled alike. A text
+    /// is cut to 64 octets.
+    #[inline]
+    pub fn canonical(&self) -> IdText {
+        match *self {
+            Self::Number(value) => IdText::hex(value),
+            Self::Text(text) => {
+                let mut id = IdText::new(text);
+                id.octets[..usize::from(id.length)].make_ascii_lowercase();
+                id
+            }
+        }
+    }
+}
+
+impl PartialEq for NormalId<'_> {
+    #[inline]
+    fn eq(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Number(left), Self::Number(right)) => left == right,
+            (Self::Text(left), Self::Text(right)) => left.eq_ignore_ascii_case(right),
+            _ => false,
+        }
+    }
+}
+
+impl Eq for NormalId<'_> {}
+
+impl Hash for NormalId<'_> {
+    #[inline]
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        match self {
+            Self::Number(value) => state.write_u128(*value),
+            Self::Text(text) => text.iter().for_each(|octet| state.write_u8(octet.to_ascii_lowercase())),
+        }
+    }
+}
+
+impl IdText {
+    /// The text, cut to 64 octets.
+    #[inline]
+    pub fn new(text: &[u8]) -> Self {
+        let text = &text[..text.len().min(MESSAGE_ID_MAX)];
+        let mut octets = [0; MESSAGE_ID_MAX];
+        octets[..text.len()].copy_from_slice(text);
+        Self { length: text.len() as u8, octets }
+    }
+
+    /// Lower-case hexadecimal digits without leading zeros, 1 to 32 of them.
+    #[inline]
+    pub fn hex(value: u128) -> Self {
+        let digits = (128 - value.leading_zeros()).div_ceil(4).max(1) as usize;
+        let mut octets = [0; MESSAGE_ID_MAX];
+        for (index, octet) in octets[..digits].iter_mut().enumerate() {
+            *octet = hex_digit((value >> (4 * (digits - 1 - index))) as u8);
+        }
+        Self { length: digits as u8, octets }
+    }
+
+    /// Decimal digits without leading zeros, 1 to 39 of them.
+    #[inline]
+    pub fn decimal(value: u128) -> Self {
+        let mut reversed = [0; MESSAGE_ID_MAX];
+        let mut length = 0;
+        let mut rest = value;
+        // Division of 64 bits is a few times faster than of 128, and most ids fit.
+        while rest > u128::from(u64::MAX) {
+            reversed[length] = b'0' + (rest % 10) as u8;
+            rest /= 10;
+            length += 1;
+        }
+        let mut rest = rest as u64;
+        loop {
+            reversed[length] = b'0' + (rest % 10) as u8;
+            rest /= 10;
+            length += 1;
+            if rest == 0 {
+                break;
+            }
+        }
+        reversed[..length].reverse();
+        Self { length: length as u8, octets: reversed }
+    }
+
+    /// The 36 characters of a UUID in lower case, `xxxxxxxx-xxxx-xxxx-xxxx-xxxxxxxxxxxx`.
+    #[inline]
+    pub fn uuid(value: u128) -> Self {
+        let mut octets = [0; MESSAGE_ID_MAX];
+        let mut at = 0;
+        for (index, octet) in value.to_be_bytes().into_iter().enumerate() {
+            if matches!(index, 4 | 6 | 8 | 10) {
+                octets[at] = b'-';
+                at += 1;
+            }
+            octets[at] = hex_digit(octet >> 4);
+            octets[at + 1] = hex_digit(octet);
+            at += 2;
+        }
+        Self { length: at as u8, octets }
+    }
+
+    /// The octets.
+    #[inline]
+    pub fn as_bytes(&self) -> &[u8] {
+        &self.octets[..usize::from(self.length)]
+    }
+}
+
+impl Deref for IdText {
+    type Target = [u8];
+
+    #[inline]
+    fn deref(&self) -> &[u8] {
+        self.as_bytes()
+    }
+}
+
+impl PartialEq for IdText {
+    #[inline]
+    fn eq(&self, other: &Self) -> bool {
+        self.as_bytes() == other.as_bytes()
+    }
+}
+
+impl Eq for IdText {}
+
+impl Hash for IdText {
+    #[inline]
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.as_bytes().hash(state);
+    }
+}
+
+impl fmt::Debug for IdText {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+impl fmt::Display for IdText {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.as_bytes().escape_ascii().fmt(f)
+    }
+}
+
+/// Reads the 36 characters of a UUID, or its 32 hexadecimal digits, in either case; `None` for anything else.
+pub fn parse_uuid(text: &[u8]) -> Option<u128> {
+    match text.len() {
+        32 => parse_digits(text, 16),
+        36 => {
+            let mut digits = [0; 32];
+            let mut at = 0;
+            for (index, &octet) in text.iter().enumerate() {
+                match (index, octet) {
+                    (8 | 13 | 18 | 23, b'-') => {}
+                    (8 | 13 | 18 | 23, _) => return None,
+                    _ => {
+                        digits[at] = octet;
+                        at += 1;
+                    }
+                }
+            }
+            parse_digits(&digits, 16)
+        }
+        _ => None,
+    }
+}
+
+/// Reads hexadecimal digits, with or without `0x`; `None` when there are none, others, or more than 128 bits.
+#[inline]
+pub fn parse_hex(text: &[u8]) -> Option<u128> {
+    let digits = text.strip_prefix(b"0x").or_else(|| text.strip_prefix(b"0X")).unwrap_or(text);
+    parse_digits(digits, 16)
+}
+
+/// Reads decimal digits; `None` when there are none, others, or more than 128 bits.
+#[inline]
+pub fn parse_decimal(text: &[u8]) -> Option<u128> {
+    parse_digits(text, 10)
+}
+
+fn parse_digits(text: &[u8], radix: u32) -> Option<u128> {
+    if text.is_empty() {
+        return None;
+    }
+    // Sixteen digits of either kind fit into 64 bits, which is nearly every id.
+    if text.len() <= 16 {
+        let mut value = 0_u64;
+        for &octet in text {
+            value = value * u64::from(radix) + u64::from(char::from(octet).to_digit(radix)?);
+        }
+        return Some(u128::from(value));
+    }
+    text.iter().try_fold(0_u128, |value, &octet| {
+        let digit = char::from(octet).to_digit(radix)?;
+        value.checked_mul(u128::from(radix))?.checked_add(u128::from(digit))
+    })
+}
+
+#[inline]
+fn hex_digit(value: u8) -> u8 {
+    b"0123456789abcdef"[usize::from(value & 0xF)]
+}
+
+/// Without the spaces, control characters and NULs that peers pad with.
+#[inline]
+fn trim(raw: &[u8]) -> &[u8] {
+    let start = raw.iter().position(|&octet| octet > b' ').unwrap_or(raw.len());
+    let end = raw.iter().rposition(|&octet| octet > b' ').map_or(start, |last| last + 1);
+    &raw[start..end]
+}
+
+/// Without leading zeros, of which the last is kept where nothing else would be.
+#[inline]
+fn without_zeros(id: &[u8]) -> &[u8] {
+    let zeros = id.iter().take_while(|&&octet| octet == b'0').count();
+    &id[zeros.min(id.len().saturating_sub(1))..]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_hex_id_and_its_decimal_form_are_the_same() {
+        assert_eq!(NormalId::new(b"0001E240", IdForm::Hex), NormalId::new(b"123456", IdForm::Decimal));
+        assert_eq!(NormalId::new(b"0x1e240", IdForm::Hex), NormalId::new(b"0000123456", IdForm::Decimal));
+        assert_ne!(NormalId::new(b"1e241", IdForm::Hex), NormalId::new(b"123456", IdForm::Decimal));
+    }
+
+    #[test]
+    fn leading_zeros_case_and_padding_make_no_difference_in_text() {
+        let plain = NormalId::new(b"ab-12", IdForm::Text);
+        for other in [&b"00AB-12"[..], b" ab-12 ", b"Ab-12\0\0", b"\t0ab-12\r\n"] {
+            assert_eq!(plain, NormalId::new(other, IdForm::Text));
+            assert_eq!(plain.canonical(), NormalId::new(other, IdForm::Text).canonical());
+        }
+    }
+
+    #[test]
+    fn what_is_not_of_its_form_stays_text() {
+        assert_eq!(NormalId::new(b"0abc-1", IdForm::Decimal), NormalId::Text(b"ABC-1"));
+        let long = [b'9'; 60];
+        assert_eq!(NormalId::new(&long, IdForm::Decimal), NormalId::Text(&long));
+    }
+
+    #[test]
+    fn zero_is_an_id_and_nothing_is_none() {
+        assert_eq!(NormalId::new(b"0000", IdForm::Text), NormalId::Text(b"0"));
+        assert_eq!(NormalId::new(b"0000", IdForm::Hex), NormalId::Number(0));
+        assert!(NormalId::new(b" \0", IdForm::Text).is_empty());
+        assert!(NormalId::new(b"", IdForm::Decimal).is_empty());
+    }
+
+    #[test]
+    fn equal_ids_hash_alike() {
+        use std::hash::{BuildHasher, RandomState};
+        let state = RandomState::new();
+        let hash = |raw: &'static [u8]| state.hash_one(NormalId::new(raw, IdForm::Text));
+        assert_eq!(hash(b"00aBc"), hash(b"AbC "));
+    }
+
+    #[test]
+    fn numbers_are_written_without_leading_zeros() {
+        assert_eq!(&*IdText::hex(0), b"0");
+        assert_eq!(&*IdText::hex(0x1E240), b"1e240");
+        assert_eq!(&*IdText::hex(u128::MAX), &[b'f'; 32]);
+        assert_eq!(&*IdText::decimal(0), b"0");
+        assert_eq!(&*IdText::decimal(u128::from(u64::MAX)), b"18446744073709551615");
+        assert_eq!(&*IdText::decimal(u128::MAX), b"340282366920938463463374607431768211455");
+    }
+
+    #[test]
+    fn a_uuid_is_read_and_written() {
+        let text = b"018f4e2a-7c3b-7def-8123-456789abcdef";
+        let value = 0x018f_4e2a_7c3b_7def_8123_4567_89ab_cdef;
+        assert_eq!(&*IdText::uuid(value), text);
+        assert_eq!(parse_uuid(text), Some(value));
+        assert_eq!(parse_uuid(&text.to_ascii_uppercase()), Some(value));
+        assert_eq!(parse_uuid(b"018f4e2a7c3b7def8123456789abcdef"), Some(value));
+        assert_eq!(parse_uuid(b"018f4e2a-7c3b-7def-8123_456789abcdef"), None);
+        assert_eq!(parse_uuid(b"018f4e2a-7c3b-7def-8123-456789abcdeg"), None);
+    }
+
+    #[test]
+    fn a_text_too_long_is_cut() {
+        assert_eq!(IdText::new(&[b'x'; 80]).as_bytes(), &[b'x'; 64]);
+    }
+}
