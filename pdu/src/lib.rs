@@ -11,13 +11,17 @@
 //! - [`bind`], [`message`]: the bodies on the hot path.
 //! - [`tlv`]: optional parameters.
 //! - [`receipt`], [`id`], [`time`]: what stands as text in PDUs.
+//! - [`coding`], [`gsm`], [`concat`]: alphabets, and long messages in parts.
 //! - [`encode`]: write PDUs into a caller's buffer; cannot fail.
 
 pub mod bind;
+pub mod coding;
 pub mod command;
+pub mod concat;
 pub mod cursor;
 pub mod encode;
 pub mod frame;
+pub mod gsm;
 pub mod id;
 pub mod message;
 pub mod receipt;
@@ -25,6 +29,7 @@ pub mod status;
 pub mod time;
 pub mod tlv;
 
+pub use coding::Alphabet;
 pub use command::CommandId;
 pub use cursor::{DecodeError, Reader};
 pub use encode::Encoder;
