@@ -1,1 +1,15 @@
-//! Placeholder until its first commit.
+//! The control thread of the gateway: what supplies the shards and informs the operator.
+//!
+//! One thread with a tokio runtime of its own, not on a shard's core, and a small bounded pool of threads for
+//! bcrypt. It reads the configuration, checks binds, writes the log, and answers on the HTTP control port. No
+//! message passes through it, and none waits for it: all that crosses to and from the shards goes over the
+//! bounded channels of [`channel`].
+
+pub mod channel;
+pub mod config;
+
+pub use channel::{
+    Bell, ControlChannels, ControlSender, ControlWaker, ShardHandle, ToControl, ToShard, control_channels,
+    shard_channel,
+};
+pub use config::{ConfigError, Configuration, load};

@@ -1,0 +1,241 @@
+//! The configuration: one TOML file, a few environment variables over it, and everything that is wrong with them
+//! said at once, each with its line and its cure.
+//!
+//! Runs before any thread is started (`run`, `check`), later on the control thread. Must never log or format a
+//! password or token, nor let a key pass that it does not know.
+
+mod addresses;
+mod document;
+mod environment;
+mod fault;
+mod sections;
+mod served;
+
+use std::fmt;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+use serde::Deserialize;
+use smpp_shards::{Settings, Snapshot};
+
+use document::Locations;
+
+pub use fault::{ConfigError, Fault, Place};
+
+/// A whole configuration, checked. Relative paths in it are relative to the working directory.
+#[derive(Clone)]
+pub struct Configuration {
+    /// The file it came from.
+    pub path: PathBuf,
+    /// `[gateway]`.
+    pub gateway: Gateway,
+    /// `[shards]`.
+    pub shards: ShardsSettings,
+    /// `[smpp]`, what concerns sockets; its timers are in `settings.gateway`.
+    pub smpp: SmppSettings,
+    /// `[control]`.
+    pub control: ControlSettings,
+    /// `[log]`.
+    pub log: LogSettings,
+    /// What the shards are told.
+    pub settings: Settings,
+    locations: Locations,
+}
+
+impl fmt::Debug for Configuration {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Configuration")
+            .field("path", &self.path)
+            .field("gateway", &self.gateway)
+            .field("shards", &self.shards)
+            .field("smpp", &self.smpp)
+            .field("control", &self.control)
+            .field("log", &self.log)
+            .finish_non_exhaustive()
+    }
+}
+
+/// `[gateway]`, without what the shards are told.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Gateway {
+    /// `node_id`: the node's name; its short number ([`node_number`]) is in `settings.gateway.node`.
+    pub node_id: String,
+    /// `accept`.
+    pub accept: Accept,
+    /// `data_dir`: where the node keeps what it must not forget.
+    pub data_dir: PathBuf,
+}
+
+/// `[gateway] accept`: what a positive submit_sm_resp promises.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Accept {
+    /// The message is on disk. The default; refused by [`load`] until the journal is there.
+    #[default]
+    Journal,
+    /// The vendor said so.
+    Relay,
+}
+
+/// `[shards]`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ShardsSettings {
+    /// `cores`: one shard on each of these, none twice, never empty. Left out: the engine's choice.
+    pub cores: Option<Vec<usize>>,
+    /// `pin`: whether a shard's thread is bound to its core. Default true.
+    pub pin: bool,
+    /// `spin_us`: microseconds of looking for work before a shard sleeps, at most 10,000. Left out: the engine's
+    /// choice.
+    pub spin_us: Option<u32>,
+}
+
+/// `[smpp]`, what concerns sockets.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SmppSettings {
+    /// `listen`: plain TCP; may be empty when `tls_listen` is not. Default 0.0.0.0:2775.
+    pub listen: Vec<SocketAddr>,
+    /// `tls_listen`: TLS. Default 0.0.0.0:2776 where there are certificates, else none.
+    pub tls_listen: Vec<SocketAddr>,
+    /// `[[smpp.certificates]]`. The first one answers clients that name no domain or an unknown one.
+    pub certificates: Vec<Certificate>,
+}
+
+/// One of `[[smpp.certificates]]`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Certificate {
+    /// The domain (SNI) for which it is shown.
+    pub domain: String,
+    /// PEM file: the certificate and what leads to its root.
+    pub cert: PathBuf,
+    /// PEM file: the private key.
+    pub key: PathBuf,
+}
+
+/// `[control]`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ControlSettings {
+    /// `listen`: the HTTP control port. Default 127.0.0.1:8080.
+    pub listen: SocketAddr,
+    /// `metrics_listen`: `/metrics` alone, without a token. Default 127.0.0.1:9090.
+    pub metrics_listen: SocketAddr,
+    /// `token`: what `Authorization: Bearer` must carry; always there when `listen` is not a loopback address.
+    pub token: Option<Secret>,
+    /// `ready_requires_vendor`: whether `/ready` waits for a bound vendor. Default true.
+    pub ready_requires_vendor: bool,
+}
+
+/// `[log]`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct LogSettings {
+    /// `level`: lines below it are left out. Default `info`.
+    pub level: LogLevel,
+}
+
+/// How much a line of the log matters.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LogLevel {
+    /// Detail for a search.
+    Debug,
+    /// What happens in the normal course.
+    #[default]
+    Info,
+    /// What someone should look at some day.
+    Warn,
+    /// What someone should look at now.
+    Error,
+}
+
+impl LogLevel {
+    /// As it stands in a line of the log.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Debug => "DEBUG",
+            Self::Info => "INFO",
+            Self::Warn => "WARN",
+            Self::Error => "ERROR",
+        }
+    }
+}
+
+/// A text that formatting never shows.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Secret(String);
+
+impl Secret {
+    /// Wraps a text.
+    pub fn new(text: impl Into<String>) -> Self {
+        Self(text.into())
+    }
+
+    /// The text itself.
+    pub fn reveal(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("***")
+    }
+}
+
+impl Configuration {
+    /// The snapshot for that many shards; `version` counts up from 1.
+    ///
+    /// # Errors
+    /// What is wrong with the settings, each with its line. [`load`] has already made sure that nothing is, for
+    /// any number of shards.
+    pub fn snapshot(&self, shards: u16, version: u64) -> Result<Snapshot, ConfigError> {
+        Snapshot::build(self.settings.clone(), shards, version)
+            .map_err(|problems| ConfigError::new(self.locations.faults_of(&self.path, problems)))
+    }
+}
+
+/// Reads the file and the environment.
+///
+/// # Errors
+/// Everything that is wrong, at once: what cannot be read or parsed, keys that are unknown or not served yet,
+/// values of the wrong kind or out of range, and references to what is not there.
+pub fn load(path: &Path) -> Result<Configuration, ConfigError> {
+    load_with(path, &|name| std::env::var(name).ok())
+}
+
+/// [`load`] with the environment as a function, for tests and tools.
+///
+/// # Errors
+/// As [`load`].
+pub fn load_with(path: &Path, environment: &dyn Fn(&str) -> Option<String>) -> Result<Configuration, ConfigError> {
+    let text = std::fs::read_to_string(path).map_err(|error| {
+        let cure = "give --config a readable file in UTF-8; deploy/gateway.toml shows every key";
+        ConfigError::new(vec![Fault::in_file(path, None, "", format!("cannot be read: {error}"), cure)])
+    })?;
+    parse(path, &text, environment)
+}
+
+/// [`load_with`] with the file's text already read; `path` is only named in errors.
+///
+/// # Errors
+/// As [`load`].
+pub fn parse(
+    path: &Path,
+    text: &str,
+    environment: &dyn Fn(&str) -> Option<String>,
+) -> Result<Configuration, ConfigError> {
+    let mut faults = Vec::new();
+    let configuration = sections::read(path, text, environment, &mut faults);
+    match configuration {
+        Some(configuration) if faults.is_empty() => Ok(configuration),
+        _ => Err(ConfigError::new(faults)),
+    }
+}
+
+/// The short number that stands for a node in message ids: its name's FNV-1a hash (64 bits) folded to 8 bits.
+/// Two names may share a number; message ids stay unique all the same, for the number is only a hint in them.
+pub fn node_number(node_id: &str) -> u8 {
+    let hash = node_id
+        .bytes()
+        .fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3));
+    hash.to_le_bytes().into_iter().fold(0, |folded, byte| folded ^ byte)
+}
