@@ -1,7 +1,6 @@
 //! Bind requests and responses (SMPP 3.4 section 4.1).
 
 use crate::cursor::{DecodeError, Reader};
-use crate::frame::HEADER_LENGTH;
 use crate::tlv::{Tag, Tlvs};
 
 /// Octets of system_id at the most, its NUL not counted.
@@ -41,7 +40,7 @@ impl<'a> Bind<'a> {
     /// The field that is too long, or [`DecodeError::Truncated`]. A body that ends behind
     /// interface_version is taken: address fields are then zero and empty.
     pub fn decode(pdu: &'a [u8]) -> Result<Self, DecodeError> {
-        let mut reader = Reader::new(pdu.get(HEADER_LENGTH..).unwrap_or_default());
+        let mut reader = Reader::of_body(pdu);
         Ok(Self {
             system_id: reader.c_octets(SYSTEM_ID_MAX, DecodeError::SystemId)?,
             password: reader.c_octets(PASSWORD_LENIENT_MAX, DecodeError::Password)?,
@@ -66,7 +65,7 @@ pub struct BindResp<'a> {
 impl<'a> BindResp<'a> {
     /// Reads a whole bind response, header included. Never fails: every form of body is taken, also none.
     pub fn decode(pdu: &'a [u8]) -> Self {
-        let mut reader = Reader::new(pdu.get(HEADER_LENGTH..).unwrap_or_default());
+        let mut reader = Reader::of_body(pdu);
         let system_id = reader.c_octets_lenient(SYSTEM_ID_MAX, DecodeError::SystemId).unwrap_or_default();
         let version = Tlvs::new(reader.rest()).find(Tag::SC_INTERFACE_VERSION);
         Self { system_id, sc_interface_version: version.and_then(|tlv| tlv.value.first().copied()) }

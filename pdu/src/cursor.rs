@@ -1,5 +1,7 @@
 //! A bounded reader over one PDU body, and what can be wrong with a body.
 
+use crate::frame::HEADER_LENGTH;
+use crate::scan::find_nul_within;
 use crate::status::CommandStatus;
 
 /// Why a body could not be decoded. Each names the field, so that the answer can be exact:
@@ -61,49 +63,53 @@ impl DecodeError {
 /// Reads fields front to back out of a slice, never past its end.
 #[derive(Clone, Copy, Debug)]
 pub struct Reader<'a> {
-    bytes: &'a [u8],
-    at: usize,
+    rest: &'a [u8],
+    length: usize,
 }
 
 impl<'a> Reader<'a> {
     /// A reader at the start of `bytes`.
     #[inline]
     pub const fn new(bytes: &'a [u8]) -> Self {
-        Self { bytes, at: 0 }
+        Self { rest: bytes, length: bytes.len() }
+    }
+
+    /// A reader at the body of a whole PDU, behind its header; of nothing where the PDU is shorter.
+    #[inline]
+    pub fn of_body(pdu: &'a [u8]) -> Self {
+        Self::new(pdu.get(HEADER_LENGTH..).unwrap_or_default())
     }
 
     /// How many octets have been read.
     #[inline]
     pub const fn position(&self) -> usize {
-        self.at
+        self.length - self.rest.len()
     }
 
     /// What has not been read yet.
     #[inline]
-    pub fn rest(&self) -> &'a [u8] {
-        &self.bytes[self.at..]
+    pub const fn rest(&self) -> &'a [u8] {
+        self.rest
     }
 
     /// Whether everything has been read.
     #[inline]
     pub const fn is_empty(&self) -> bool {
-        self.at >= self.bytes.len()
+        self.rest.is_empty()
     }
 
     /// One octet.
     #[inline]
     pub fn u8(&mut self) -> Result<u8, DecodeError> {
-        let value = *self.bytes.get(self.at).ok_or(DecodeError::Truncated)?;
-        self.at += 1;
-        Ok(value)
+        self.array().map(|[value]| value)
     }
 
     /// `N` octets.
     #[inline]
     pub fn array<const N: usize>(&mut self) -> Result<[u8; N], DecodeError> {
-        let value = *self.bytes.get(self.at..).and_then(<[u8]>::first_chunk::<N>).ok_or(DecodeError::Truncated)?;
-        self.at += N;
-        Ok(value)
+        let (value, rest) = self.rest.split_first_chunk().ok_or(DecodeError::Truncated)?;
+        self.rest = rest;
+        Ok(*value)
     }
 
     /// A 32-bit integer, most significant octet first.
@@ -115,8 +121,8 @@ impl<'a> Reader<'a> {
     /// `length` octets; `short` is the error when there are fewer.
     #[inline]
     pub fn octets(&mut self, length: usize, short: DecodeError) -> Result<&'a [u8], DecodeError> {
-        let value = self.bytes.get(self.at..self.at + length).ok_or(short)?;
-        self.at += length;
+        let (value, rest) = self.rest.split_at_checked(length).ok_or(short)?;
+        self.rest = rest;
         Ok(value)
     }
 
@@ -124,34 +130,34 @@ impl<'a> Reader<'a> {
     /// does not come within that. A string that the end of the body cuts short is [`DecodeError::Truncated`].
     #[inline]
     pub fn c_octets(&mut self, max: usize, long: DecodeError) -> Result<&'a [u8], DecodeError> {
-        let rest = self.rest();
-        let window = &rest[..rest.len().min(max + 1)];
-        let mut length = 0;
-        while length < window.len() {
-            if window[length] == 0 {
-                self.at += length + 1;
-                return Ok(&window[..length]);
-            }
-            length += 1;
-        }
-        Err(if window.len() > max { long } else { DecodeError::Truncated })
+        self.take_c_octets(max).ok_or(if self.rest.len() > max { long } else { DecodeError::Truncated })
     }
 
     /// The last field of a response, of which peers send every form: a C-octet string, the same without its
     /// NUL, or nothing at all. At most `max` octets; more is an error.
     #[inline]
     pub fn c_octets_lenient(&mut self, max: usize, long: DecodeError) -> Result<&'a [u8], DecodeError> {
-        let rest = self.rest();
-        match rest.iter().take(max + 1).position(|&octet| octet == 0) {
-            Some(length) => {
-                self.at += length + 1;
-                Ok(&rest[..length])
-            }
-            None if rest.len() <= max => {
-                self.at = self.bytes.len();
-                Ok(rest)
-            }
+        match self.take_c_octets(max) {
+            Some(value) => Ok(value),
+            None if self.rest.len() <= max => Ok(core::mem::take(&mut self.rest)),
             None => Err(long),
         }
+    }
+
+    /// A C-octet string of at most `max` octets; where there is none, nothing is read.
+    #[inline]
+    fn take_c_octets(&mut self, max: usize) -> Option<&'a [u8]> {
+        // Most C-octet strings of most PDUs are empty.
+        if let [0, rest @ ..] = self.rest {
+            let value = &self.rest[..0];
+            self.rest = rest;
+            return Some(value);
+        }
+        let length = find_nul_within(self.rest, max)?;
+        // In this order the second look needs no check of its own.
+        let behind = self.rest.get(length + 1..)?;
+        let value = self.rest.get(..length)?;
+        self.rest = behind;
+        Some(value)
     }
 }

@@ -4,6 +4,7 @@ use crate::bind::{ADDRESS_RANGE_MAX, Bind, PASSWORD_LENIENT_MAX, SYSTEM_ID_MAX, 
 use crate::command::CommandId;
 use crate::frame::HEADER_LENGTH;
 use crate::message::{ADDRESS_MAX, Address, MESSAGE_ID_MAX, SERVICE_TYPE_MAX, ShortMessage, TIME_LENGTH};
+use crate::scan::find_nul;
 use crate::status::CommandStatus;
 use crate::tlv::{Tag, Tlvs};
 
@@ -20,11 +21,7 @@ impl<'b> Encoder<'b> {
     #[inline]
     pub fn new(out: &'b mut Vec<u8>, command: CommandId, status: CommandStatus, sequence_number: u32) -> Self {
         let start = out.len();
-        let mut header = [0; HEADER_LENGTH];
-        header[4..8].copy_from_slice(&command.0.to_be_bytes());
-        header[8..12].copy_from_slice(&status.0.to_be_bytes());
-        header[12..].copy_from_slice(&sequence_number.to_be_bytes());
-        out.extend_from_slice(&header);
+        out.extend_from_slice(&header(0, command, status, sequence_number));
         Self { out, start }
     }
 
@@ -45,9 +42,8 @@ impl<'b> Encoder<'b> {
     /// A C-octet string: `value` up to its first NUL, cut to `max` octets, and a NUL.
     #[inline]
     pub fn c_octets(self, value: &[u8], max: usize) -> Self {
-        let value = &value[..value.len().min(max)];
-        let end = value.iter().position(|&octet| octet == 0).unwrap_or(value.len());
-        self.out.extend_from_slice(&value[..end]);
+        let value = c_octets_of(value, max);
+        self.out.extend_from_slice(value);
         self.out.push(0);
         self
     }
@@ -94,9 +90,14 @@ pub fn header_only(out: &mut Vec<u8>, command: CommandId, status: CommandStatus,
 /// submit_sm_resp with ESME_ROK and a message_id of at most 64 octets (section 4.4.2).
 #[inline]
 pub fn submit_sm_resp(out: &mut Vec<u8>, sequence_number: u32, message_id: &[u8]) {
-    Encoder::new(out, CommandId::SUBMIT_SM_RESP, CommandStatus::ESME_ROK, sequence_number)
-        .c_octets(message_id, MESSAGE_ID_MAX)
-        .finish();
+    let message_id = c_octets_of(message_id, MESSAGE_ID_MAX);
+    // The response to every message: its length is known before, so nothing is patched afterwards.
+    let length = HEADER_LENGTH + message_id.len() + 1;
+    out.reserve(length);
+    let command_length = length as u32;
+    out.extend_from_slice(&header(command_length, CommandId::SUBMIT_SM_RESP, CommandStatus::ESME_ROK, sequence_number));
+    out.extend_from_slice(message_id);
+    out.push(0);
 }
 
 /// deliver_sm_resp, whose message_id is unused and a single NUL (section 4.6.2).
@@ -155,4 +156,21 @@ pub fn short_message(out: &mut Vec<u8>, command: CommandId, sequence_number: u32
         .octets(text)
         .tlvs(message.tlvs)
         .finish();
+}
+
+#[inline]
+fn header(length: u32, command: CommandId, status: CommandStatus, sequence_number: u32) -> [u8; HEADER_LENGTH] {
+    let mut header = [0; HEADER_LENGTH];
+    header[..4].copy_from_slice(&length.to_be_bytes());
+    header[4..8].copy_from_slice(&command.0.to_be_bytes());
+    header[8..12].copy_from_slice(&status.0.to_be_bytes());
+    header[12..].copy_from_slice(&sequence_number.to_be_bytes());
+    header
+}
+
+/// What of `value` goes into a C-octet string of at most `max` octets.
+#[inline]
+fn c_octets_of(value: &[u8], max: usize) -> &[u8] {
+    let value = &value[..value.len().min(max)];
+    &value[..find_nul(value).unwrap_or(value.len())]
 }

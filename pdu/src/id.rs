@@ -238,23 +238,47 @@ pub fn parse_decimal(text: &[u8]) -> Option<u128> {
     parse_digits(text, 10)
 }
 
-fn parse_digits(text: &[u8], radix: u32) -> Option<u128> {
+/// Digits of `radix`, 10 or 16.
+#[inline]
+fn parse_digits(text: &[u8], radix: u8) -> Option<u128> {
     if text.is_empty() {
         return None;
     }
-    // Sixteen digits of either kind fit into 64 bits, which is nearly every id.
-    if text.len() <= 16 {
-        let mut value = 0_u64;
-        for &octet in text {
-            value = value * u64::from(radix) + u64::from(char::from(octet).to_digit(radix)?);
-        }
-        return Some(u128::from(value));
-    }
-    text.iter().try_fold(0_u128, |value, &octet| {
-        let digit = char::from(octet).to_digit(radix)?;
-        value.checked_mul(u128::from(radix))?.checked_add(u128::from(digit))
+    // Sixteen digits of either kind fit into 64 bits, where arithmetic is cheap and cannot overflow.
+    let (first, rest) = text.split_at(text.len().min(16));
+    let first = parse_short(first, radix)?;
+    rest.chunks(16).try_fold(u128::from(first), |value, chunk| {
+        let digits = parse_short(chunk, radix)?;
+        value.checked_mul(u128::from(radix).pow(chunk.len() as u32))?.checked_add(u128::from(digits))
     })
 }
+
+/// At most 16 digits.
+#[inline]
+fn parse_short(text: &[u8], radix: u8) -> Option<u64> {
+    let mut value = 0;
+    for &octet in text {
+        let digit = DIGITS[usize::from(octet)];
+        if digit >= radix {
+            return None;
+        }
+        value = value * u64::from(radix) + u64::from(digit);
+    }
+    Some(value)
+}
+
+/// The value of each octet as a hexadecimal digit; 255 where it is none.
+const DIGITS: [u8; 256] = {
+    let mut table = [u8::MAX; 256];
+    let mut digit = 0;
+    while digit < 16 {
+        let character = b"0123456789abcdef"[digit];
+        table[character as usize] = digit as u8;
+        table[character.to_ascii_uppercase() as usize] = digit as u8;
+        digit += 1;
+    }
+    table
+};
 
 #[inline]
 fn hex_digit(value: u8) -> u8 {

@@ -25,6 +25,7 @@ pub mod gsm;
 pub mod id;
 pub mod message;
 pub mod receipt;
+mod scan;
 pub mod status;
 pub mod time;
 pub mod tlv;

@@ -2,6 +2,7 @@
 
 use crate::cursor::{DecodeError, Reader};
 use crate::frame::HEADER_LENGTH;
+use crate::scan::find_nul;
 use crate::tlv::{Tag, Tlvs};
 
 /// Octets of service_type at the most, its NUL not counted.
@@ -27,7 +28,7 @@ pub struct Address<'a> {
 }
 
 /// Where in the PDU the fields stand that a relay patches in place; offsets from the PDU's first octet.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub struct Offsets {
     /// source_addr_ton; source_addr_npi and source_addr follow.
     pub source: usize,
@@ -44,7 +45,7 @@ pub struct Offsets {
 }
 
 /// A submit_sm or deliver_sm, borrowed from the PDU it came in.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub struct ShortMessage<'a> {
     /// At most 5 octets (section 5.2.11).
     pub service_type: &'a [u8],
@@ -103,7 +104,7 @@ impl<'a> ShortMessage<'a> {
     /// The field that is wrong. Stray octets behind the body and broken TLVs are no error.
     #[inline]
     pub fn decode(pdu: &'a [u8]) -> Result<Self, DecodeError> {
-        let mut reader = Reader::new(pdu.get(HEADER_LENGTH..).unwrap_or_default());
+        let mut reader = Reader::of_body(pdu);
         let service_type = reader.c_octets(SERVICE_TYPE_MAX, DecodeError::ServiceType)?;
         let source_at = HEADER_LENGTH + reader.position();
         let [ton, npi] = reader.array()?;
@@ -164,6 +165,7 @@ impl<'a> ShortMessage<'a> {
     }
 }
 
+/// An SMPP time as a field: nothing, which is what nearly every message has, or 16 characters.
 #[inline]
 fn time<'a>(reader: &mut Reader<'a>, error: DecodeError) -> Result<&'a [u8], DecodeError> {
     let time = reader.c_octets(TIME_LENGTH, error)?;
@@ -177,7 +179,7 @@ fn time<'a>(reader: &mut Reader<'a>, error: DecodeError) -> Result<&'a [u8], Dec
 pub fn resp_message_id(pdu: &[u8]) -> &[u8] {
     let body = pdu.get(HEADER_LENGTH..).unwrap_or_default();
     let window = &body[..body.len().min(MESSAGE_ID_MAX)];
-    match window.iter().position(|&octet| octet == 0) {
+    match find_nul(window) {
         Some(end) => &window[..end],
         None => window,
     }

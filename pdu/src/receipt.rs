@@ -3,6 +3,7 @@
 
 use core::ops::Range;
 
+use crate::scan::find;
 use crate::time::DateTime;
 
 /// The octets of the message's own text that a receipt repeats at the most.
@@ -139,12 +140,14 @@ impl<'a> Receipt<'a> {
     pub fn parse(text: &'a [u8]) -> Self {
         let mut receipt = Self::default();
         let mut open: Option<(Field, usize)> = None;
-        for (colon, _) in text.iter().enumerate().filter(|&(_, &octet)| octet == b':') {
+        let mut at = 0;
+        while let Some(colon) = find(&text[at..], b':').map(|found| at + found) {
+            at = colon + 1;
             let Some((field, start)) = key_before(text, colon, open.map_or(0, |(_, from)| from)) else { continue };
             if let Some((field, from)) = open {
                 receipt.set(field, text, from, start);
             }
-            open = Some((field, colon + 1));
+            open = Some((field, at));
             if field == Field::Text && receipt.stat.is_some() {
                 break;
             }
@@ -305,11 +308,11 @@ fn date_key(mut before: &[u8]) -> Option<(Field, &[u8])> {
     Some((Field::SubmitDate, rest))
 }
 
-/// What stands before `word` (in lower case) at the end of `key`.
+/// What stands before `word` (lower-case letters) at the end of `key`.
 #[inline]
 fn strip_word<'k>(key: &'k [u8], word: &[u8]) -> Option<&'k [u8]> {
     let (rest, end) = key.split_at_checked(key.len().checked_sub(word.len())?)?;
-    end.eq_ignore_ascii_case(word).then_some(rest)
+    end.iter().zip(word).all(|(octet, letter)| octet | 0x20 == *letter).then_some(rest)
 }
 
 fn ends_in_letter_or_digit(text: &[u8]) -> bool {

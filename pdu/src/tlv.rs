@@ -1,5 +1,7 @@
 //! Optional parameters, TLVs (SMPP 3.4 sections 3.2.4 and 5.3), read lazily.
 
+use crate::scan::find_nul;
+
 /// A TLV's tag (section 5.3.2). Unknown tags are values like any other.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Tag(pub u16);
@@ -91,7 +93,7 @@ impl<'a> Tlv<'a> {
     /// The value as a C-octet string: up to its first NUL, or all of it when the NUL was left out.
     #[inline]
     pub fn c_octets(&self) -> &'a [u8] {
-        match self.value.iter().position(|&octet| octet == 0) {
+        match find_nul(self.value) {
             Some(end) => &self.value[..end],
             None => self.value,
         }
