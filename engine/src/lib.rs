@@ -1,1 +1,6 @@
-//! Placeholder until its first commit.
+//! The gateway's program as a library: everything but the command line.
+//!
+//! The thin half: sockets, TLS, threads, start and stop. What a message means and where it goes is decided in
+//! `smpp-shards`; what is slow is done in `smpp-control`.
+
+pub mod net;
