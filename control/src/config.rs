@@ -239,3 +239,6 @@ pub fn node_number(node_id: &str) -> u8 {
         .fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3));
     hash.to_le_bytes().into_iter().fold(0, |folded, byte| folded ^ byte)
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,373 @@
+//! The sections of the file, one after the other, and what must hold between them.
+
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+use serde::Deserialize;
+use smpp_shards::settings::{GatewaySettings, StatusSettings};
+use smpp_shards::{Settings, Snapshot};
+use toml::Spanned;
+use toml::de::{DeTable, DeValue};
+
+use super::addresses::{self, ADDRESS_CURE, OneOrMany};
+use super::document::{Reader, named};
+use super::environment::{self, Listeners};
+use super::fault::Fault;
+use super::served::{LEAVE_OUT, NOT_YET, is_table_to_come, nearest};
+use super::{
+    Accept, Certificate, Configuration, ControlSettings, Gateway, LogLevel, LogSettings, Secret, ShardsSettings,
+    SmppSettings, node_number,
+};
+
+const TABLES: [&str; 10] = [
+    "gateway",
+    "shards",
+    "smpp",
+    "statuses",
+    "control",
+    "log",
+    "customers",
+    "vendors",
+    "routing_rules",
+    "inbound_routes",
+];
+
+/// Octets of a node's name at the most.
+const NODE_ID_MAX: usize = 64;
+
+/// Shards at the most: what fits into a shard's number with room to spare.
+const SHARDS_MAX: usize = 1_024;
+
+/// Microseconds of spinning at the most.
+const SPIN_US_MAX: u32 = 10_000;
+
+/// bcrypt's cost at the most: one check takes several seconds there, and it doubles with each step.
+const BCRYPT_COST_MAX: u32 = 16;
+
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct GatewaySection {
+    node_id: Option<String>,
+    accept: Accept,
+    data_dir: Option<PathBuf>,
+    relay_deadline_ms: Option<u64>,
+    receipt_hold_ms: Option<u64>,
+    receipt_early_ms: Option<u64>,
+    retry_count: Option<u32>,
+    retry_interval_ms: Option<u64>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct ShardsSection {
+    cores: Option<Vec<usize>>,
+    pin: Option<bool>,
+    spin_us: Option<u32>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct SmppSection {
+    listen: Option<OneOrMany>,
+    tls_listen: Option<OneOrMany>,
+    system_id: Option<String>,
+    bind_timeout_ms: Option<u64>,
+    enquire_link_ms: Option<u64>,
+    inactivity_timeout_ms: Option<u64>,
+    deliver_window: Option<u32>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct ControlSection {
+    listen: Option<String>,
+    metrics_listen: Option<String>,
+    token: Option<String>,
+    ready_requires_vendor: Option<bool>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct LogSection {
+    level: LogLevel,
+}
+
+/// Reads the whole file. `None`, and at least one fault, where it does not even parse; otherwise a configuration
+/// that is only good if there is no fault.
+pub(super) fn read(
+    path: &Path,
+    text: &str,
+    environment: &dyn Fn(&str) -> Option<String>,
+    faults: &mut Vec<Fault>,
+) -> Option<Configuration> {
+    let mut reader = Reader::new(path, text, faults);
+    let mut tables = split(text, &mut reader)?;
+    let mut settings = Settings::default();
+    let gateway = read_gateway(&mut reader, tables.remove("gateway"), &mut settings.gateway);
+    let shards = read_shards(&mut reader, tables.remove("shards"));
+    let mut smpp = read_smpp(&mut reader, tables.remove("smpp"), &mut settings.gateway);
+    let mut control = read_control(&mut reader, tables.remove("control"));
+    let log: LogSection = section(&mut reader, "log", tables.remove("log"));
+    let statuses: Option<StatusSettings> = tables.remove("statuses").map(|table| reader.row("statuses", 0, table));
+    settings.gateway.statuses = statuses.unwrap_or_default();
+    settings.customers = tables.remove("customers").map_or_else(Vec::new, |rows| reader.rows("customers", rows));
+    settings.vendors = tables.remove("vendors").map_or_else(Vec::new, |rows| reader.rows("vendors", rows));
+    settings.routing_rules =
+        tables.remove("routing_rules").map_or_else(Vec::new, |rows| reader.rows("routing_rules", rows));
+    settings.inbound_routes =
+        tables.remove("inbound_routes").map_or_else(Vec::new, |rows| reader.rows("inbound_routes", rows));
+    let listeners = Listeners {
+        smpp: &mut smpp.listen,
+        smpp_tls: &mut smpp.tls_listen,
+        control: &mut control.listen,
+        metrics: &mut control.metrics_listen,
+    };
+    environment::apply(environment, listeners, reader.faults);
+    check_listeners(&mut reader, &smpp, &control);
+    check_customers(&mut reader, &settings);
+    if let Err(problems) = Snapshot::build(settings.clone(), 1, 1) {
+        reader.problems(problems);
+    }
+    let locations = core::mem::take(&mut reader.locations);
+    let log = LogSettings { level: log.level };
+    Some(Configuration { path: path.to_owned(), gateway, shards, smpp, control, log, settings, locations })
+}
+
+/// The file's tables by name. Tables that are unknown or not served are noted and left out.
+fn split<'text>(text: &'text str, reader: &mut Reader<'_>) -> Option<HashMap<String, Spanned<DeValue<'text>>>> {
+    let (document, errors) = DeTable::parse_recoverable(text);
+    for error in &errors {
+        let line = error.span().map(|span| reader.line_of(span.start));
+        let reason = format!("this is not TOML: {}", error.message().replace('\n', ", "));
+        reader.fault_at(line, String::new(), reason, "correct the line");
+    }
+    if !errors.is_empty() {
+        return None;
+    }
+    let mut tables = HashMap::new();
+    for (key, value) in document.into_inner() {
+        let line = Some(reader.line_of(key.span().start));
+        let name = key.into_inner().into_owned();
+        if TABLES.contains(&name.as_str()) {
+            tables.insert(name, value);
+            continue;
+        }
+        let shown = match value.get_ref() {
+            DeValue::Table(_) => format!("[{name}]"),
+            DeValue::Array(_) => format!("[[{name}]]"),
+            _ => name.clone(),
+        };
+        if is_table_to_come(&name) {
+            reader.fault_at(line, shown, NOT_YET, LEAVE_OUT);
+        } else {
+            let cure = match nearest(&name, TABLES) {
+                Some(near) => format!("did you mean {near}?"),
+                None => format!("leave it out; known are {}", TABLES.join(", ")),
+            };
+            reader.fault_at(line, shown, "is no known table", &cure);
+        }
+    }
+    Some(tables)
+}
+
+fn section<T: serde::de::DeserializeOwned + Default>(
+    reader: &mut Reader<'_>,
+    table: &'static str,
+    value: Option<Spanned<DeValue<'_>>>,
+) -> T {
+    value.map_or_else(T::default, |value| reader.row(table, 0, value))
+}
+
+fn put<T>(into: &mut T, value: Option<T>) {
+    if let Some(value) = value {
+        *into = value;
+    }
+}
+
+fn read_gateway(
+    reader: &mut Reader<'_>,
+    value: Option<Spanned<DeValue<'_>>>,
+    settings: &mut GatewaySettings,
+) -> Gateway {
+    let faults_before = reader.faults.len();
+    let section: GatewaySection = section(reader, "gateway", value);
+    let accept_is_wrong = reader.faults[faults_before..].iter().any(|fault| fault.key == named("gateway", "accept"));
+    if section.accept == Accept::Journal && !accept_is_wrong {
+        let reason = format!("= \"journal\" (the default) {NOT_YET}");
+        reader.fault("gateway", 0, "accept", reason, "write accept = \"relay\" under [gateway]");
+    }
+    let node_id = section.node_id.unwrap_or_else(|| "gateway".to_owned());
+    if node_id.is_empty() || node_id.len() > NODE_ID_MAX {
+        let reason = format!("has {} octets", node_id.len());
+        reader.fault("gateway", 0, "node_id", reason, format!("give 1 to {NODE_ID_MAX}"));
+    }
+    settings.node = node_number(&node_id);
+    put(&mut settings.relay_deadline_ms, section.relay_deadline_ms);
+    put(&mut settings.receipt_hold_ms, section.receipt_hold_ms);
+    put(&mut settings.receipt_early_ms, section.receipt_early_ms);
+    put(&mut settings.retry_count, section.retry_count);
+    put(&mut settings.retry_interval_ms, section.retry_interval_ms);
+    let data_dir = section.data_dir.unwrap_or_else(|| PathBuf::from("data"));
+    Gateway { node_id, accept: section.accept, data_dir }
+}
+
+fn read_shards(reader: &mut Reader<'_>, value: Option<Spanned<DeValue<'_>>>) -> ShardsSettings {
+    let section: ShardsSection = section(reader, "shards", value);
+    if let Some(cores) = &section.cores {
+        let mut sorted = cores.clone();
+        sorted.sort_unstable();
+        if cores.is_empty() {
+            reader.fault("shards", 0, "cores", "is empty", "name at least one core, or leave it out");
+        } else if cores.len() > SHARDS_MAX {
+            let reason = format!("names {} cores", cores.len());
+            reader.fault("shards", 0, "cores", reason, format!("name at most {SHARDS_MAX}"));
+        } else if let Some(twice) = sorted.windows(2).find(|pair| pair[0] == pair[1]) {
+            reader.fault("shards", 0, "cores", format!("names core {} twice", twice[0]), "name each core once");
+        }
+    }
+    if let Some(spin_us) = section.spin_us.filter(|spin_us| *spin_us > SPIN_US_MAX) {
+        let cure = format!("give at most {SPIN_US_MAX} microseconds");
+        reader.fault("shards", 0, "spin_us", format!("is {spin_us}"), cure);
+    }
+    ShardsSettings { cores: section.cores, pin: section.pin.unwrap_or(true), spin_us: section.spin_us }
+}
+
+fn read_smpp(
+    reader: &mut Reader<'_>,
+    value: Option<Spanned<DeValue<'_>>>,
+    settings: &mut GatewaySettings,
+) -> SmppSettings {
+    let mut certificates = Vec::new();
+    let value = value.map(|mut value| {
+        if let DeValue::Table(keys) = value.get_mut()
+            && let Some(rows) = keys.remove("certificates")
+        {
+            certificates = reader.rows::<Certificate>("smpp.certificates", rows);
+        }
+        value
+    });
+    let section: SmppSection = section(reader, "smpp", value);
+    put(&mut settings.system_id, section.system_id);
+    put(&mut settings.bind_timeout_ms, section.bind_timeout_ms);
+    put(&mut settings.enquire_link_ms, section.enquire_link_ms);
+    put(&mut settings.inactivity_timeout_ms, section.inactivity_timeout_ms);
+    put(&mut settings.deliver_window, section.deliver_window);
+    check_certificates(reader, &certificates);
+    let listen = read_addresses(reader, "listen", section.listen, "0.0.0.0:2775");
+    let tls_default = if certificates.is_empty() { "" } else { "0.0.0.0:2776" };
+    let tls_listen = read_addresses(reader, "tls_listen", section.tls_listen, tls_default);
+    SmppSettings { listen, tls_listen, certificates }
+}
+
+fn read_addresses(
+    reader: &mut Reader<'_>,
+    key: &'static str,
+    texts: Option<OneOrMany>,
+    default: &str,
+) -> Vec<SocketAddr> {
+    let texts = texts.map_or_else(|| vec![default.to_owned()], |texts| texts.0);
+    let mut found = Vec::new();
+    for text in texts.iter().filter(|text| !text.is_empty()) {
+        match addresses::parse(text) {
+            Some(address) => found.push(address),
+            None => reader.fault("smpp", 0, key, format!("holds {text:?}, which is no address"), ADDRESS_CURE),
+        }
+    }
+    found
+}
+
+fn check_certificates(reader: &mut Reader<'_>, certificates: &[Certificate]) {
+    const TABLE: &str = "smpp.certificates";
+    for (index, certificate) in certificates.iter().enumerate() {
+        for (key, is_empty, cure) in [
+            ("domain", certificate.domain.is_empty(), "name the domain that clients connect to"),
+            ("cert", certificate.cert.as_os_str().is_empty(), "name a PEM file"),
+            ("key", certificate.key.as_os_str().is_empty(), "name a PEM file"),
+        ] {
+            if is_empty {
+                reader.fault(TABLE, index, key, "is empty or left out", cure);
+            }
+        }
+        let is_double =
+            certificates[..index].iter().any(|other| other.domain.eq_ignore_ascii_case(&certificate.domain));
+        if is_double && !certificate.domain.is_empty() {
+            reader.fault(TABLE, index, "domain", "is there twice", "keep one certificate for each domain");
+        }
+    }
+}
+
+fn read_control(reader: &mut Reader<'_>, value: Option<Spanned<DeValue<'_>>>) -> ControlSettings {
+    let section: ControlSection = section(reader, "control", value);
+    let mut address = |key: &str, text: Option<String>, default: &str| {
+        let text = text.unwrap_or_else(|| default.to_owned());
+        addresses::parse(&text).unwrap_or_else(|| {
+            reader.fault("control", 0, key, format!("is {text:?}, which is no address"), ADDRESS_CURE);
+            SocketAddr::from(([127, 0, 0, 1], 0))
+        })
+    };
+    let listen = address("listen", section.listen, "127.0.0.1:8080");
+    let metrics_listen = address("metrics_listen", section.metrics_listen, "127.0.0.1:9090");
+    let is_plain = |token: &str| !token.is_empty() && token.bytes().all(|octet| octet.is_ascii_graphic());
+    if section.token.as_deref().is_some_and(|token| !is_plain(token)) {
+        let reason = "is empty, or holds a blank or a letter outside ASCII";
+        reader.fault("control", 0, "token", reason, "make one with `openssl rand -hex 32`");
+    }
+    ControlSettings {
+        listen,
+        metrics_listen,
+        token: section.token.map(Secret::new),
+        ready_requires_vendor: section.ready_requires_vendor.unwrap_or(true),
+    }
+}
+
+fn check_listeners(reader: &mut Reader<'_>, smpp: &SmppSettings, control: &ControlSettings) {
+    if smpp.listen.is_empty() && smpp.tls_listen.is_empty() {
+        reader.fault("smpp", 0, "listen", "names no address, and neither does tls_listen", ADDRESS_CURE);
+    }
+    if !smpp.tls_listen.is_empty() && smpp.certificates.is_empty() {
+        let cure = "add [[smpp.certificates]] with domain, cert and key";
+        reader.fault("smpp", 0, "tls_listen", "is set, and there is no certificate", cure);
+    }
+    if !control.listen.ip().is_loopback() && control.token.is_none() {
+        let reason = format!("is {}, which others can reach, and no token is set", control.listen);
+        let cure = "set [control] token (`openssl rand -hex 32` makes one), or listen on 127.0.0.1";
+        reader.fault("control", 0, "listen", reason, cure);
+    }
+    let all = smpp.listen.iter().map(|address| ("smpp", "listen", *address));
+    let all = all.chain(smpp.tls_listen.iter().map(|address| ("smpp", "tls_listen", *address)));
+    let all = all.chain([("control", "listen", control.listen), ("control", "metrics_listen", control.metrics_listen)]);
+    let mut seen: HashMap<SocketAddr, String> = HashMap::new();
+    for (table, key, address) in all.filter(|(_, _, address)| address.port() != 0) {
+        if let Some(other) = seen.insert(address, named(table, key)) {
+            let reason = format!("is {address}, and so is {other}");
+            reader.fault(table, 0, key, reason, "give each its own port");
+        }
+    }
+}
+
+/// What a snapshot does not look at: hashes that bcrypt cannot use, and names that metrics could not tell apart.
+fn check_customers(reader: &mut Reader<'_>, settings: &Settings) {
+    let mut names = HashMap::new();
+    for (index, customer) in settings.customers.iter().enumerate() {
+        if let Some(hash) = &customer.smpp_password_hash {
+            let cure = "make one with `smpp-gateway hash-password`";
+            match hash.parse::<bcrypt::HashParts>() {
+                Err(_) => reader.fault("customers", index, "smpp_password_hash", "is no bcrypt hash", cure),
+                Ok(parts) if parts.get_cost() > BCRYPT_COST_MAX => {
+                    let reason = format!("has the cost {}: a check would take too long", parts.get_cost());
+                    reader.fault("customers", index, "smpp_password_hash", reason, cure);
+                }
+                Ok(_) => {}
+            }
+        }
+        let name = customer.account_id.as_deref().unwrap_or(&customer.smpp_system_id);
+        let other = names.insert(name, index);
+        let same_system_id =
+            other.is_some_and(|other| settings.customers[other].smpp_system_id == customer.smpp_system_id);
+        if other.is_some() && !same_system_id {
+            let reason = format!("is {name:?}, which another customer goes by");
+            reader.fault("customers", index, "account_id", reason, "give every customer its own");
+        }
+    }
+}
