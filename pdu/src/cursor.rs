@@ -30,7 +30,7 @@ pub enum DecodeError {
     MessageId,
     /// sm_length says more than the PDU holds.
     MessageLength,
-    /// number_of_dests is 0 or above 254.
+    /// number_of_dests is 0.
     NumberOfDests,
     /// A dest_flag that is neither 1 (SME address) nor 2 (distribution list).
     DestFlag,

@@ -2,8 +2,12 @@
 
 use crate::bind::{ADDRESS_RANGE_MAX, Bind, PASSWORD_LENIENT_MAX, SYSTEM_ID_MAX, SYSTEM_TYPE_MAX};
 use crate::command::CommandId;
+use crate::data::{DataSm, LONG_ADDRESS_MAX};
 use crate::frame::HEADER_LENGTH;
-use crate::message::{ADDRESS_MAX, Address, MESSAGE_ID_MAX, SERVICE_TYPE_MAX, ShortMessage, TIME_LENGTH};
+use crate::manage::{CancelSm, QuerySm, QuerySmResp, ReplaceSm};
+use crate::message::{ADDRESS_MAX, Address, MESSAGE_ID_MAX, MessageResp, SERVICE_TYPE_MAX, ShortMessage, TIME_LENGTH};
+use crate::multi::{DESTS_MAX, DISTRIBUTION_LIST_MAX, Dest, FLAG_ADDRESS, FLAG_DISTRIBUTION_LIST, UnsuccessSme};
+use crate::notice::{AlertNotification, Outbind};
 use crate::scan::find_nul;
 use crate::status::CommandStatus;
 use crate::tlv::{Tag, Tlvs};
@@ -52,6 +56,13 @@ impl<'b> Encoder<'b> {
     #[inline]
     pub fn address(self, address: Address<'_>, max: usize) -> Self {
         self.u8(address.ton).u8(address.npi).c_octets(address.addr, max)
+    }
+
+    /// sm_length and short_message, cut to 255 octets.
+    #[inline]
+    pub fn short_octets(self, value: &[u8]) -> Self {
+        let value = &value[..value.len().min(usize::from(u8::MAX))];
+        self.u8(value.len() as u8).octets(value)
     }
 
     /// One TLV; a value above 65,535 octets is cut.
@@ -138,12 +149,137 @@ pub fn bind_resp(
 /// A whole submit_sm or deliver_sm from its fields. `message.offsets` is not looked at; short_message is cut
 /// to 255 octets.
 pub fn short_message(out: &mut Vec<u8>, command: CommandId, sequence_number: u32, message: &ShortMessage<'_>) {
-    let text = &message.short_message[..message.short_message.len().min(usize::from(u8::MAX))];
-    Encoder::new(out, command, CommandStatus::ESME_ROK, sequence_number)
+    let pdu = Encoder::new(out, command, CommandStatus::ESME_ROK, sequence_number)
         .c_octets(message.service_type, SERVICE_TYPE_MAX)
         .address(message.source, ADDRESS_MAX)
-        .address(message.dest, ADDRESS_MAX)
+        .address(message.dest, ADDRESS_MAX);
+    behind_dest(pdu, message).finish();
+}
+
+/// A whole submit_multi (section 4.5.1) from the fields of a submit_sm, whose `dest` is not looked at, and its
+/// destinations, of which the first 254 are taken.
+pub fn submit_multi<'d>(
+    out: &mut Vec<u8>,
+    sequence_number: u32,
+    message: &ShortMessage<'_>,
+    dests: impl IntoIterator<Item = Dest<'d>>,
+) {
+    let mut pdu = Encoder::new(out, CommandId::SUBMIT_MULTI, CommandStatus::ESME_ROK, sequence_number)
+        .c_octets(message.service_type, SERVICE_TYPE_MAX)
+        .address(message.source, ADDRESS_MAX)
+        .u8(0);
+    let count_at = pdu.out.len() - 1;
+    for dest in dests.into_iter().take(DESTS_MAX) {
+        pdu.out[count_at] += 1;
+        pdu = match dest {
+            Dest::Address(address) => pdu.u8(FLAG_ADDRESS).address(address, ADDRESS_MAX),
+            Dest::DistributionList(name) => pdu.u8(FLAG_DISTRIBUTION_LIST).c_octets(name, DISTRIBUTION_LIST_MAX),
+        };
+    }
+    behind_dest(pdu, message).finish();
+}
+
+/// A submit_multi_resp with ESME_ROK (section 4.5.2); of `unsuccess` the first 254 are taken.
+pub fn submit_multi_resp<'d>(
+    out: &mut Vec<u8>,
+    sequence_number: u32,
+    message_id: &[u8],
+    unsuccess: impl IntoIterator<Item = UnsuccessSme<'d>>,
+) {
+    let mut pdu = Encoder::new(out, CommandId::SUBMIT_MULTI_RESP, CommandStatus::ESME_ROK, sequence_number)
+        .c_octets(message_id, MESSAGE_ID_MAX)
+        .u8(0);
+    let count_at = pdu.out.len() - 1;
+    for entry in unsuccess.into_iter().take(DESTS_MAX) {
+        pdu.out[count_at] += 1;
+        pdu = pdu.address(entry.dest, ADDRESS_MAX).octets(&entry.status.0.to_be_bytes());
+    }
+    pdu.finish();
+}
+
+/// A whole data_sm (section 4.7.1).
+pub fn data_sm(out: &mut Vec<u8>, sequence_number: u32, message: &DataSm<'_>) {
+    Encoder::new(out, CommandId::DATA_SM, CommandStatus::ESME_ROK, sequence_number)
+        .c_octets(message.service_type, SERVICE_TYPE_MAX)
+        .address(message.source, LONG_ADDRESS_MAX)
+        .address(message.dest, LONG_ADDRESS_MAX)
         .u8(message.esm_class)
+        .u8(message.registered_delivery)
+        .u8(message.data_coding)
+        .tlvs(message.tlvs)
+        .finish();
+}
+
+/// A data_sm_resp with its message_id and TLVs (section 4.7.2); with an error status the TLVs say why.
+pub fn data_sm_resp(out: &mut Vec<u8>, status: CommandStatus, sequence_number: u32, body: &MessageResp<'_>) {
+    Encoder::new(out, CommandId::DATA_SM_RESP, status, sequence_number)
+        .c_octets(body.message_id, MESSAGE_ID_MAX)
+        .tlvs(body.tlvs)
+        .finish();
+}
+
+/// A query_sm (section 4.8.1).
+pub fn query_sm(out: &mut Vec<u8>, sequence_number: u32, query: &QuerySm<'_>) {
+    Encoder::new(out, CommandId::QUERY_SM, CommandStatus::ESME_ROK, sequence_number)
+        .c_octets(query.message_id, MESSAGE_ID_MAX)
+        .address(query.source, ADDRESS_MAX)
+        .finish();
+}
+
+/// A query_sm_resp with ESME_ROK (section 4.8.2).
+pub fn query_sm_resp(out: &mut Vec<u8>, sequence_number: u32, answer: &QuerySmResp<'_>) {
+    Encoder::new(out, CommandId::QUERY_SM_RESP, CommandStatus::ESME_ROK, sequence_number)
+        .c_octets(answer.message_id, MESSAGE_ID_MAX)
+        .c_octets(answer.final_date, TIME_LENGTH)
+        .u8(answer.message_state)
+        .u8(answer.error_code)
+        .finish();
+}
+
+/// A cancel_sm (section 4.9.1). Its response is [`header_only`].
+pub fn cancel_sm(out: &mut Vec<u8>, sequence_number: u32, cancel: &CancelSm<'_>) {
+    Encoder::new(out, CommandId::CANCEL_SM, CommandStatus::ESME_ROK, sequence_number)
+        .c_octets(cancel.service_type, SERVICE_TYPE_MAX)
+        .c_octets(cancel.message_id, MESSAGE_ID_MAX)
+        .address(cancel.source, ADDRESS_MAX)
+        .address(cancel.dest, ADDRESS_MAX)
+        .finish();
+}
+
+/// A replace_sm (section 4.10.1); short_message is cut to 255 octets. Its response is [`header_only`].
+pub fn replace_sm(out: &mut Vec<u8>, sequence_number: u32, replace: &ReplaceSm<'_>) {
+    Encoder::new(out, CommandId::REPLACE_SM, CommandStatus::ESME_ROK, sequence_number)
+        .c_octets(replace.message_id, MESSAGE_ID_MAX)
+        .address(replace.source, ADDRESS_MAX)
+        .c_octets(replace.schedule_delivery_time, TIME_LENGTH)
+        .c_octets(replace.validity_period, TIME_LENGTH)
+        .u8(replace.registered_delivery)
+        .u8(replace.sm_default_msg_id)
+        .short_octets(replace.short_message)
+        .tlvs(replace.tlvs)
+        .finish();
+}
+
+/// An outbind (section 4.1.7).
+pub fn outbind(out: &mut Vec<u8>, sequence_number: u32, outbind: &Outbind<'_>) {
+    Encoder::new(out, CommandId::OUTBIND, CommandStatus::ESME_ROK, sequence_number)
+        .c_octets(outbind.system_id, SYSTEM_ID_MAX)
+        .c_octets(outbind.password, PASSWORD_LENIENT_MAX)
+        .finish();
+}
+
+/// An alert_notification (section 4.12.1).
+pub fn alert_notification(out: &mut Vec<u8>, sequence_number: u32, alert: &AlertNotification<'_>) {
+    Encoder::new(out, CommandId::ALERT_NOTIFICATION, CommandStatus::ESME_ROK, sequence_number)
+        .address(alert.source, LONG_ADDRESS_MAX)
+        .address(alert.esme, LONG_ADDRESS_MAX)
+        .tlvs(alert.tlvs)
+        .finish();
+}
+
+/// What submit_sm, deliver_sm and submit_multi share: all from esm_class on.
+fn behind_dest<'b>(pdu: Encoder<'b>, message: &ShortMessage<'_>) -> Encoder<'b> {
+    pdu.u8(message.esm_class)
         .u8(message.protocol_id)
         .u8(message.priority_flag)
         .c_octets(message.schedule_delivery_time, TIME_LENGTH)
@@ -152,10 +288,8 @@ pub fn short_message(out: &mut Vec<u8>, command: CommandId, sequence_number: u32
         .u8(message.replace_if_present_flag)
         .u8(message.data_coding)
         .u8(message.sm_default_msg_id)
-        .u8(text.len() as u8)
-        .octets(text)
+        .short_octets(message.short_message)
         .tlvs(message.tlvs)
-        .finish();
 }
 
 #[inline]

@@ -27,6 +27,15 @@ pub struct Address<'a> {
     pub addr: &'a [u8],
 }
 
+impl<'a> Address<'a> {
+    /// Type of number, numbering plan, and an address of at most `max` octets with its NUL.
+    #[inline]
+    pub(crate) fn read(reader: &mut Reader<'a>, max: usize, long: DecodeError) -> Result<Self, DecodeError> {
+        let [ton, npi] = reader.array()?;
+        Ok(Self { ton, npi, addr: reader.c_octets(max, long)? })
+    }
+}
+
 /// Where in the PDU the fields stand that a relay patches in place; offsets from the PDU's first octet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub struct Offsets {
@@ -106,46 +115,31 @@ impl<'a> ShortMessage<'a> {
     pub fn decode(pdu: &'a [u8]) -> Result<Self, DecodeError> {
         let mut reader = Reader::of_body(pdu);
         let service_type = reader.c_octets(SERVICE_TYPE_MAX, DecodeError::ServiceType)?;
-        let source_at = HEADER_LENGTH + reader.position();
-        let [ton, npi] = reader.array()?;
-        let source = Address { ton, npi, addr: reader.c_octets(ADDRESS_MAX, DecodeError::SourceAddr)? };
-        let dest_at = HEADER_LENGTH + reader.position();
-        let [ton, npi] = reader.array()?;
-        let dest = Address { ton, npi, addr: reader.c_octets(ADDRESS_MAX, DecodeError::DestAddr)? };
-        let esm_class_at = HEADER_LENGTH + reader.position();
-        let [esm_class, protocol_id, priority_flag] = reader.array()?;
-        let schedule_delivery_time = time(&mut reader, DecodeError::ScheduleDeliveryTime)?;
-        let validity_period = time(&mut reader, DecodeError::ValidityPeriod)?;
-        let registered_at = HEADER_LENGTH + reader.position();
-        let [registered_delivery, replace_if_present_flag, data_coding, sm_default_msg_id, sm_length] =
+        let mut message = Self { service_type, ..Self::default() };
+        message.offsets.source = HEADER_LENGTH + reader.position();
+        message.source = Address::read(&mut reader, ADDRESS_MAX, DecodeError::SourceAddr)?;
+        message.offsets.dest = HEADER_LENGTH + reader.position();
+        message.dest = Address::read(&mut reader, ADDRESS_MAX, DecodeError::DestAddr)?;
+        message.read_behind_dest(&mut reader)?;
+        Ok(message)
+    }
+
+    /// Reads what submit_sm, deliver_sm and submit_multi share: all from esm_class on.
+    #[inline(always)]
+    pub(crate) fn read_behind_dest(&mut self, reader: &mut Reader<'a>) -> Result<(), DecodeError> {
+        self.offsets.esm_class = HEADER_LENGTH + reader.position();
+        [self.esm_class, self.protocol_id, self.priority_flag] = reader.array()?;
+        self.schedule_delivery_time = read_time(reader, DecodeError::ScheduleDeliveryTime)?;
+        self.validity_period = read_time(reader, DecodeError::ValidityPeriod)?;
+        self.offsets.registered_delivery = HEADER_LENGTH + reader.position();
+        let sm_length;
+        [self.registered_delivery, self.replace_if_present_flag, self.data_coding, self.sm_default_msg_id, sm_length] =
             reader.array()?;
-        let message_at = HEADER_LENGTH + reader.position();
-        let short_message = reader.octets(usize::from(sm_length), DecodeError::MessageLength)?;
-        let offsets = Offsets {
-            source: source_at,
-            dest: dest_at,
-            esm_class: esm_class_at,
-            registered_delivery: registered_at,
-            short_message: message_at,
-            tlvs: HEADER_LENGTH + reader.position(),
-        };
-        Ok(Self {
-            service_type,
-            source,
-            dest,
-            esm_class,
-            protocol_id,
-            priority_flag,
-            schedule_delivery_time,
-            validity_period,
-            registered_delivery,
-            replace_if_present_flag,
-            data_coding,
-            sm_default_msg_id,
-            short_message,
-            tlvs: Tlvs::new(reader.rest()),
-            offsets,
-        })
+        self.offsets.short_message = HEADER_LENGTH + reader.position();
+        self.short_message = reader.octets(usize::from(sm_length), DecodeError::MessageLength)?;
+        self.offsets.tlvs = HEADER_LENGTH + reader.position();
+        self.tlvs = Tlvs::new(reader.rest());
+        Ok(())
     }
 
     /// The text wherever it stands: short_message, or message_payload when that is empty (section 5.3.2.32).
@@ -167,7 +161,7 @@ impl<'a> ShortMessage<'a> {
 
 /// An SMPP time as a field: nothing, which is what nearly every message has, or 16 characters.
 #[inline]
-fn time<'a>(reader: &mut Reader<'a>, error: DecodeError) -> Result<&'a [u8], DecodeError> {
+pub(crate) fn read_time<'a>(reader: &mut Reader<'a>, error: DecodeError) -> Result<&'a [u8], DecodeError> {
     let time = reader.c_octets(TIME_LENGTH, error)?;
     if time.is_empty() || time.len() == TIME_LENGTH { Ok(time) } else { Err(error) }
 }
@@ -182,5 +176,27 @@ pub fn resp_message_id(pdu: &[u8]) -> &[u8] {
     match find_nul(window) {
         Some(end) => &window[..end],
         None => window,
+    }
+}
+
+/// The body of submit_sm_resp, deliver_sm_resp and data_sm_resp (sections 4.4.2, 4.6.2 and 4.7.2).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub struct MessageResp<'a> {
+    /// The message's id; empty in deliver_sm_resp, and where the body was left out, as it is on refusals.
+    pub message_id: &'a [u8],
+    /// The optional part, unread: delivery_failure_reason and its like in data_sm_resp, anything in SMPP 5.0.
+    pub tlvs: Tlvs<'a>,
+}
+
+impl<'a> MessageResp<'a> {
+    /// Reads a whole response, header included. Never fails: the body is a message_id with or without its NUL,
+    /// TLVs behind it or not, a lone NUL, or nothing. It is not guessed whether a body without a message_id
+    /// begins with a TLV at once. Of a message_id of more than 64 octets the first 64 are taken, and no TLVs.
+    pub fn decode(pdu: &'a [u8]) -> Self {
+        let mut reader = Reader::of_body(pdu);
+        match reader.c_octets_lenient(MESSAGE_ID_MAX, DecodeError::MessageId) {
+            Ok(message_id) => Self { message_id, tlvs: Tlvs::new(reader.rest()) },
+            Err(_) => Self { message_id: &reader.rest()[..MESSAGE_ID_MAX], tlvs: Tlvs::default() },
+        }
     }
 }
