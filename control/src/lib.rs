@@ -5,8 +5,10 @@
 //! message passes through it, and none waits for it: all that crosses to and from the shards goes over the
 //! bounded channels of [`channel`].
 
+pub mod auth;
 pub mod channel;
 pub mod config;
+pub mod log;
 
 pub use channel::{
     Bell, ControlChannels, ControlSender, ControlWaker, ShardHandle, ToControl, ToShard, control_channels,

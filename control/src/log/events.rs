@@ -1,0 +1,195 @@
+//! What happens on the shards, as lines of the log.
+//!
+//! The names of fields are those of the tables and metrics: `customer_id` is the account_id (or system_id),
+//! `vendor_id` the instance_name.
+
+use smpp_pdu::CommandStatus;
+use smpp_shards::{CloseCause, CustomerId, EndReason, Event, ShardId, Snapshot, VendorId};
+
+use super::{Field, Log};
+use crate::config::LogLevel;
+
+const SERVER: &str = "smpp_server";
+const CLIENT: &str = "smpp_client";
+
+/// Writes one event.
+pub(super) fn write(log: &Log, shard: ShardId, event: &Event, snapshot: &Snapshot) {
+    let names = Names { snapshot };
+    match event {
+        Event::SessionBound { .. }
+        | Event::BindRejected { .. }
+        | Event::LobbyClosed { .. }
+        | Event::SessionClosed { .. } => write_session(log, shard, event, names),
+        Event::LinkBound { .. }
+        | Event::LinkConnectFailed { .. }
+        | Event::LinkDown { .. }
+        | Event::VendorAlert { .. } => write_link(log, shard, event, names),
+        Event::ReceiptUnknown { vendor, message_id } => {
+            let fields = [
+                ("vendor_id", Field::Text(names.vendor(*vendor))),
+                ("vendor_message_id", Field::Text(message_id)),
+                ("shard", number(shard)),
+            ];
+            log.write(LogLevel::Warn, "dlr", "receipt matches no message", &fields);
+        }
+        Event::DeliverRejected { vendor, dest, status } => {
+            let status = status_name(*status);
+            let fields = [
+                ("vendor_id", Field::Text(names.vendor(*vendor))),
+                ("dest", Field::Text(dest)),
+                ("status", Field::Text(&status)),
+                ("shard", number(shard)),
+            ];
+            log.write(LogLevel::Warn, CLIENT, "deliver_sm rejected", &fields);
+        }
+    }
+}
+
+fn write_session(log: &Log, shard: ShardId, event: &Event, names: Names<'_>) {
+    match event {
+        Event::SessionBound { customer, peer, bind, interface_version } => {
+            let peer = peer.to_string();
+            let fields = [
+                ("customer_id", Field::Text(names.customer(*customer))),
+                ("peer", Field::Text(&peer)),
+                ("bind", Field::Text(bind)),
+                ("interface_version", Field::Number(u64::from(*interface_version))),
+                ("shard", number(shard)),
+            ];
+            log.write(LogLevel::Info, SERVER, "customer bound", &fields);
+        }
+        Event::BindRejected { system_id, peer, status, reason } => {
+            let (peer, status) = (peer.to_string(), status_name(*status));
+            let fields = [
+                ("system_id", Field::Text(system_id)),
+                ("peer", Field::Text(&peer)),
+                ("status", Field::Text(&status)),
+                ("reason", Field::Text(reason)),
+                ("shard", number(shard)),
+            ];
+            log.write(LogLevel::Warn, SERVER, "bind rejected", &fields);
+        }
+        Event::LobbyClosed { peer, reason } => {
+            let (peer, text) = (peer.to_string(), reason_text(*reason));
+            // Health checks and port scanners come and go without a bind.
+            let level = match reason {
+                EndReason::Connection(CloseCause::EndOfStream | CloseCause::Reset) => LogLevel::Debug,
+                reason => level_of(*reason),
+            };
+            let fields = [("peer", Field::Text(&peer)), ("reason", Field::Text(&text)), ("shard", number(shard))];
+            log.write(level, SERVER, "connection closed before a bind", &fields);
+        }
+        Event::SessionClosed { customer, peer, reason } => {
+            let (peer, text) = (peer.to_string(), reason_text(*reason));
+            let fields = [
+                ("customer_id", Field::Text(names.customer(*customer))),
+                ("peer", Field::Text(&peer)),
+                ("reason", Field::Text(&text)),
+                ("shard", number(shard)),
+            ];
+            log.write(level_of(*reason), SERVER, "customer's session ended", &fields);
+        }
+        _ => {}
+    }
+}
+
+fn write_link(log: &Log, shard: ShardId, event: &Event, names: Names<'_>) {
+    match event {
+        Event::LinkBound { vendor, link, local } => {
+            let local = local.map(|local| local.to_string()).unwrap_or_default();
+            let fields = [
+                ("vendor_id", Field::Text(names.vendor(*vendor))),
+                ("link", Field::Number(u64::from(link.0))),
+                ("local", Field::Text(&local)),
+                ("shard", number(shard)),
+            ];
+            log.write(LogLevel::Info, CLIENT, "vendor bound", &fields);
+        }
+        Event::LinkConnectFailed { vendor, link, failure, again_ms } => {
+            let local = failure.local.map(|local| local.to_string()).unwrap_or_default();
+            let fields = [
+                ("vendor_id", Field::Text(names.vendor(*vendor))),
+                ("link", Field::Number(u64::from(link.0))),
+                ("step", Field::Text(failure.step.name())),
+                ("local", Field::Text(&local)),
+                ("reason", Field::Text(&failure.reason)),
+                ("again_ms", Field::Number(*again_ms)),
+                ("shard", number(shard)),
+            ];
+            log.write(LogLevel::Warn, CLIENT, "vendor could not be connected", &fields);
+        }
+        Event::LinkDown { vendor, link, local, reason, again_ms, unanswered } => {
+            let local = local.map(|local| local.to_string()).unwrap_or_default();
+            let text = reason_text(*reason);
+            let mut fields = vec![
+                ("vendor_id", Field::Text(names.vendor(*vendor))),
+                ("link", Field::Number(u64::from(link.0))),
+                ("local", Field::Text(&local)),
+                ("reason", Field::Text(&text)),
+                ("unanswered", Field::Number(u64::from(*unanswered))),
+                ("shard", number(shard)),
+            ];
+            fields.extend(again_ms.map(|again_ms| ("again_ms", Field::Number(again_ms))));
+            let level = if *unanswered > 0 { LogLevel::Warn } else { level_of(*reason) };
+            log.write(level, CLIENT, "vendor's link is down", &fields);
+        }
+        Event::VendorAlert { vendor, failures } => {
+            let fields = [
+                ("vendor_id", Field::Text(names.vendor(*vendor))),
+                ("failures", Field::Number(u64::from(*failures))),
+                ("shard", number(shard)),
+            ];
+            log.write(LogLevel::Error, CLIENT, "vendor keeps failing", &fields);
+        }
+        _ => {}
+    }
+}
+
+/// A status as the specification calls it, else as a number.
+pub(crate) fn status_name(status: CommandStatus) -> String {
+    status.name().map_or_else(|| format!("{:#010x}", status.0), str::to_owned)
+}
+
+/// Why something ended, in words.
+pub(crate) fn reason_text(reason: EndReason) -> String {
+    match reason {
+        EndReason::Unbound => "the peer unbound".into(),
+        EndReason::Connection(CloseCause::EndOfStream) => "the peer closed the connection".into(),
+        EndReason::Connection(CloseCause::Reset) => "the connection was reset".into(),
+        EndReason::Connection(CloseCause::Tls) => "TLS broke".into(),
+        EndReason::Connection(CloseCause::WriteStalled) => "the peer took nothing of what was sent".into(),
+        EndReason::BindTimer => "no bind in time".into(),
+        EndReason::Inactive => "the peer was silent and answered no enquire_link".into(),
+        EndReason::Framing { command_length } => format!("framing lost: command_length {command_length}"),
+        EndReason::BindRefused(status) => format!("bind refused with {}", status_name(status)),
+        EndReason::BindUnanswered => "the bind was not answered in time".into(),
+        EndReason::Draining => "the gateway stops".into(),
+        EndReason::Removed => "the configuration no longer has it".into(),
+    }
+}
+
+fn level_of(reason: EndReason) -> LogLevel {
+    match reason {
+        EndReason::Unbound | EndReason::Draining | EndReason::Removed => LogLevel::Info,
+        _ => LogLevel::Warn,
+    }
+}
+
+fn number(shard: ShardId) -> Field<'static> {
+    Field::Number(u64::from(shard.0))
+}
+
+#[derive(Clone, Copy)]
+struct Names<'s> {
+    snapshot: &'s Snapshot,
+}
+
+impl<'s> Names<'s> {
+    fn customer(self, id: CustomerId) -> &'s str {
+        self.snapshot.customer(id).map_or("?", |customer| customer.name.as_str())
+    }
+
+    fn vendor(self, id: VendorId) -> &'s str {
+        self.snapshot.vendor(id).map_or("?", |vendor| vendor.settings.instance_name.as_str())
+    }
+}

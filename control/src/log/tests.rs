@@ -1,0 +1,210 @@
+//! The shape of the lines, what is let through, and that nobody waits for the reader.
+
+use super::*;
+use crate::config;
+use serde_json::Value;
+use smpp_pdu::CommandStatus;
+use smpp_shards::{
+    CloseCause, ConnectFailure, ConnectStep, CustomerId, EndReason, LinkId, VendorId,
+};
+use std::net::{IpAddr, Ipv4Addr};
+use std::path::Path;
+
+const PEER: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
+const PATIENCE: Duration = Duration::from_secs(10);
+
+#[derive(Clone, Default)]
+struct Page(Arc<Mutex<Vec<u8>>>);
+
+impl Write for Page {
+    fn write(&mut self, octets: &[u8]) -> io::Result<usize> {
+        self.0.lock().unwrap().extend_from_slice(octets);
+        Ok(octets.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl Page {
+    fn log(&self, level: LogLevel) -> Log {
+        Log::to(LogSettings { level }, Box::new(self.clone())).unwrap()
+    }
+
+    fn lines(&self, log: &Log) -> Vec<Value> {
+        assert!(log.flush(PATIENCE));
+        let text = String::from_utf8(self.0.lock().unwrap().clone()).unwrap();
+        text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+    }
+}
+
+fn snapshot() -> Snapshot {
+    let text = r#"
+        gateway.accept = "relay"
+        [[customers]]
+        smpp_system_id = "acme"
+        account_id = "account-7"
+        smpp_password = "secret12"
+        [[vendors]]
+        instance_name = "north"
+        host = "127.0.0.1"
+        port = 3601
+        password = "gateway1""#;
+    config::parse(Path::new("test.toml"), text, &|_| None).unwrap().snapshot(1, 1).unwrap()
+}
+
+fn every_event() -> Vec<(Event, &'static str, &'static str)> {
+    let (customer, vendor, link) = (CustomerId(0), VendorId(0), LinkId(3));
+    let local = Some("127.0.0.1:40000".parse().unwrap());
+    let failure = ConnectFailure { step: ConnectStep::Tls, local, reason: "certificate \"expired\"".into() };
+    vec![
+        (
+            Event::SessionBound { customer, peer: PEER, bind: "bind_transceiver", interface_version: 0x34 },
+            "INFO",
+            "customer bound",
+        ),
+        (
+            Event::BindRejected {
+                system_id: "ev\\x00il\"".into(),
+                peer: PEER,
+                status: CommandStatus::ESME_RINVPASWD,
+                reason: "wrong password",
+            },
+            "WARN",
+            "bind rejected",
+        ),
+        (Event::LobbyClosed { peer: PEER, reason: EndReason::BindTimer }, "WARN", "connection closed before a bind"),
+        (
+            Event::SessionClosed { customer, peer: PEER, reason: EndReason::Unbound },
+            "INFO",
+            "customer's session ended",
+        ),
+        (
+            Event::SessionClosed { customer, peer: PEER, reason: EndReason::Connection(CloseCause::Reset) },
+            "WARN",
+            "customer's session ended",
+        ),
+        (Event::LinkBound { vendor, link, local }, "INFO", "vendor bound"),
+        (
+            Event::LinkConnectFailed { vendor, link, failure, again_ms: 2_000 },
+            "WARN",
+            "vendor could not be connected",
+        ),
+        (
+            Event::LinkDown {
+                vendor,
+                link,
+                local,
+                reason: EndReason::BindRefused(CommandStatus(0x444)),
+                again_ms: None,
+                unanswered: 4,
+            },
+            "WARN",
+            "vendor's link is down",
+        ),
+        (Event::VendorAlert { vendor, failures: 5 }, "ERROR", "vendor keeps failing"),
+        (Event::ReceiptUnknown { vendor, message_id: "abc".into() }, "WARN", "receipt matches no message"),
+        (
+            Event::DeliverRejected { vendor, dest: "4711".into(), status: CommandStatus::ESME_RINVDSTADR },
+            "WARN",
+            "deliver_sm rejected",
+        ),
+    ]
+}
+
+#[test]
+fn every_event_is_one_object_with_the_promised_fields() {
+    let (page, snapshot) = (Page::default(), snapshot());
+    let log = page.log(LogLevel::Debug);
+    let events = every_event();
+    for (event, ..) in &events {
+        log.event(ShardId(2), event, &snapshot);
+    }
+    let lines = page.lines(&log);
+    assert_eq!(lines.len(), events.len());
+    for (line, (event, level, message)) in lines.iter().zip(&events) {
+        assert_eq!((line["level"].as_str(), line["message"].as_str()), (Some(*level), Some(*message)), "{event:?}");
+        let timestamp = line["timestamp"].as_str().unwrap();
+        assert!(timestamp.len() == 24 && timestamp.ends_with('Z'), "{timestamp}");
+        assert!(line["component"].is_string());
+        assert_eq!(line["shard"], 2);
+    }
+    assert_eq!(lines[0]["customer_id"], "account-7");
+    assert_eq!(lines[1]["system_id"], "ev\\x00il\"");
+    assert_eq!(lines[1]["status"], "ESME_RINVPASWD");
+    assert_eq!(lines[6]["vendor_id"], "north");
+    assert_eq!((&lines[6]["step"], &lines[6]["again_ms"]), (&"tls".into(), &2_000.into()));
+    assert_eq!(lines[6]["reason"], "certificate \"expired\"");
+    assert_eq!(lines[7]["reason"], "bind refused with 0x00000444");
+    assert_eq!(lines[7]["unanswered"], 4);
+    assert!(lines[7].get("again_ms").is_none());
+    assert_eq!(lines[10]["dest"], "4711");
+}
+
+#[test]
+fn lines_below_the_level_are_left_out() {
+    let (page, snapshot) = (Page::default(), snapshot());
+    let log = page.log(LogLevel::Warn);
+    for (event, ..) in every_event() {
+        log.event(ShardId(0), &event, &snapshot);
+    }
+    let lines = page.lines(&log);
+    assert_eq!(lines.len(), every_event().iter().filter(|(_, level, _)| *level != "INFO").count());
+}
+
+#[test]
+fn a_flood_is_cut_and_counted_while_other_lines_pass() {
+    let page = Page::default();
+    let log = page.log(LogLevel::Info);
+    for _ in 0..LINES_PER_SECOND_MAX + 7 {
+        log.write(LogLevel::Warn, "smpp_server", "bind rejected", &[]);
+    }
+    log.write(LogLevel::Info, "smpp_server", "customer bound", &[]);
+    log.end_second();
+    log.end_second();
+    log.write(LogLevel::Warn, "smpp_server", "bind rejected", &[]);
+    let lines = page.lines(&log);
+    assert_eq!(lines.len(), LINES_PER_SECOND_MAX as usize + 3);
+    let told = &lines[lines.len() - 2];
+    assert_eq!((&told["message"], &told["suppressed"]), (&"lines suppressed".into(), &7.into()));
+    assert_eq!(told["suppressed_message"], "bind rejected");
+    assert_eq!(lines[lines.len() - 1]["message"], "bind rejected");
+}
+
+#[test]
+fn errors_are_never_suppressed() {
+    let page = Page::default();
+    let log = page.log(LogLevel::Info);
+    for _ in 0..LINES_PER_SECOND_MAX * 2 {
+        log.write(LogLevel::Error, "smpp_client", "vendor keeps failing", &[]);
+    }
+    assert_eq!(page.lines(&log).len(), LINES_PER_SECOND_MAX as usize * 2);
+}
+
+/// Takes nothing until the gate opens.
+struct Stuck(crossbeam_channel::Receiver<()>);
+
+impl Write for Stuck {
+    fn write(&mut self, octets: &[u8]) -> io::Result<usize> {
+        let _ = self.0.recv();
+        Ok(octets.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+#[test]
+fn a_reader_that_is_stuck_costs_lines_and_not_time() {
+    let (gate, stuck) = crossbeam_channel::bounded::<()>(0);
+    let log = Log::to(LogSettings::default(), Box::new(Stuck(stuck))).unwrap();
+    for _ in 0..20_000 {
+        log.write(LogLevel::Error, "test", "line", &[]);
+    }
+    assert!(log.dropped_lines() > 0);
+    assert!(!log.flush(Duration::from_millis(1)));
+    drop(gate);
+    assert!(log.flush(PATIENCE));
+}
