@@ -98,6 +98,12 @@ impl CommandId {
         CommandId(self.0 | Self::RESPONSE_BIT)
     }
 
+    /// Whether the specification has a response to this: not so for responses, outbind and alert_notification.
+    #[inline]
+    pub const fn has_response(self) -> bool {
+        !self.is_response() && !matches!(self, Self::OUTBIND | Self::ALERT_NOTIFICATION)
+    }
+
     /// Whether this is one of the three bind requests.
     #[inline]
     pub const fn is_bind(self) -> bool {

@@ -83,6 +83,19 @@ impl<'b> Encoder<'b> {
         self
     }
 
+    /// The whole TLVs of another PDU as far as a peer of this interface_version takes any: all of them from 0x50
+    /// (SMPP 5.0) on, those that are not of 5.0 from 0x34 on, none before.
+    pub fn tlvs_for(self, tlvs: Tlvs<'_>, interface_version: u8) -> Self {
+        match interface_version {
+            0x50.. => self.tlvs(tlvs),
+            0x34.. => tlvs
+                .into_iter()
+                .filter(|tlv| !tlv.tag.is_version_5())
+                .fold(self, |pdu, tlv| pdu.tlv(tlv.tag, tlv.value)),
+            _ => self,
+        }
+    }
+
     /// Writes command_length; the PDU is complete.
     #[inline]
     pub fn finish(self) {

@@ -94,6 +94,12 @@ fn deframe_partial(bytes: &[u8], pdu_bytes_max: usize) -> Deframed<'_> {
     Deframed::NeedMore { missing: HEADER_LENGTH - bytes.len() }
 }
 
+/// The sequence_number behind `sequence_number`: 1 to [`SEQUENCE_MAX`], then 1 again.
+#[inline]
+pub const fn next_sequence(sequence_number: u32) -> u32 {
+    if sequence_number >= SEQUENCE_MAX { 1 } else { sequence_number + 1 }
+}
+
 /// Replaces sequence_number in an encoded PDU. Does nothing to a slice shorter than a header.
 #[inline]
 pub fn patch_sequence(pdu: &mut [u8], sequence_number: u32) {

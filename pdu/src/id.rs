@@ -293,11 +293,12 @@ fn trim(raw: &[u8]) -> &[u8] {
     &raw[start..end]
 }
 
-/// Without leading zeros, of which the last is kept where nothing else would be.
+/// A trimmed id without leading zeros, of which the last is kept where nothing else would be. Padding between
+/// zeros goes with them, so that what is normal stays as it is when it is made normal again.
 #[inline]
 fn without_zeros(id: &[u8]) -> &[u8] {
-    let zeros = id.iter().take_while(|&&octet| octet == b'0').count();
-    &id[zeros.min(id.len().saturating_sub(1))..]
+    let first = id.iter().position(|&octet| octet > b' ' && octet != b'0');
+    &id[first.unwrap_or(id.len().saturating_sub(1))..]
 }
 
 #[cfg(test)]

@@ -106,6 +106,18 @@ pub const REGISTERED_RECEIPT_MASK: u8 = 0x03;
 /// registered_delivery: intermediate notification asked for.
 pub const REGISTERED_INTERMEDIATE: u8 = 0x10;
 
+/// Whether registered_delivery asks for the receipt of a final state: 1 of any, 2 of failures, 3 (SMPP 5.0) of
+/// deliveries, 0 of none.
+#[inline]
+pub const fn wants_receipt(registered_delivery: u8, delivered: bool) -> bool {
+    match registered_delivery & REGISTERED_RECEIPT_MASK {
+        1 => true,
+        2 => !delivered,
+        3 => delivered,
+        _ => false,
+    }
+}
+
 impl<'a> ShortMessage<'a> {
     /// Reads a whole submit_sm or deliver_sm, header included.
     ///
@@ -149,6 +161,13 @@ impl<'a> ShortMessage<'a> {
             return self.short_message;
         }
         self.tlvs.find(Tag::MESSAGE_PAYLOAD).map_or(self.short_message, |tlv| tlv.value)
+    }
+
+    /// Whether there is a short_message and a message_payload too, of which a message has one
+    /// (section 5.3.2.32); [`ShortMessage::text`] is then the first.
+    #[inline]
+    pub fn has_two_texts(&self) -> bool {
+        !self.short_message.is_empty() && self.tlvs.find(Tag::MESSAGE_PAYLOAD).is_some()
     }
 
     /// Whether esm_class marks a delivery receipt or an intermediate notification (deliver_sm only).

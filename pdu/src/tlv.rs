@@ -70,6 +70,15 @@ tags! {
     ITS_SESSION_INFO = 0x1383, "its_session_info";
 }
 
+impl Tag {
+    /// Whether SMPP 5.0 brought it: congestion_state and the broadcast, network, node and portability tags. Peers
+    /// of earlier versions have been seen to fail over them.
+    #[inline]
+    pub const fn is_version_5(self) -> bool {
+        matches!(self, Self::CONGESTION_STATE) || matches!(self.0, 0x0600..=0x0613)
+    }
+}
+
 /// One optional parameter, its value raw: peers send other lengths than the table gives.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Tlv<'a> {
