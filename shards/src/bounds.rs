@@ -1,0 +1,115 @@
+//! Every bound of a shard in one place, its unit in its name. What happens at a bound stands beside it.
+
+/// Octets of one PDU: a message_payload of 65,535 octets and every other field fit. Beyond it generic_nack with
+/// ESME_RINVCMDLEN and the connection is closed, for the framing is lost.
+pub const PDU_BYTES_MAX: usize = 70_000;
+
+/// Octets waiting to be sent to one customer session. Beyond it the session's reading stops until half is gone.
+pub const SESSION_OUTPUT_BYTES_MAX: usize = 256 * 1024;
+
+/// Octets waiting to be sent to one vendor link. Beyond it the link's window counts as full.
+pub const LINK_OUTPUT_BYTES_MAX: usize = 1024 * 1024;
+
+/// Capacity that an output buffer keeps when its connection closes; what it grew beyond is given back.
+pub const OUTPUT_KEEP_BYTES: usize = 64 * 1024;
+
+/// Capacity that a message's body keeps when its slot is freed.
+pub const BODY_KEEP_BYTES: usize = 1024;
+
+/// Unanswered submits of one session where the customer's `smpp_window` sets no smaller one. Beyond it
+/// ESME_RTHROTTLED.
+pub const SESSION_WINDOW_MAX: u32 = 10_000;
+
+/// Unanswered deliver_sm of one session. Beyond it receipts wait in the customer's queue.
+pub const DELIVER_WINDOW_MAX: u32 = 1_024;
+
+/// Unanswered submits of one link at the most (`window_size` is cut to it).
+pub const LINK_WINDOW_MAX: u32 = 65_536;
+
+/// Links of one vendor at the most (`binds` is refused above it).
+pub const VENDOR_BINDS_MAX: u32 = 64;
+
+/// Connections of one shard that are not bound yet. Beyond it a new connection is closed at once.
+pub const LOBBY_MAX: usize = 4_096;
+
+/// Connections of one shard in all. Beyond it a new connection is closed at once.
+pub const CONNECTIONS_MAX: usize = 65_536;
+
+/// Messages of one shard that wait for a vendor's answer or in a vendor's queue. Beyond it ESME_RMSGQFUL.
+pub const MESSAGES_MAX: usize = 1 << 20;
+
+/// Messages sent to one other shard and not answered by it yet. Beyond it that shard's vendors count as full.
+pub const RING_OUTSTANDING_MAX: u32 = 1 << 17;
+
+/// Octets staged for one other shard because its ring is full. Beyond it that shard's vendors count as full.
+pub const RING_STAGED_BYTES_MAX: usize = 16 * 1024 * 1024;
+
+/// Octets of one ring between two shards.
+pub const RING_BYTES: usize = 1 << 20;
+
+/// Octets taken out of one ring in one turn.
+pub const RING_TURN_BYTES: usize = 256 * 1024;
+
+/// Messages for which receipts are awaited, per shard. Beyond it the oldest is forgotten, and counted.
+pub const RECEIPTS_AWAITED_MAX: usize = 1 << 19;
+
+/// Receipts of one vendor that wait for their submit_sm_resp. Beyond it the receipt is answered ESME_RX_T_APPN.
+pub const EARLY_RECEIPTS_MAX: usize = 1_024;
+
+/// Receipts and MO of one vendor that wait for a customer. Beyond it ESME_RX_T_APPN.
+pub const DELIVERIES_PER_VENDOR_MAX: u32 = 16_384;
+
+/// Receipts and MO of one vendor that wait for customers which are absent or silent. Beyond it ESME_RX_T_APPN at
+/// once, so that they do not fill the vendor's window (often 10) and other customers' receipts pass.
+pub const DELIVERIES_HELD_PER_VENDOR_MAX: u32 = 8;
+
+/// Milliseconds without an answer after which a customer with a full deliver window counts as silent.
+pub const CUSTOMER_SILENT_MS: u64 = 1_000;
+
+/// Milliseconds after which an unanswered deliver_sm no longer counts against its session's window.
+pub const DELIVER_RESPONSE_MS_MAX: u64 = 60_000;
+
+/// Messages that go to one link of a vendor before the next link's turn: batches make fewer, larger sends.
+pub const LINK_RUN: u32 = 32;
+
+/// Milliseconds that a vendor's lane rests after it throttled us: the first time, and doubled up to the second.
+pub const THROTTLE_PAUSE_MS_MIN: u64 = 50;
+/// See [`THROTTLE_PAUSE_MS_MIN`].
+pub const THROTTLE_PAUSE_MS_MAX: u64 = 2_000;
+
+/// Milliseconds between attempts to reach a vendor that cannot be reached at all.
+pub const PROBE_MS: u64 = 3_000;
+
+/// Seconds between attempts to bind at a vendor that refused or dropped a bind; the last one repeats.
+pub const REBIND_SECONDS: [u64; 6] = [1, 2, 4, 8, 16, 30];
+
+/// Failures in a row after which an alert is given.
+pub const ALERT_FAILURES: u32 = 5;
+
+/// Milliseconds that a peer gets to answer our unbind.
+pub const UNBIND_MS_MAX: u64 = 2_000;
+
+/// Vendors that one message may be offered to.
+pub const ROUTE_CANDIDATES_MAX: usize = 8;
+
+/// Milliseconds without progress after which a peer that takes nothing is cut off.
+pub const WRITE_STALL_MS_MAX: u64 = 30_000;
+
+/// Milliseconds that a closing connection may take for its last octets.
+pub const CLOSE_FLUSH_MS_MAX: u64 = 5_000;
+
+/// The coarsest granularity of session timers, milliseconds.
+pub const SESSION_TIMER_STEP_MS: u64 = 50;
+
+/// The granularity of message deadlines, milliseconds.
+pub const MESSAGE_TIMER_STEP_MS: u64 = 10;
+
+const _: () = {
+    assert!(SESSION_OUTPUT_BYTES_MAX > 2 * PDU_BYTES_MAX);
+    assert!(RING_STAGED_BYTES_MAX > RING_BYTES);
+    assert!(RING_BYTES > 2 * PDU_BYTES_MAX);
+    assert!(LINK_WINDOW_MAX.is_power_of_two());
+    assert!(DELIVER_WINDOW_MAX.is_power_of_two());
+    assert!(DELIVERIES_HELD_PER_VENDOR_MAX < DELIVERIES_PER_VENDOR_MAX);
+    assert!(THROTTLE_PAUSE_MS_MIN < THROTTLE_PAUSE_MS_MAX);
+};

@@ -1,0 +1,161 @@
+//! Receipts and MO that wait for a customer of this shard, and what the shard keeps of each customer.
+
+use std::collections::VecDeque;
+
+use crate::bounds::{BODY_KEEP_BYTES, MESSAGE_TIMER_STEP_MS};
+use crate::bucket::TokenBucket;
+use crate::deadlines::Deadlines;
+use crate::lane::Ticket;
+use crate::names::{Conn, CustomerId, VendorId};
+use crate::report::CustomerCounters;
+use crate::settings::CustomerSettings;
+use crate::time::Time;
+use crate::wire::DeliveryOrigin;
+
+/// What a delivery waits for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub(crate) enum DeliveryState {
+    /// Nothing: the slot is free.
+    #[default]
+    Free,
+    /// A session with room in its window.
+    Waiting,
+    /// The customer's answer on that connection.
+    Sent(Conn),
+    /// Nothing any more: it was given back to the vendor, but the customer's answer may still come, and until
+    /// then it counts against the session's window.
+    GivenUp(Conn),
+}
+
+/// A receipt or MO on its way to a customer.
+#[derive(Debug, Default)]
+pub(crate) struct Delivery {
+    pub(crate) generation: u32,
+    pub(crate) state: DeliveryState,
+    pub(crate) customer: CustomerId,
+    pub(crate) vendor: VendorId,
+    pub(crate) origin: DeliveryOrigin,
+    /// The sequence_number it was sent under.
+    pub(crate) sequence: u32,
+    /// Counted among those that are held for an absent or silent customer.
+    pub(crate) is_held: bool,
+    /// The deliver_sm as the customer gets it.
+    pub(crate) pdu: Vec<u8>,
+}
+
+/// The slots of one shard.
+#[derive(Debug)]
+pub(crate) struct Deliveries {
+    slots: Vec<Delivery>,
+    free: Vec<u32>,
+    due: Deadlines,
+    /// Those that a vendor waits for.
+    pub(crate) open: u32,
+}
+
+impl Deliveries {
+    pub(crate) fn new() -> Self {
+        Self { slots: Vec::new(), free: Vec::new(), due: Deadlines::new(MESSAGE_TIMER_STEP_MS), open: 0 }
+    }
+
+    /// A slot that waits. How many there may be is bounded for each vendor by its home shard.
+    pub(crate) fn allocate(
+        &mut self,
+        customer: CustomerId,
+        vendor: VendorId,
+        origin: DeliveryOrigin,
+        pdu: &[u8],
+        due: Time,
+    ) -> u32 {
+        let slot = self.free.pop().unwrap_or_else(|| {
+            self.slots.push(Delivery::default());
+            (self.slots.len() - 1) as u32
+        });
+        let delivery = &mut self.slots[slot as usize];
+        delivery.pdu.clear();
+        delivery.pdu.extend_from_slice(pdu);
+        delivery.state = DeliveryState::Waiting;
+        delivery.customer = customer;
+        delivery.vendor = vendor;
+        delivery.origin = origin;
+        delivery.is_held = false;
+        self.due.set(slot as usize, due);
+        self.open += 1;
+        slot
+    }
+
+    pub(crate) fn free(&mut self, slot: u32) {
+        let delivery = &mut self.slots[slot as usize];
+        debug_assert_ne!(delivery.state, DeliveryState::Free);
+        delivery.state = DeliveryState::Free;
+        delivery.generation = delivery.generation.wrapping_add(1);
+        if delivery.pdu.capacity() > BODY_KEEP_BYTES {
+            delivery.pdu = Vec::new();
+        }
+        self.due.set(slot as usize, Time::NEVER);
+        self.free.push(slot);
+    }
+
+    #[inline]
+    pub(crate) fn get(&self, slot: u32) -> &Delivery {
+        &self.slots[slot as usize]
+    }
+
+    #[inline]
+    pub(crate) fn get_mut(&mut self, slot: u32) -> &mut Delivery {
+        &mut self.slots[slot as usize]
+    }
+
+    pub(crate) fn ticket(&self, slot: u32) -> Ticket {
+        Ticket { slot, generation: self.slots[slot as usize].generation }
+    }
+
+    /// Whether the ticket's delivery is still the one in its slot and still waits.
+    pub(crate) fn is_waiting(&self, ticket: Ticket) -> bool {
+        let delivery = &self.slots[ticket.slot as usize];
+        delivery.generation == ticket.generation && delivery.state == DeliveryState::Waiting
+    }
+
+    pub(crate) fn set_due(&mut self, slot: u32, due: Time) {
+        self.due.set(slot as usize, due);
+    }
+
+    pub(crate) fn next_due(&self) -> Time {
+        self.due.next()
+    }
+
+    pub(crate) fn expire(&mut self, now: Time, into: &mut Vec<u32>) {
+        self.due.expire(now, into);
+    }
+}
+
+/// What a customer's home shard keeps of it.
+#[derive(Debug)]
+pub(crate) struct CustomerDesk {
+    pub(crate) counters: CustomerCounters,
+    pub(crate) bucket: TokenBucket,
+    /// All of its sessions.
+    pub(crate) sessions: Vec<Conn>,
+    /// What waits for one of them.
+    pub(crate) waiting: VecDeque<Ticket>,
+    /// Whose turn it is to receive.
+    pub(crate) turn: usize,
+    /// When it last took a delivery.
+    pub(crate) last_taken: Time,
+    /// The other shards have been told that it is at home here.
+    pub(crate) is_announced: bool,
+}
+
+impl CustomerDesk {
+    pub(crate) fn new(settings: &CustomerSettings, now: Time) -> Self {
+        Self {
+            counters: CustomerCounters::default(),
+            bucket: TokenBucket::new(settings.smpp_throughput, settings.smpp_burst, now),
+            sessions: Vec::new(),
+            waiting: VecDeque::new(),
+            turn: 0,
+            last_taken: now,
+            is_announced: false,
+        }
+    }
+}

@@ -1,0 +1,138 @@
+//! What a shard has to tell an operator: the lines of the log, as values.
+//!
+//! The control thread turns them into JSON lines. Nothing here is made per message: a busy gateway does not
+//! log a line for each.
+
+use std::net::{IpAddr, SocketAddr};
+
+use smpp_pdu::CommandStatus;
+
+use crate::names::{CustomerId, LinkId, VendorId};
+use crate::output::{CloseCause, ConnectFailure};
+
+/// Why a session or link ended, or a bind came to nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum EndReason {
+    /// The peer unbound.
+    Unbound,
+    /// The connection went away.
+    Connection(CloseCause),
+    /// No bind within the bind timer.
+    BindTimer,
+    /// The peer answered no enquire_link and sent nothing else.
+    Inactive,
+    /// The framing was lost: a command_length that cannot be.
+    Framing {
+        /// What it said.
+        command_length: u32,
+    },
+    /// The peer answered a bind with that status.
+    BindRefused(CommandStatus),
+    /// The peer did not answer the bind in time.
+    BindUnanswered,
+    /// The gateway stops.
+    Draining,
+    /// The configuration no longer has it.
+    Removed,
+}
+
+/// One thing that happened.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Event {
+    /// A customer bound.
+    SessionBound {
+        /// Who.
+        customer: CustomerId,
+        /// From where.
+        peer: IpAddr,
+        /// `bind_transceiver`, `bind_transmitter` or `bind_receiver`.
+        bind: &'static str,
+        /// What the peer says it speaks.
+        interface_version: u8,
+    },
+    /// A bind was refused.
+    BindRejected {
+        /// As the peer named itself, escaped.
+        system_id: String,
+        /// From where.
+        peer: IpAddr,
+        /// The answer it got.
+        status: CommandStatus,
+        /// Why, in words.
+        reason: &'static str,
+    },
+    /// A connection ended that was never bound.
+    LobbyClosed {
+        /// From where.
+        peer: IpAddr,
+        /// Why.
+        reason: EndReason,
+    },
+    /// A customer's session ended.
+    SessionClosed {
+        /// Whose.
+        customer: CustomerId,
+        /// From where.
+        peer: IpAddr,
+        /// Why.
+        reason: EndReason,
+    },
+    /// A vendor's link is bound.
+    LinkBound {
+        /// Whose.
+        vendor: VendorId,
+        /// Which of its binds.
+        link: LinkId,
+        /// From which local address.
+        local: Option<SocketAddr>,
+    },
+    /// A vendor's link could not be connected.
+    LinkConnectFailed {
+        /// Whose.
+        vendor: VendorId,
+        /// Which of its binds.
+        link: LinkId,
+        /// At which step and why.
+        failure: ConnectFailure,
+        /// When it is tried again, in milliseconds.
+        again_ms: u64,
+    },
+    /// A vendor's link ended or its bind was refused.
+    LinkDown {
+        /// Whose.
+        vendor: VendorId,
+        /// Which of its binds.
+        link: LinkId,
+        /// From which local address.
+        local: Option<SocketAddr>,
+        /// Why.
+        reason: EndReason,
+        /// When it is tried again, in milliseconds; `None` is never.
+        again_ms: Option<u64>,
+        /// Submits that were without an answer: their outcome is unknown.
+        unanswered: u32,
+    },
+    /// A vendor failed five times in a row; told once until it is back.
+    VendorAlert {
+        /// Which.
+        vendor: VendorId,
+        /// How often in a row.
+        failures: u32,
+    },
+    /// A receipt matches no message: answered ESME_ROK.
+    ReceiptUnknown {
+        /// From which vendor.
+        vendor: VendorId,
+        /// The id it names, escaped and cut to 64 characters.
+        message_id: String,
+    },
+    /// A deliver_sm that cannot be understood or has no inbound route.
+    DeliverRejected {
+        /// From which vendor.
+        vendor: VendorId,
+        /// To which address, escaped.
+        dest: String,
+        /// The answer it got.
+        status: CommandStatus,
+    },
+}

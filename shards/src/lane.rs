@@ -1,0 +1,162 @@
+//! What a shard keeps of one vendor: its queue with bounds, its limit, its links, its counters.
+
+use std::collections::VecDeque;
+
+use crate::bounds::{THROTTLE_PAUSE_MS_MAX, THROTTLE_PAUSE_MS_MIN};
+use crate::bucket::TokenBucket;
+use crate::names::LinkId;
+use crate::report::VendorCounters;
+use crate::settings::VendorSettings;
+use crate::time::Time;
+
+/// The number of priority_flag values (SMPP 3.4 section 5.2.14).
+pub(crate) const PRIORITIES: usize = 4;
+
+/// A message slot with the generation that was meant.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Ticket {
+    pub(crate) slot: u32,
+    pub(crate) generation: u32,
+}
+
+/// A vendor at home on this shard.
+#[derive(Debug)]
+pub(crate) struct Lane {
+    pub(crate) links: Vec<LinkId>,
+    pub(crate) counters: VendorCounters,
+    pub(crate) bucket: TokenBucket,
+    /// Nothing is sent before that: the vendor throttled us.
+    pub(crate) paused_until: Time,
+    pub(crate) alerted: bool,
+    /// Links that are bound and can submit.
+    pub(crate) submitting: u32,
+    pub(crate) early: Vec<EarlyReceipt>,
+    queues: [VecDeque<Ticket>; PRIORITIES],
+    queue_messages: u32,
+    queue_bytes: u64,
+    pause_ms: u64,
+    turn: usize,
+    run: u32,
+}
+
+/// A receipt that may have overtaken the submit_sm_resp of its message.
+#[derive(Debug)]
+pub(crate) struct EarlyReceipt {
+    pub(crate) key: u128,
+    pub(crate) slot: u32,
+    pub(crate) generation: u32,
+    pub(crate) until: Time,
+    pub(crate) pdu: Vec<u8>,
+}
+
+impl Lane {
+    pub(crate) fn new(settings: &VendorSettings, now: Time) -> Self {
+        Self {
+            links: Vec::new(),
+            counters: VendorCounters::default(),
+            bucket: TokenBucket::new(settings.throughput, settings.burst, now),
+            paused_until: Time::default(),
+            alerted: false,
+            submitting: 0,
+            early: Vec::new(),
+            queues: Default::default(),
+            queue_messages: settings.queue_messages,
+            queue_bytes: settings.queue_bytes,
+            pause_ms: THROTTLE_PAUSE_MS_MIN,
+            turn: 0,
+            run: 0,
+        }
+    }
+
+    /// Whether a message of that many octets may wait here.
+    #[inline]
+    pub(crate) fn has_room(&self, bytes: usize) -> bool {
+        self.counters.queued < self.queue_messages && self.counters.queued_bytes + bytes as u64 <= self.queue_bytes
+    }
+
+    /// Full for those who choose a vendor: told at the bound, and taken back when a tenth is free again.
+    pub(crate) fn looks_full(&self, looked_full: bool) -> bool {
+        let (messages, bytes) = (u64::from(self.counters.queued), self.counters.queued_bytes);
+        if looked_full {
+            messages * 10 > u64::from(self.queue_messages) * 9 || bytes / 9 > self.queue_bytes / 10
+        } else {
+            messages >= u64::from(self.queue_messages) || bytes >= self.queue_bytes
+        }
+    }
+
+    pub(crate) fn push_back(&mut self, ticket: Ticket, priority: u8, bytes: usize) {
+        self.queues[usize::from(priority) % PRIORITIES].push_back(ticket);
+        self.count_in(bytes);
+    }
+
+    pub(crate) fn push_front(&mut self, ticket: Ticket, priority: u8, bytes: usize) {
+        self.queues[usize::from(priority) % PRIORITIES].push_front(ticket);
+        self.count_in(bytes);
+    }
+
+    /// The next message, highest priority first, oldest first within one. The caller skips tickets whose message has
+    /// gone, and tells [`Lane::count_out`] of those that have not.
+    #[inline]
+    pub(crate) fn pop(&mut self) -> Option<Ticket> {
+        self.queues.iter_mut().rev().find_map(VecDeque::pop_front)
+    }
+
+    /// Drops tickets from the fronts while `is_gone` says so, that a queue which nothing is taken from does not
+    /// grow with messages that have expired.
+    pub(crate) fn sweep(&mut self, is_gone: impl Fn(Ticket) -> bool) {
+        for queue in &mut self.queues {
+            while queue.front().is_some_and(|ticket| is_gone(*ticket)) {
+                queue.pop_front();
+            }
+        }
+    }
+
+    fn count_in(&mut self, bytes: usize) {
+        self.counters.queued += 1;
+        self.counters.queued_bytes += bytes as u64;
+    }
+
+    #[inline]
+    pub(crate) fn count_out(&mut self, bytes: usize) {
+        self.counters.queued -= 1;
+        self.counters.queued_bytes -= bytes as u64;
+    }
+
+    /// Rests after a throttle, longer each time it comes again without an ESME_ROK between.
+    pub(crate) fn pause(&mut self, now: Time) -> Time {
+        if self.paused_until <= now {
+            self.paused_until = now.after_ms(self.pause_ms);
+            self.pause_ms = (self.pause_ms * 2).min(THROTTLE_PAUSE_MS_MAX);
+        }
+        self.paused_until
+    }
+
+    /// The vendor takes messages again.
+    #[inline]
+    pub(crate) fn unpause(&mut self) {
+        self.pause_ms = THROTTLE_PAUSE_MS_MIN;
+    }
+
+    /// The links in the order in which they are to be asked; a link that has had its run goes to the end.
+    #[inline]
+    pub(crate) fn pick_link(&mut self, run_max: u32, mut can_take: impl FnMut(LinkId) -> bool) -> Option<LinkId> {
+        let count = self.links.len();
+        if count == 0 {
+            return None;
+        }
+        if self.run >= run_max {
+            self.run = 0;
+            self.turn = (self.turn + 1) % count;
+        }
+        for _ in 0..count {
+            let link = self.links[self.turn % count];
+            if can_take(link) {
+                self.run += 1;
+                return Some(link);
+            }
+            self.run = 0;
+            self.turn = (self.turn + 1) % count;
+        }
+        None
+    }
+}

@@ -1,0 +1,140 @@
+//! What a shard counts, copied out once a second for metrics, health and status answers.
+
+use smpp_pdu::CommandStatus;
+
+use crate::event::EndReason;
+use crate::names::ShardId;
+
+/// Counters of one customer on its home shard, since the process started.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct CustomerCounters {
+    /// Sessions bound now.
+    pub sessions: u32,
+    /// Binds that succeeded.
+    pub binds: u64,
+    /// submit_sm taken in.
+    pub submits: u64,
+    /// submit_sm answered ESME_ROK.
+    pub submits_ok: u64,
+    /// submit_sm answered with an error, throttles included.
+    pub submits_failed: u64,
+    /// submit_sm above the customer's rate.
+    pub throttled_rate: u64,
+    /// submit_sm beyond the session's window.
+    pub throttled_window: u64,
+    /// Receipts and MO the customer took.
+    pub delivered: u64,
+    /// Receipts and MO handed back to the vendor because the customer was absent, silent or refused.
+    pub undelivered: u64,
+    /// Receipts and MO that wait now.
+    pub deliveries_waiting: u32,
+}
+
+/// State of a vendor as a whole.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum VendorState {
+    /// Not in the configuration, or not active.
+    #[default]
+    Off,
+    /// No bind is up; being connected.
+    Connecting,
+    /// At least one bind that can submit is up.
+    Bound,
+    /// Only receiver binds are up.
+    ReceiverOnly,
+}
+
+impl VendorState {
+    /// As it stands in status answers.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Off => "off",
+            Self::Connecting => "disconnected",
+            Self::Bound => "connected",
+            Self::ReceiverOnly => "receiver_only",
+        }
+    }
+}
+
+/// Counters and state of one vendor on its home shard.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct VendorCounters {
+    /// Now.
+    pub state: VendorState,
+    /// Binds that are up now.
+    pub links_bound: u32,
+    /// Binds that succeeded.
+    pub connects: u64,
+    /// Bound links that ended.
+    pub disconnects: u64,
+    /// Failed attempts in a row.
+    pub failures_in_a_row: u32,
+    /// submit_sm sent, retries included.
+    pub submits: u64,
+    /// Answered ESME_ROK.
+    pub submits_ok: u64,
+    /// Answered with an error other than a throttle.
+    pub submits_failed: u64,
+    /// Answered ESME_RTHROTTLED or ESME_RMSGQFUL.
+    pub throttled: u64,
+    /// Submits whose outcome is unknown: no answer in time, or the link broke.
+    pub unknown_outcomes: u64,
+    /// Answers to no submit of ours: late, doubled or never asked for.
+    pub stray_answers: u64,
+    /// Messages refused because the queue was full.
+    pub queue_full: u64,
+    /// Unanswered submits now.
+    pub in_flight: u32,
+    /// Messages waiting now.
+    pub queued: u32,
+    /// Octets waiting now.
+    pub queued_bytes: u64,
+    /// Receipts by state: enroute, delivered, expired, deleted, undeliverable, accepted, unknown, rejected
+    /// (the message_state values 1 to 8, less one).
+    pub receipts: [u64; 8],
+    /// Receipts matched through the index.
+    pub receipts_matched: u64,
+    /// Receipts that were there before their submit_sm_resp and found it.
+    pub receipts_early: u64,
+    /// Receipts that match no message.
+    pub receipts_unknown: u64,
+    /// Awaited receipts that were forgotten because the index was full.
+    pub receipts_forgotten: u64,
+    /// MO taken in.
+    pub mobile_originated: u64,
+    /// Receipts and MO that wait for a customer now.
+    pub deliveries_waiting: u32,
+    /// Why the last link ended.
+    pub last_end: Option<EndReason>,
+    /// The last status with which it refused a submit.
+    pub last_refusal: Option<CommandStatus>,
+}
+
+/// Everything one shard tells about itself.
+#[derive(Clone, Debug, Default)]
+pub struct Report {
+    /// Which shard.
+    pub shard: ShardId,
+    /// Version of the snapshot in force.
+    pub snapshot_version: u64,
+    /// Bound customer sessions.
+    pub sessions: u32,
+    /// Connections that are not bound yet.
+    pub lobby: u32,
+    /// Binds refused on this shard.
+    pub binds_refused: u64,
+    /// Answers to submits whose session was gone by then.
+    pub answers_without_session: u64,
+    /// Messages that wait for a vendor, in its window or its queue.
+    pub messages_open: u32,
+    /// Receipts and MO that wait for customers.
+    pub deliveries_open: u32,
+    /// Receipts that are awaited.
+    pub receipts_awaited: u32,
+    /// Nothing is open: a drain may go on.
+    pub is_quiet: bool,
+    /// By [`crate::CustomerId`]; those whose home is another shard stay at zero.
+    pub customers: Vec<CustomerCounters>,
+    /// By [`crate::VendorId`]; those whose home is another shard stay at zero.
+    pub vendors: Vec<VendorCounters>,
+}

@@ -1,0 +1,312 @@
+//! Which vendors may carry a message: the routing rules, compiled.
+//!
+//! Patterns that are a plain prefix (`^1.*`, `^4420`) or an exact number (`^15551234567$`) live in a digit trie
+//! that is walked once along the destination; only what is neither runs as a regular expression. A leading `+` of an
+//! address does not count.
+
+use regex::bytes::{Regex, RegexBuilder};
+
+use crate::addresses::without_plus;
+use crate::bounds::ROUTE_CANDIDATES_MAX;
+use crate::names::{CustomerId, VendorId};
+use crate::settings::RuleSettings;
+use crate::snapshot::Vendor;
+
+/// The vendors for one message, first choice first.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Candidates {
+    vendors: [VendorId; ROUTE_CANDIDATES_MAX],
+    length: u8,
+}
+
+impl Candidates {
+    /// First choice first.
+    #[inline]
+    pub fn as_slice(&self) -> &[VendorId] {
+        &self.vendors[..usize::from(self.length)]
+    }
+
+    fn push(&mut self, vendor: VendorId) {
+        if usize::from(self.length) < ROUTE_CANDIDATES_MAX && !self.as_slice().contains(&vendor) {
+            self.vendors[usize::from(self.length)] = vendor;
+            self.length += 1;
+        }
+    }
+
+    fn is_full(&self) -> bool {
+        usize::from(self.length) == ROUTE_CANDIDATES_MAX
+    }
+}
+
+/// The rules of one snapshot.
+#[derive(Debug, Default)]
+pub struct Routes {
+    rules: Vec<Rule>,
+    nodes: Vec<Node>,
+    unindexed: Vec<u32>,
+}
+
+#[derive(Debug)]
+struct Rule {
+    rank: Rank,
+    customer: Option<CustomerId>,
+    dest: Pattern,
+    source: Pattern,
+    vendor: VendorId,
+    weight: u32,
+}
+
+/// What decides between rules that match: lower comes first; equal ones share by weight.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Rank {
+    rule_priority: i32,
+    not_primary: bool,
+    vendor_priority: i32,
+}
+
+#[derive(Debug)]
+enum Pattern {
+    Any,
+    Prefix(Box<[u8]>),
+    Exact(Box<[u8]>),
+    Expression(Box<Regex>),
+}
+
+/// One digit's step of the trie: child 0 is no child.
+#[derive(Debug, Default)]
+struct Node {
+    children: [u32; 10],
+    rules: Vec<u32>,
+}
+
+/// Collects rules; [`RoutesBuilder::build`] orders and indexes them.
+#[derive(Debug, Default)]
+pub struct RoutesBuilder {
+    rules: Vec<Rule>,
+}
+
+impl RoutesBuilder {
+    /// Adds a rule. One that is not active is checked and left out.
+    ///
+    /// # Errors
+    /// The key whose pattern does not compile, and the compiler's words.
+    pub fn add(
+        &mut self,
+        rule: &RuleSettings,
+        customer: Option<CustomerId>,
+        vendor: &Vendor,
+    ) -> Result<(), (&'static str, String)> {
+        let dest = Pattern::compile(rule.dest_pattern.as_deref()).map_err(|error| ("dest_pattern", error))?;
+        let source = Pattern::compile(rule.source_pattern.as_deref()).map_err(|error| ("source_pattern", error))?;
+        if !rule.is_active || !vendor.settings.is_active {
+            return Ok(());
+        }
+        let rank = Rank {
+            rule_priority: rule.priority,
+            not_primary: !vendor.settings.is_primary,
+            vendor_priority: vendor.settings.priority,
+        };
+        self.rules.push(Rule { rank, customer, dest, source, vendor: vendor.id, weight: rule.weight.max(1) });
+        Ok(())
+    }
+
+    /// Orders and indexes the rules.
+    pub fn build(mut self) -> Routes {
+        self.rules.sort_by_key(|rule| rule.rank);
+        let mut routes = Routes { rules: self.rules, nodes: vec![Node::default()], unindexed: Vec::new() };
+        for position in 0..routes.rules.len() as u32 {
+            let digits: Option<Vec<usize>> = match &routes.rules[position as usize].dest {
+                Pattern::Any => Some(Vec::new()),
+                Pattern::Prefix(digits) | Pattern::Exact(digits) => digits.iter().map(|octet| digit(*octet)).collect(),
+                Pattern::Expression(_) => None,
+            };
+            match digits {
+                Some(digits) => routes.index(&digits, position),
+                None => routes.unindexed.push(position),
+            }
+        }
+        routes
+    }
+}
+
+impl Routes {
+    /// The vendors of the rules that match, best first: by rule priority, then primary vendors, then the vendor's
+    /// priority; among rules that are alike in all of that the first is drawn by weight. `draw` gives a random
+    /// number and is called only where weights decide.
+    pub fn candidates(
+        &self,
+        customer: CustomerId,
+        source: &[u8],
+        dest: &[u8],
+        mut draw: impl FnMut() -> u32,
+    ) -> Candidates {
+        let (source, dest) = (without_plus(source), without_plus(dest));
+        let mut heads = Heads::default();
+        heads.push(&self.unindexed);
+        let mut node = 0;
+        let mut depth = 0;
+        while let Some(here) = self.nodes.get(node) {
+            heads.push(&here.rules);
+            let Some(next) = dest.get(depth).copied().and_then(digit).map(|digit| here.children[digit]) else { break };
+            if next == 0 {
+                break;
+            }
+            node = next as usize;
+            depth += 1;
+        }
+        let mut candidates = Candidates::default();
+        let mut group = Group::default();
+        while let Some(position) = heads.next_position() {
+            let rule = &self.rules[position as usize];
+            if !rule.matches(customer, source, dest) {
+                continue;
+            }
+            if group.rank != Some(rule.rank) {
+                group.drain_into(&mut candidates, &mut draw);
+                if candidates.is_full() {
+                    return candidates;
+                }
+                group.rank = Some(rule.rank);
+            }
+            group.push(rule.vendor, rule.weight);
+        }
+        group.drain_into(&mut candidates, &mut draw);
+        candidates
+    }
+
+    fn index(&mut self, digits: &[usize], position: u32) {
+        let mut node = 0;
+        for &digit in digits {
+            let next = self.nodes[node].children[digit];
+            node = if next == 0 {
+                let made = self.nodes.len();
+                self.nodes.push(Node::default());
+                self.nodes[node].children[digit] = made as u32;
+                made
+            } else {
+                next as usize
+            };
+        }
+        self.nodes[node].rules.push(position);
+    }
+}
+
+impl Rule {
+    #[inline]
+    fn matches(&self, customer: CustomerId, source: &[u8], dest: &[u8]) -> bool {
+        self.customer.is_none_or(|only| only == customer) && self.dest.matches(dest) && self.source.matches(source)
+    }
+}
+
+impl Pattern {
+    fn compile(text: Option<&str>) -> Result<Self, String> {
+        let Some(text) = text else { return Ok(Self::Any) };
+        if let Some(simple) = Self::simple(text) {
+            return Ok(simple);
+        }
+        RegexBuilder::new(text)
+            .unicode(false)
+            .size_limit(1 << 20)
+            .build()
+            .map(|regex| Self::Expression(Box::new(regex)))
+            .map_err(|error| error.to_string().lines().last().unwrap_or_default().trim().to_owned())
+    }
+
+    /// A pattern that needs no regular expression to run.
+    fn simple(text: &str) -> Option<Self> {
+        if matches!(text, "" | "^" | ".*" | "^.*" | "^.*$" | ".*$") {
+            return Some(Self::Any);
+        }
+        let text = text.strip_prefix('^')?;
+        let text = text.strip_prefix(r"\+").unwrap_or(text);
+        let (text, exact) = match text.strip_suffix(".*$").or_else(|| text.strip_suffix(".*")) {
+            Some(text) => (text, false),
+            None => match text.strip_suffix('$') {
+                Some(text) => (text, true),
+                None => (text, false),
+            },
+        };
+        if text.is_empty() || !text.bytes().all(|octet| octet.is_ascii_alphanumeric()) {
+            return None;
+        }
+        let octets = text.as_bytes().into();
+        Some(if exact { Self::Exact(octets) } else { Self::Prefix(octets) })
+    }
+
+    #[inline]
+    fn matches(&self, address: &[u8]) -> bool {
+        match self {
+            Self::Any => true,
+            Self::Prefix(prefix) => address.starts_with(prefix),
+            Self::Exact(exact) => address == &exact[..],
+            Self::Expression(regex) => regex.is_match(address),
+        }
+    }
+}
+
+#[inline]
+fn digit(octet: u8) -> Option<usize> {
+    octet.is_ascii_digit().then(|| usize::from(octet - b'0'))
+}
+
+/// The lists of rules met on the way, each in order, merged by taking the lowest head.
+#[derive(Default)]
+struct Heads<'a> {
+    lists: [&'a [u32]; HEADS_MAX],
+    length: usize,
+}
+
+/// One list for each digit of the longest address, one for the root and one for the unindexed rules.
+const HEADS_MAX: usize = smpp_pdu::message::ADDRESS_MAX + 2;
+
+impl<'a> Heads<'a> {
+    #[inline]
+    fn push(&mut self, list: &'a [u32]) {
+        if !list.is_empty() && self.length < HEADS_MAX {
+            self.lists[self.length] = list;
+            self.length += 1;
+        }
+    }
+
+    #[inline]
+    fn next_position(&mut self) -> Option<u32> {
+        let lowest = self.lists[..self.length].iter_mut().filter(|list| !list.is_empty()).min_by_key(|list| list[0])?;
+        let (first, rest) = lowest.split_first()?;
+        *lowest = rest;
+        Some(*first)
+    }
+}
+
+/// The matching rules of one rank.
+#[derive(Default)]
+struct Group {
+    rank: Option<Rank>,
+    members: [(VendorId, u32); ROUTE_CANDIDATES_MAX],
+    length: usize,
+}
+
+impl Group {
+    fn push(&mut self, vendor: VendorId, weight: u32) {
+        if self.length < ROUTE_CANDIDATES_MAX {
+            self.members[self.length] = (vendor, weight);
+            self.length += 1;
+        }
+    }
+
+    fn drain_into(&mut self, candidates: &mut Candidates, draw: &mut impl FnMut() -> u32) {
+        let members = &mut self.members[..self.length];
+        if members.len() > 1 {
+            let total: u64 = members.iter().map(|(_, weight)| u64::from(*weight)).sum();
+            let mut ticket = (u64::from(draw()) * total) >> 32;
+            let first = members.iter().position(|(_, weight)| {
+                let weight = u64::from(*weight);
+                let hit = ticket < weight;
+                ticket = ticket.saturating_sub(weight);
+                hit
+            });
+            members.swap(0, first.unwrap_or(0));
+        }
+        members.iter().for_each(|(vendor, _)| candidates.push(*vendor));
+        self.length = 0;
+    }
+}

@@ -1,0 +1,224 @@
+//! Answers: the vendor's to our submits, and ours to the customer's.
+
+use smpp_pdu::message::resp_message_id;
+use smpp_pdu::{CommandId, CommandStatus, Header, ShortMessage, encode};
+
+use super::{Role, Shard};
+use crate::message_id::{IdStyle, MessageId};
+use crate::messages::MessageState;
+use crate::names::{LinkId, VendorId};
+use crate::output::Output;
+use crate::receipts::{Awaited, KeptAddress, receipt_key};
+use crate::session::SessionState;
+use crate::time::Now;
+use crate::wire::{Origin, Record};
+
+/// What a vendor's refusal means for the message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Refusal {
+    /// The vendor cannot take it now: the lane rests, no try is used up.
+    Throttled,
+    /// Try again.
+    Temporary,
+    /// Never.
+    Permanent,
+}
+
+impl Shard {
+    /// submit_sm_resp from a vendor, or a generic_nack in its place.
+    #[inline]
+    pub(super) fn submit_answered(&mut self, link_id: LinkId, header: Header, pdu: &[u8], now: Now, out: &mut Output) {
+        let link = &mut self.links[link_id.index()];
+        let vendor = link.vendor;
+        let Some(slot) = link.window.close_request(header.sequence_number) else {
+            self.lanes[vendor.index()].counters.stray_answers += 1;
+            return;
+        };
+        let status = match (header.command_id, header.command_status) {
+            (CommandId::GENERIC_NACK, CommandStatus::ESME_ROK) => CommandStatus::ESME_RUNKNOWNERR,
+            (_, status) => status,
+        };
+        let lane = &mut self.lanes[vendor.index()];
+        lane.counters.in_flight -= 1;
+        if status.is_ok() {
+            lane.counters.submits_ok += 1;
+            lane.unpause();
+            self.await_receipt(slot, vendor, resp_message_id(pdu), now, out);
+            self.finish(slot, status, now, out);
+        } else {
+            self.refused(slot, vendor, status, now, out);
+        }
+        if self.lanes[vendor.index()].counters.queued > 0 {
+            self.pump_lane(vendor, now, out);
+        }
+        self.close_if_left(link_id, now, out);
+    }
+
+    #[cold]
+    fn refused(&mut self, slot: u32, vendor: VendorId, status: CommandStatus, now: Now, out: &mut Output) {
+        let lane = &mut self.lanes[vendor.index()];
+        lane.counters.last_refusal = Some(status);
+        let refusal = self.classify(vendor, status);
+        let message = self.messages.get_mut(slot);
+        message.refusal = status;
+        match refusal {
+            Refusal::Throttled => {
+                let lane = &mut self.lanes[vendor.index()];
+                lane.counters.throttled += 1;
+                let until = lane.pause(now.mono);
+                self.lane_timers.hasten(vendor.index(), until);
+                let message = self.messages.get_mut(slot);
+                message.attempts -= 1;
+                if message.deadline <= now.mono {
+                    self.finish(slot, status, now, out);
+                } else {
+                    self.requeue_first(slot, now);
+                }
+            }
+            Refusal::Permanent => {
+                self.lanes[vendor.index()].counters.submits_failed += 1;
+                self.finish(slot, status, now, out);
+            }
+            Refusal::Temporary => {
+                self.lanes[vendor.index()].counters.submits_failed += 1;
+                let gateway = &self.snapshot.gateway;
+                let again = now.mono.after_ms(gateway.retry_interval_ms);
+                if message.attempts >= gateway.retry_count {
+                    self.fail_over(slot, now, out);
+                } else {
+                    message.state = MessageState::Retrying;
+                    let due = again.min(message.deadline);
+                    self.messages.set_due(slot, due);
+                }
+            }
+        }
+    }
+
+    fn classify(&self, vendor: VendorId, status: CommandStatus) -> Refusal {
+        let settings = &self.snapshot.vendors[vendor.index()].settings;
+        if settings.permanent_statuses.contains(&status.0) {
+            return Refusal::Permanent;
+        }
+        if settings.temporary_statuses.contains(&status.0) {
+            return Refusal::Temporary;
+        }
+        match status {
+            CommandStatus::ESME_RTHROTTLED | CommandStatus::ESME_RMSGQFUL => Refusal::Throttled,
+            CommandStatus::ESME_RSYSERR
+            | CommandStatus::ESME_RSUBMITFAIL
+            | CommandStatus::ESME_RINVBNDSTS
+            | CommandStatus::ESME_RX_T_APPN
+            | CommandStatus::ESME_RUNKNOWNERR => Refusal::Temporary,
+            _ => Refusal::Permanent,
+        }
+    }
+
+    /// Notes under which id the vendor knows the message, where receipts will come.
+    #[inline]
+    fn await_receipt(&mut self, slot: u32, vendor: VendorId, raw: &[u8], now: Now, out: &mut Output) {
+        let configured = &self.snapshot.vendors[vendor.index()];
+        if self.messages.get(slot).facts.registered_delivery == 0 && !configured.always_receipts() {
+            return;
+        }
+        let Some(key) = receipt_key(vendor, raw, configured.settings.message_id_format) else { return };
+        let message = self.messages.get(slot);
+        let Ok(view) = ShortMessage::decode(&message.pdu) else { return };
+        let awaited = Awaited {
+            key,
+            id: message.id,
+            style: message.style,
+            registered_delivery: message.facts.registered_delivery,
+            customer: message.customer,
+            customer_home: message.customer_home,
+            submitted_unix_ms: now.unix_ms,
+            source: KeptAddress::new(view.source),
+            dest: KeptAddress::new(view.dest),
+        };
+        if self.awaited.insert(awaited).is_some() {
+            self.lanes[vendor.index()].counters.receipts_forgotten += 1;
+        }
+        if !self.lanes[vendor.index()].early.is_empty() {
+            self.match_early(vendor, key, now, out);
+        }
+    }
+
+    /// A message that got no answer in time, or whose link broke: nobody knows whether the vendor has it, so it is not
+    /// sent again.
+    pub(super) fn outcome_unknown(&mut self, slot: u32, vendor: VendorId, now: Now, out: &mut Output) {
+        let counters = &mut self.lanes[vendor.index()].counters;
+        counters.in_flight -= 1;
+        counters.unknown_outcomes += 1;
+        self.finish(slot, self.snapshot.statuses.unknown_outcome, now, out);
+    }
+
+    /// The message is through on this shard: whoever waits for it is told.
+    #[inline]
+    pub(super) fn finish(&mut self, slot: u32, status: CommandStatus, now: Now, out: &mut Output) {
+        let message = self.messages.get(slot);
+        let (origin, id, style) = (message.origin, message.id, message.style);
+        self.messages.free(slot);
+        self.answer(origin, status, id, style, now, out);
+    }
+
+    /// Gives the answer to where the message came from: a session here, or another shard.
+    #[inline]
+    pub(super) fn answer(
+        &mut self,
+        origin: Origin,
+        status: CommandStatus,
+        id: MessageId,
+        style: IdStyle,
+        now: Now,
+        out: &mut Output,
+    ) {
+        if origin.shard != self.id {
+            self.rings.stage(origin.shard, |record| Record::SubmitAnswer { origin, status, id, style }.write(record));
+        } else if origin.is_message {
+            self.handed_on_answered(origin, status, now, out);
+        } else {
+            self.answer_session(origin, status, id, style, now, out);
+        }
+    }
+
+    /// Another shard has finished a message that was handed on to it.
+    fn handed_on_answered(&mut self, origin: Origin, status: CommandStatus, now: Now, out: &mut Output) {
+        let message = self.messages.get(origin.slot);
+        if message.generation == origin.generation && message.state == MessageState::HandedOn {
+            self.finish(origin.slot, status, now, out);
+        }
+    }
+
+    #[inline]
+    fn answer_session(
+        &mut self,
+        origin: Origin,
+        status: CommandStatus,
+        id: MessageId,
+        style: IdStyle,
+        now: Now,
+        out: &mut Output,
+    ) {
+        let conn = crate::names::Conn(origin.slot);
+        let connection = &mut self.connections[conn.index()];
+        let session = match &mut connection.role {
+            Role::Session(session) if connection.generation == origin.generation => session,
+            _ => {
+                self.answers_without_session += 1;
+                return;
+            }
+        };
+        session.unanswered -= 1;
+        let counters = &mut self.desks[session.customer.index()].counters;
+        let buffer = out.buffer(conn);
+        if status.is_ok() {
+            counters.submits_ok += 1;
+            encode::submit_sm_resp(buffer, origin.sequence, &id.text(style));
+        } else {
+            counters.submits_failed += 1;
+            encode::header_only(buffer, CommandId::SUBMIT_SM_RESP, status, origin.sequence);
+        }
+        if session.state == SessionState::Leaving {
+            self.close_if_drained(conn, now, out);
+        }
+    }
+}

@@ -1,0 +1,209 @@
+//! Receipts and MO on their customer's home shard: to a bind that can receive, kept for a while where there is none,
+//! and the customer's answer back to the vendor's shard.
+
+use smpp_pdu::CommandStatus;
+use smpp_pdu::frame::HEADER_LENGTH;
+
+use super::rewrite::without_tlvs;
+use super::{Role, Shard};
+use crate::bounds::{
+    CUSTOMER_SILENT_MS, DELIVER_RESPONSE_MS_MAX, DELIVERIES_HELD_PER_VENDOR_MAX, SESSION_OUTPUT_BYTES_MAX,
+};
+use crate::deliveries::DeliveryState;
+use crate::names::{Conn, CustomerId};
+use crate::output::Output;
+use crate::time::{Now, Time};
+use crate::wire::{Deliver, Record};
+
+impl Shard {
+    /// Takes a receipt or MO for a customer that is at home here.
+    pub(super) fn deliver(&mut self, deliver: &Deliver<'_>, now: Now, out: &mut Output) {
+        let due = now.mono.after_ms(self.snapshot.gateway.receipt_hold_ms);
+        let slot = self.deliveries.allocate(deliver.customer, deliver.vendor, deliver.origin, deliver.pdu, due);
+        let desk = &self.desks[deliver.customer.index()];
+        if desk.waiting.is_empty()
+            && let Some(conn) = self.free_receiver(deliver.customer, out)
+        {
+            self.transmit_delivery(conn, slot, now, out);
+            return;
+        }
+        if self.is_out_of_reach(deliver.customer, now) {
+            let held = &mut self.held[deliver.vendor.index()];
+            if *held >= DELIVERIES_HELD_PER_VENDOR_MAX {
+                self.resolve(slot, CommandStatus::ESME_RX_T_APPN, out);
+                return;
+            }
+            *held += 1;
+            self.deliveries.get_mut(slot).is_held = true;
+        }
+        let ticket = self.deliveries.ticket(slot);
+        let desk = &mut self.desks[deliver.customer.index()];
+        desk.waiting.push_back(ticket);
+        desk.counters.deliveries_waiting += 1;
+    }
+
+    /// Whether the customer has no bind that can receive, or has not answered for a while.
+    fn is_out_of_reach(&mut self, customer: CustomerId, now: Now) -> bool {
+        let desk = &self.desks[customer.index()];
+        let mut receivers = 0;
+        let mut oldest = Time::NEVER;
+        for conn in &desk.sessions {
+            if let Role::Session(session) = &self.connections[conn.index()].role
+                && session.can_receive()
+            {
+                receivers += 1;
+                oldest = oldest.min(session.last_taken);
+            }
+        }
+        let last_sign = desk.last_taken.max(if oldest == Time::NEVER { Time::default() } else { oldest });
+        receivers == 0 || now.mono.millis_since(last_sign) >= CUSTOMER_SILENT_MS
+    }
+
+    /// The next session of the customer, in turn, that can take a deliver_sm.
+    fn free_receiver(&mut self, customer: CustomerId, out: &Output) -> Option<Conn> {
+        let limit = self.deliver_window();
+        let desk = &mut self.desks[customer.index()];
+        let count = desk.sessions.len();
+        for _ in 0..count {
+            desk.turn = (desk.turn + 1) % count;
+            let conn = desk.sessions[desk.turn];
+            if let Role::Session(session) = &self.connections[conn.index()].role
+                && session.can_receive()
+                && session.deliver.open() < limit
+                && out.queued_bytes(conn) < SESSION_OUTPUT_BYTES_MAX
+            {
+                return Some(conn);
+            }
+        }
+        None
+    }
+
+    fn transmit_delivery(&mut self, conn: Conn, slot: u32, now: Now, out: &mut Output) {
+        let limit = self.deliver_window();
+        let Role::Session(session) = &mut self.connections[conn.index()].role else { return };
+        if session.deliver.open() == 0 {
+            session.last_taken = now.mono;
+        }
+        let sequence = session.deliver.open_request(slot, limit);
+        let delivery = self.deliveries.get_mut(slot);
+        delivery.state = DeliveryState::Sent(conn);
+        delivery.sequence = sequence;
+        if core::mem::take(&mut delivery.is_held) {
+            self.held[delivery.vendor.index()] -= 1;
+        }
+        let pdu = if session.interface_version <= 0x33 { without_tlvs(&delivery.pdu) } else { &delivery.pdu };
+        let buffer = out.buffer(conn);
+        let start = buffer.len();
+        buffer.extend_from_slice(pdu);
+        buffer[start..start + 4].copy_from_slice(&(pdu.len() as u32).to_be_bytes());
+        buffer[start + 8..start + 12].fill(0);
+        buffer[start + 12..start + HEADER_LENGTH].copy_from_slice(&sequence.to_be_bytes());
+    }
+
+    /// Sends what waits for a customer, as far as its windows allow.
+    pub(super) fn pump_deliveries(&mut self, customer: CustomerId, now: Now, out: &mut Output) {
+        while !self.desks[customer.index()].waiting.is_empty() {
+            let Some(conn) = self.free_receiver(customer, out) else { return };
+            let desk = &mut self.desks[customer.index()];
+            let Some(ticket) = desk.waiting.pop_front() else { return };
+            if self.deliveries.is_waiting(ticket) {
+                desk.counters.deliveries_waiting -= 1;
+                self.transmit_delivery(conn, ticket.slot, now, out);
+            }
+        }
+    }
+
+    /// deliver_sm_resp from a customer.
+    pub(super) fn delivery_answered(
+        &mut self,
+        conn: Conn,
+        sequence: u32,
+        status: CommandStatus,
+        now: Now,
+        out: &mut Output,
+    ) {
+        let Some(session) = self.session_mut(conn) else { return };
+        let Some(slot) = session.deliver.close_request(sequence) else { return };
+        session.last_taken = now.mono;
+        let customer = session.customer;
+        self.desks[customer.index()].last_taken = now.mono;
+        match self.deliveries.get(slot).state {
+            DeliveryState::Sent(_) => self.resolve(slot, status, out),
+            _ => self.deliveries.free(slot),
+        }
+        self.pump_deliveries(customer, now, out);
+    }
+
+    /// The vendor is told how a delivery ended; the slot is free again.
+    fn resolve(&mut self, slot: u32, status: CommandStatus, out: &mut Output) {
+        self.give_back(slot, status, out);
+        self.deliveries.free(slot);
+    }
+
+    fn give_back(&mut self, slot: u32, status: CommandStatus, out: &mut Output) {
+        let delivery = self.deliveries.get_mut(slot);
+        let (origin, vendor, customer) = (delivery.origin, delivery.vendor, delivery.customer);
+        if core::mem::take(&mut delivery.is_held) {
+            self.held[vendor.index()] -= 1;
+        }
+        self.deliveries.open -= 1;
+        let counters = &mut self.desks[customer.index()].counters;
+        if status.is_ok() {
+            counters.delivered += 1;
+        } else {
+            counters.undelivered += 1;
+        }
+        if origin.shard == self.id {
+            self.delivery_resolved(origin, vendor, status, out);
+        } else {
+            self.rings.stage(origin.shard, |record| Record::DeliverAnswer { origin, vendor, status }.write(record));
+        }
+    }
+
+    /// A delivery's time is up: the vendor shall send it again later.
+    pub(super) fn delivery_due(&mut self, slot: u32, now: Now, out: &mut Output) {
+        let delivery = self.deliveries.get_mut(slot);
+        match delivery.state {
+            DeliveryState::Free => {}
+            DeliveryState::Waiting => {
+                let customer = delivery.customer;
+                self.resolve(slot, CommandStatus::ESME_RX_T_APPN, out);
+                let deliveries = &self.deliveries;
+                let desk = &mut self.desks[customer.index()];
+                desk.counters.deliveries_waiting -= 1;
+                while desk.waiting.front().is_some_and(|ticket| !deliveries.is_waiting(*ticket)) {
+                    desk.waiting.pop_front();
+                }
+            }
+            DeliveryState::Sent(conn) => {
+                delivery.state = DeliveryState::GivenUp(conn);
+                self.give_back(slot, CommandStatus::ESME_RX_T_APPN, out);
+                self.deliveries.set_due(slot, now.mono.after_ms(DELIVER_RESPONSE_MS_MAX));
+            }
+            DeliveryState::GivenUp(conn) => {
+                let (sequence, customer) = (delivery.sequence, delivery.customer);
+                if let Some(session) = self.session_mut(conn) {
+                    session.deliver.close_request(sequence);
+                }
+                self.deliveries.free(slot);
+                self.pump_deliveries(customer, now, out);
+            }
+        }
+    }
+
+    /// A session has ended with deliveries unanswered: they go to the front of the customer's queue, in their order.
+    pub(super) fn return_deliveries(&mut self, customer: CustomerId, slots: &[u32]) {
+        for &slot in slots.iter().rev() {
+            match self.deliveries.get(slot).state {
+                DeliveryState::Sent(_) => {
+                    self.deliveries.get_mut(slot).state = DeliveryState::Waiting;
+                    let ticket = self.deliveries.ticket(slot);
+                    let desk = &mut self.desks[customer.index()];
+                    desk.waiting.push_front(ticket);
+                    desk.counters.deliveries_waiting += 1;
+                }
+                _ => self.deliveries.free(slot),
+            }
+        }
+    }
+}

@@ -1,0 +1,324 @@
+//! A message that has been taken in finds its vendor: choosing, queues, windows, limits, retries and failover.
+
+use smpp_pdu::frame::HEADER_LENGTH;
+use smpp_pdu::{CommandStatus, ShortMessage};
+
+use super::Shard;
+use crate::bounds::{LINK_OUTPUT_BYTES_MAX, LINK_RUN, RING_OUTSTANDING_MAX, RING_STAGED_BYTES_MAX};
+use crate::lane::Ticket;
+use crate::link::LinkState;
+use crate::messages::{Facts, MessageState};
+use crate::names::{LinkId, ShardId, VendorId};
+use crate::output::Output;
+use crate::time::Now;
+use crate::tried::Tried;
+use crate::wire::{Origin, Record, Submit};
+
+impl Shard {
+    /// The first of the candidates that is up and has room; else the first with room, for its vendor may come back.
+    #[inline]
+    pub(super) fn choose(&self, candidates: &[VendorId], tried: &Tried, bytes: usize) -> Option<VendorId> {
+        let usable = |vendor: &&VendorId| !tried.contains(**vendor) && self.may_take(**vendor, bytes);
+        let up = candidates.iter().filter(usable).find(|vendor| self.views[vendor.index()].is_up);
+        up.or_else(|| candidates.iter().find(usable)).copied()
+    }
+
+    #[inline]
+    fn may_take(&self, vendor: VendorId, bytes: usize) -> bool {
+        let Some(configured) = self.snapshot.vendor(vendor) else { return false };
+        if self.views[vendor.index()].is_full {
+            return false;
+        }
+        let home = configured.home;
+        home == self.id
+            || (self.outstanding[home.index()] < RING_OUTSTANDING_MAX
+                && self.rings.staged_bytes(home) + bytes < RING_STAGED_BYTES_MAX)
+    }
+
+    /// Gives a message to the shard of its vendor.
+    #[inline]
+    pub(super) fn place(&mut self, submit: &Submit<'_>, facts: Facts, now: Now, out: &mut Output) {
+        let home = self.snapshot.vendors[submit.vendor.index()].home;
+        if home == self.id {
+            self.take_in(submit, facts, now, out);
+        } else {
+            self.outstanding[home.index()] += 1;
+            self.rings.stage(home, |record| Record::Submit(*submit).write(record));
+        }
+    }
+
+    /// A message from another shard, for a vendor that is at home here.
+    pub(super) fn take_over(&mut self, submit: &Submit<'_>, now: Now, out: &mut Output) {
+        let facts = ShortMessage::decode(submit.pdu)
+            .map_err(|error| error.status())
+            .and_then(|message| Facts::read(&message, &self.snapshot.statuses, now));
+        match facts {
+            Ok(facts) => self.take_in(submit, facts, now, out),
+            // It was read once before; only its validity can have ended on the way.
+            Err(status) => self.answer(submit.origin, status, submit.id, submit.style, now, out),
+        }
+    }
+
+    #[inline]
+    fn take_in(&mut self, submit: &Submit<'_>, facts: Facts, now: Now, out: &mut Output) {
+        let Some(slot) = self.messages.allocate(submit.pdu) else {
+            let status = self.snapshot.statuses.queue_full;
+            self.answer(submit.origin, status, submit.id, submit.style, now, out);
+            return;
+        };
+        let message = self.messages.get_mut(slot);
+        message.state = MessageState::Retrying;
+        message.vendor = submit.vendor;
+        message.customer = submit.customer;
+        message.customer_home = submit.customer_home;
+        message.origin = submit.origin;
+        message.id = submit.id;
+        message.style = submit.style;
+        message.facts = facts;
+        message.attempts = 0;
+        message.deadline = submit.deadline.min(facts.valid_until);
+        message.refusal = submit.refusal;
+        message.tried = submit.tried;
+        self.offer(slot, now, out);
+    }
+
+    /// Offers a message to its vendor, then to the route's next ones, until one sends or queues it; else it is refused.
+    pub(super) fn offer(&mut self, slot: u32, now: Now, out: &mut Output) {
+        if self.send_or_queue(slot, now, out) {
+            return;
+        }
+        let vendor = self.messages.get(slot).vendor;
+        self.lanes[vendor.index()].counters.queue_full += 1;
+        self.fail_over(slot, now, out);
+    }
+
+    /// The message's present vendor has had its tries: on to the next one of its route, or refuse.
+    pub(super) fn fail_over(&mut self, slot: u32, now: Now, out: &mut Output) {
+        while let Some(vendor) = self.next_vendor(slot) {
+            let message = self.messages.get_mut(slot);
+            message.vendor = vendor;
+            message.attempts = 0;
+            if !self.is_home(vendor) {
+                self.hand_on(slot);
+                return;
+            }
+            if self.send_or_queue(slot, now, out) {
+                return;
+            }
+            self.lanes[vendor.index()].counters.queue_full += 1;
+        }
+        let status = match self.messages.get(slot).refusal {
+            CommandStatus::ESME_ROK => self.snapshot.statuses.queue_full,
+            refusal => refusal,
+        };
+        self.finish(slot, status, now, out);
+    }
+
+    /// Marks the present vendor as tried and gives the next usable one of the route.
+    fn next_vendor(&mut self, slot: u32) -> Option<VendorId> {
+        let message = self.messages.get_mut(slot);
+        if !message.tried.add(message.vendor) {
+            return None;
+        }
+        let (customer, tried) = (message.customer, message.tried);
+        let message = self.messages.get(slot);
+        let view = ShortMessage::decode(&message.pdu).ok()?;
+        let forced = self.snapshot.customer(customer).and_then(|known| known.settings.force_source_address.as_deref());
+        let source = forced.map_or(view.source.addr, str::as_bytes);
+        let random = &mut self.random;
+        let candidates = self.snapshot.routes.candidates(customer, source, view.dest.addr, || random.next_u32());
+        self.choose(candidates.as_slice(), &tried, view.offsets.tlvs)
+    }
+
+    /// Hands a message to another shard, whose vendor is next. This slot waits for the answer, and passes it on.
+    fn hand_on(&mut self, slot: u32) {
+        let message = self.messages.get_mut(slot);
+        message.state = MessageState::HandedOn;
+        self.messages.set_due(slot, crate::time::Time::NEVER);
+        let message = self.messages.get(slot);
+        let origin = Origin {
+            shard: self.id,
+            is_message: true,
+            slot,
+            generation: message.generation,
+            sequence: message.origin.sequence,
+        };
+        let home = self.snapshot.vendors[message.vendor.index()].home;
+        let submit = Submit {
+            origin,
+            id: message.id,
+            style: message.style,
+            customer: message.customer,
+            customer_home: message.customer_home,
+            vendor: message.vendor,
+            tried: message.tried,
+            deadline: message.deadline,
+            refusal: message.refusal,
+            pdu: &message.pdu,
+        };
+        self.outstanding[home.index()] += 1;
+        self.rings.stage(home, |record| Record::Submit(submit).write(record));
+    }
+
+    /// Sends the message at once where the lane is free, else queues it; `false` when there is no room.
+    #[inline]
+    fn send_or_queue(&mut self, slot: u32, now: Now, out: &mut Output) -> bool {
+        let (vendor, bytes, priority) = {
+            let message = self.messages.get(slot);
+            (message.vendor, message.pdu.len(), message.facts.priority)
+        };
+        let lane = &mut self.lanes[vendor.index()];
+        if lane.counters.queued == 0
+            && lane.paused_until <= now.mono
+            && let Some(link) = self.free_link(vendor, out)
+        {
+            let lane = &mut self.lanes[vendor.index()];
+            if lane.bucket.take(now.mono) {
+                self.transmit(link, slot, now, out);
+                return true;
+            }
+            let again = lane.bucket.next_at(now.mono);
+            self.lane_timers.hasten(vendor.index(), again);
+        }
+        let lane = &mut self.lanes[vendor.index()];
+        if !lane.has_room(bytes) {
+            self.refresh_view(vendor);
+            return false;
+        }
+        let ticket = self.messages.ticket(slot);
+        lane.push_back(ticket, priority, bytes);
+        self.mark_queued(slot, now);
+        self.refresh_view(vendor);
+        true
+    }
+
+    /// Puts a message that the vendor throttled back to the front of its queue: the order is kept.
+    pub(super) fn requeue_first(&mut self, slot: u32, now: Now) {
+        let ticket = self.messages.ticket(slot);
+        let message = self.messages.get(slot);
+        let (vendor, bytes, priority) = (message.vendor, message.pdu.len(), message.facts.priority);
+        self.lanes[vendor.index()].push_front(ticket, priority, bytes);
+        self.mark_queued(slot, now);
+    }
+
+    fn mark_queued(&mut self, slot: u32, now: Now) {
+        let message = self.messages.get_mut(slot);
+        message.state = MessageState::Queued;
+        let mut due = message.deadline;
+        let longest = self.snapshot.vendors[message.vendor.index()].settings.queue_seconds;
+        if longest != 0 {
+            due = due.min(now.mono.after_ms(u64::from(longest) * 1000));
+        }
+        self.messages.set_due(slot, due);
+    }
+
+    /// Sends what waits in a lane, as far as windows and limits allow.
+    pub(super) fn pump_lane(&mut self, vendor: VendorId, now: Now, out: &mut Output) {
+        loop {
+            let lane = &self.lanes[vendor.index()];
+            if lane.counters.queued == 0 || lane.paused_until > now.mono {
+                break;
+            }
+            let Some(link) = self.free_link(vendor, out) else { break };
+            let lane = &mut self.lanes[vendor.index()];
+            if !lane.bucket.take(now.mono) {
+                let again = lane.bucket.next_at(now.mono);
+                self.lane_timers.hasten(vendor.index(), again);
+                break;
+            }
+            let Some(slot) = self.pop_queued(vendor) else { break };
+            self.transmit(link, slot, now, out);
+        }
+        self.refresh_view(vendor);
+    }
+
+    fn pop_queued(&mut self, vendor: VendorId) -> Option<u32> {
+        loop {
+            let Ticket { slot, generation } = self.lanes[vendor.index()].pop()?;
+            if self.messages.is_queued(Ticket { slot, generation }) {
+                let bytes = self.messages.get(slot).pdu.len();
+                self.lanes[vendor.index()].count_out(bytes);
+                return Some(slot);
+            }
+        }
+    }
+
+    /// Takes a message out of its queue that is not to wait there any longer; its ticket stays behind and is skipped.
+    pub(super) fn unqueue(&mut self, slot: u32) {
+        let message = self.messages.get_mut(slot);
+        debug_assert_eq!(message.state, MessageState::Queued);
+        message.state = MessageState::Retrying;
+        message.generation = message.generation.wrapping_add(1);
+        let (vendor, bytes) = (message.vendor, message.pdu.len());
+        let lane = &mut self.lanes[vendor.index()];
+        lane.count_out(bytes);
+        let messages = &self.messages;
+        lane.sweep(|ticket| !messages.is_queued(ticket));
+    }
+
+    #[inline]
+    fn free_link(&mut self, vendor: VendorId, out: &Output) -> Option<LinkId> {
+        let links = &self.links;
+        self.lanes[vendor.index()].pick_link(LINK_RUN, |link| {
+            let link = &links[link.index()];
+            link.can_take() && link.conn.is_some_and(|conn| out.queued_bytes(conn) < LINK_OUTPUT_BYTES_MAX)
+        })
+    }
+
+    /// Writes the message to a link that has room for it.
+    #[inline]
+    fn transmit(&mut self, link_id: LinkId, slot: u32, now: Now, out: &mut Output) {
+        let link = &mut self.links[link_id.index()];
+        let Some(conn) = link.conn else { return };
+        let sequence = link.window.open_request(slot, link.window_size);
+        let message = self.messages.get_mut(slot);
+        message.state = MessageState::InFlight(link_id, sequence);
+        message.attempts += 1;
+        let vendor = &self.snapshot.vendors[message.vendor.index()];
+        let customer = &self.snapshot.customers[message.customer.index()];
+        let forced = customer.settings.force_source_address.as_deref();
+        let buffer = out.buffer(conn);
+        let start = buffer.len();
+        if vendor.rewrites || message.facts.is_untidy || forced.is_some() {
+            super::rewrite::submit_sm(buffer, &message.pdu, vendor, forced);
+        } else {
+            buffer.extend_from_slice(&message.pdu);
+            if vendor.always_receipts() {
+                buffer[start + usize::from(message.facts.registered_at)] |= 1;
+            }
+        }
+        // command_status is 0 in a request, whatever the customer put there; then our sequence_number.
+        buffer[start + 8..start + 12].fill(0);
+        buffer[start + 12..start + HEADER_LENGTH].copy_from_slice(&sequence.to_be_bytes());
+        let due = now.mono.after_ms(vendor.settings.response_timeout_ms);
+        let counters = &mut self.lanes[message.vendor.index()].counters;
+        counters.submits += 1;
+        counters.in_flight += 1;
+        self.messages.set_due(slot, due);
+    }
+
+    /// Tells every shard, this one included, when a vendor comes up or goes down, or its queue fills or empties.
+    #[inline]
+    pub(super) fn refresh_view(&mut self, vendor: VendorId) {
+        let lane = &self.lanes[vendor.index()];
+        let view = self.views[vendor.index()];
+        let is_full = lane.looks_full(view.is_full);
+        let is_up = lane.submitting > 0;
+        if view.is_full != is_full || view.is_up != is_up {
+            self.change_view(vendor, is_up, is_full);
+        }
+    }
+
+    #[cold]
+    fn change_view(&mut self, vendor: VendorId, is_up: bool, is_full: bool) {
+        self.views[vendor.index()] = super::VendorView { is_up, is_full };
+        for shard in (0..self.rings.shards() as u16).map(ShardId).filter(|shard| *shard != self.id) {
+            self.rings.stage(shard, |record| Record::VendorView { vendor, is_up, is_full }.write(record));
+        }
+    }
+
+    /// Whether a link is up at all.
+    pub(super) fn is_link_bound(&self, link: LinkId) -> bool {
+        self.links[link.index()].state == LinkState::Bound
+    }
+}

@@ -1,0 +1,408 @@
+//! The shard: its state by value, and the calls of its host.
+//!
+//! Each file below holds one phase of a connection's or message's life; this one holds the state and takes the
+//! calls apart.
+
+mod answer;
+mod connect;
+mod deliver;
+mod dispatch;
+mod drain;
+mod lobby;
+mod peers;
+mod receipt;
+mod rewrite;
+mod sessions;
+mod submit;
+mod timers;
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use smpp_pdu::{CommandId, CommandStatus, Header, encode};
+
+use crate::bounds::{LINK_OUTPUT_BYTES_MAX, RECEIPTS_AWAITED_MAX, SESSION_OUTPUT_BYTES_MAX, SESSION_TIMER_STEP_MS};
+use crate::bucket::TokenBucket;
+use crate::deadlines::Deadlines;
+use crate::deliveries::{CustomerDesk, Deliveries};
+use crate::event::{EndReason, Event};
+use crate::lane::Lane;
+use crate::link::Link;
+use crate::message_id::MessageIds;
+use crate::messages::Messages;
+use crate::names::{Conn, CustomerId, LinkId, ShardId, VendorId};
+use crate::output::{Action, CloseCause, Output, ReadMode};
+use crate::random::Random;
+use crate::receipts::AwaitedReceipts;
+use crate::report::Report;
+use crate::ring::Rings;
+use crate::session::Session;
+use crate::snapshot::Snapshot;
+use crate::stream::{Next, PartialPdu};
+use crate::time::{Now, Time};
+
+pub use drain::DrainPhase;
+use lobby::Lobby;
+
+/// What a shard is made of.
+pub struct ShardSetup {
+    /// Which one it is.
+    pub shard: ShardId,
+    /// How many there are in this process.
+    pub shards: u16,
+    /// For jitter, weights and message ids; from the host's random source.
+    pub seed: u64,
+    /// The configuration to start with.
+    pub snapshot: Arc<Snapshot>,
+    /// This shard's of [`crate::mesh`].
+    pub rings: Rings,
+}
+
+/// What stands in a connection slot.
+enum Role {
+    Free,
+    Lobby(Box<Lobby>),
+    Session(Box<Session>),
+    Link(LinkId),
+}
+
+struct Connection {
+    /// Counts up with each use of the slot, so that late answers find nobody instead of a stranger.
+    generation: u32,
+    role: Role,
+    partial: PartialPdu,
+}
+
+/// What a shard knows of any vendor, wherever its home is.
+#[derive(Clone, Copy, Debug, Default)]
+struct VendorView {
+    is_up: bool,
+    is_full: bool,
+}
+
+/// One shard. See the crate's documentation for its contract, and each method for who calls it when.
+pub struct Shard {
+    id: ShardId,
+    snapshot: Arc<Snapshot>,
+    rings: Rings,
+    random: Random,
+    ids: MessageIds,
+
+    connections: Vec<Connection>,
+    connection_timers: Deadlines,
+    lobby_count: usize,
+    session_count: u32,
+    tickets: u32,
+
+    views: Vec<VendorView>,
+    lanes: Vec<Lane>,
+    lane_timers: Deadlines,
+    links: Vec<Link>,
+    link_timers: Deadlines,
+    messages: Messages,
+    awaited: AwaitedReceipts,
+
+    desks: Vec<CustomerDesk>,
+    homes: Vec<Option<ShardId>>,
+    deliveries: Deliveries,
+    /// Deliveries held for absent or silent customers, by vendor.
+    held: Vec<u32>,
+    /// Submits that each other shard has not answered yet.
+    outstanding: Vec<u32>,
+
+    /// New submits are refused: draining.
+    refusing: bool,
+    phase: Option<DrainPhase>,
+    binds_refused: u64,
+    answers_without_session: u64,
+    /// Limits log lines that a peer could cause at will.
+    noise: TokenBucket,
+
+    whole: Vec<u8>,
+    scratch: Vec<u8>,
+    text: Vec<u8>,
+    expired: Vec<u32>,
+}
+
+impl Shard {
+    /// A shard that does nothing yet.
+    pub fn new(setup: ShardSetup, now: Now) -> Self {
+        let mut random = Random::new(setup.seed);
+        let snapshot = setup.snapshot;
+        let desks = snapshot.customers.iter().map(|customer| CustomerDesk::new(&customer.settings, now.mono));
+        let lanes = snapshot.vendors.iter().map(|vendor| Lane::new(&vendor.settings, now.mono));
+        Self {
+            id: setup.shard,
+            ids: MessageIds::new(snapshot.gateway.node, setup.shard, &mut random),
+            random,
+            connections: Vec::new(),
+            connection_timers: Deadlines::new(SESSION_TIMER_STEP_MS),
+            lobby_count: 0,
+            session_count: 0,
+            tickets: 0,
+            views: vec![VendorView::default(); snapshot.vendors.len()],
+            lanes: lanes.collect(),
+            lane_timers: Deadlines::new(1),
+            links: Vec::new(),
+            link_timers: Deadlines::new(1),
+            messages: Messages::new(),
+            awaited: AwaitedReceipts::new(RECEIPTS_AWAITED_MAX),
+            desks: desks.collect(),
+            homes: vec![None; snapshot.customers.len()],
+            deliveries: Deliveries::new(),
+            held: vec![0; snapshot.vendors.len()],
+            outstanding: vec![0; usize::from(setup.shards)],
+            refusing: false,
+            phase: None,
+            binds_refused: 0,
+            answers_without_session: 0,
+            noise: TokenBucket::new(20, 100, now.mono),
+            whole: Vec::new(),
+            scratch: Vec::new(),
+            text: Vec::new(),
+            expired: Vec::new(),
+            rings: setup.rings,
+            snapshot,
+        }
+    }
+
+    /// The first call: the vendors that are at home here begin to be connected.
+    pub fn start(&mut self, _now: Now, out: &mut Output) {
+        self.start_lanes(out);
+    }
+
+    /// A customer has connected. The first answer is how to read from it, or to close it.
+    pub fn accepted(&mut self, conn: Conn, peer: SocketAddr, tls: bool, now: Now, out: &mut Output) {
+        self.enter_lobby(conn, peer, tls, now, out);
+    }
+
+    /// Octets have come, split in any way. What is left of a PDU is kept here.
+    pub fn received(&mut self, conn: Conn, bytes: &[u8], now: Now, out: &mut Output) {
+        let Some(connection) = self.connections.get_mut(conn.index()) else { return };
+        match &mut connection.role {
+            Role::Free => return,
+            Role::Session(session) => {
+                session.last_received = now.mono;
+                session.enquired = false;
+            }
+            Role::Link(link) => {
+                let link = &mut self.links[link.index()];
+                link.last_received = now.mono;
+                link.enquired_at = None;
+            }
+            Role::Lobby(_) => {}
+        }
+        self.take_apart(conn, bytes, now, out);
+        self.watch_output(conn, out);
+        self.lobby_read_on(conn, out);
+    }
+
+    /// Some of the connection's output has been sent: there is room again.
+    pub fn sent(&mut self, conn: Conn, now: Now, out: &mut Output) {
+        let Some(connection) = self.connections.get_mut(conn.index()) else { return };
+        let queued = out.queued_bytes(conn);
+        match &mut connection.role {
+            Role::Session(session) => {
+                if !session.is_reading && queued <= SESSION_OUTPUT_BYTES_MAX / 2 {
+                    session.is_reading = true;
+                    out.push(Action::Read { conn, mode: ReadMode::Stream });
+                }
+                let customer = session.customer;
+                if !self.desks[customer.index()].waiting.is_empty() {
+                    self.pump_deliveries(customer, now, out);
+                }
+            }
+            Role::Link(link) => {
+                let link = &mut self.links[link.index()];
+                if !link.is_reading && queued <= LINK_OUTPUT_BYTES_MAX / 2 {
+                    link.is_reading = true;
+                    out.push(Action::Read { conn, mode: ReadMode::Stream });
+                }
+                let vendor = link.vendor;
+                if self.lanes[vendor.index()].counters.queued > 0 {
+                    self.pump_lane(vendor, now, out);
+                }
+            }
+            Role::Lobby(_) | Role::Free => {}
+        }
+    }
+
+    /// The connection has ended from outside. Not called for one that the shard itself closed or moved.
+    pub fn closed(&mut self, conn: Conn, cause: CloseCause, now: Now, out: &mut Output) {
+        self.end_connection(conn, EndReason::Connection(cause), now, out);
+    }
+
+    /// Everything that is due. Call it every turn; it is cheap when nothing is.
+    pub fn tick(&mut self, now: Now, out: &mut Output) {
+        self.run_timers(now, out);
+    }
+
+    /// When [`Shard::tick`] has something to do next; [`Time::NEVER`] when nothing is waited for.
+    pub fn next_deadline(&self) -> Time {
+        self.messages
+            .next_due()
+            .min(self.deliveries.next_due())
+            .min(self.connection_timers.next())
+            .min(self.lane_timers.next())
+            .min(self.link_timers.next())
+    }
+
+    /// Puts a new configuration in force.
+    ///
+    /// Customers and vendors keep their places; this version changes limits, rules and lists in place and does not
+    /// yet add or remove either.
+    pub fn apply(&mut self, snapshot: Arc<Snapshot>, now: Now) {
+        for (desk, customer) in self.desks.iter_mut().zip(&snapshot.customers) {
+            desk.bucket.reshape(customer.settings.smpp_throughput, customer.settings.smpp_burst, now.mono);
+        }
+        for (lane, vendor) in self.lanes.iter_mut().zip(&snapshot.vendors) {
+            lane.bucket.reshape(vendor.settings.throughput, vendor.settings.burst, now.mono);
+        }
+        self.snapshot = snapshot;
+    }
+
+    /// Everything this shard tells about itself, copied.
+    pub fn report(&self) -> Report {
+        Report {
+            shard: self.id,
+            snapshot_version: self.snapshot.version,
+            sessions: self.session_count,
+            lobby: self.lobby_count as u32,
+            binds_refused: self.binds_refused,
+            answers_without_session: self.answers_without_session,
+            messages_open: self.messages.open() as u32,
+            deliveries_open: self.deliveries.open,
+            receipts_awaited: self.awaited.len() as u32,
+            is_quiet: self.is_quiet(),
+            customers: self.desks.iter().map(|desk| desk.counters.clone()).collect(),
+            vendors: self.lanes.iter().map(|lane| lane.counters.clone()).collect(),
+        }
+    }
+
+    /// Cuts PDUs out of what came and handles each, until the connection ends or stops being read.
+    fn take_apart(&mut self, conn: Conn, mut bytes: &[u8], now: Now, out: &mut Output) {
+        let connection = &mut self.connections[conn.index()];
+        let generation = connection.generation;
+        let mut partial = core::mem::take(&mut connection.partial);
+        let mut whole = core::mem::take(&mut self.whole);
+        loop {
+            match partial.next(&mut bytes, &mut whole) {
+                Next::Pdu(header, pdu) => self.handle(conn, header, pdu, now, out),
+                Next::Drained => break,
+                Next::Fatal { command_length, sequence_number } => {
+                    let status = CommandStatus::ESME_RINVCMDLEN;
+                    encode::header_only(out.buffer(conn), CommandId::GENERIC_NACK, status, sequence_number);
+                    self.hang_up(conn, EndReason::Framing { command_length }, now, out);
+                    break;
+                }
+            }
+            let connection = &self.connections[conn.index()];
+            if connection.generation != generation {
+                break;
+            }
+            if matches!(&connection.role, Role::Lobby(lobby) if lobby.is_asking()) {
+                partial.keep(bytes);
+                break;
+            }
+        }
+        self.whole = whole;
+        let connection = &mut self.connections[conn.index()];
+        if connection.generation == generation {
+            connection.partial = partial;
+        }
+    }
+
+    #[inline]
+    fn handle(&mut self, conn: Conn, header: Header, pdu: &[u8], now: Now, out: &mut Output) {
+        match &self.connections[conn.index()].role {
+            Role::Session(_) => self.session_pdu(conn, header, pdu, now, out),
+            Role::Link(link) => {
+                let link = *link;
+                self.link_pdu(link, conn, header, pdu, now, out);
+            }
+            Role::Lobby(_) => self.lobby_pdu(conn, header, pdu, now, out),
+            Role::Free => {}
+        }
+    }
+
+    /// Stops reading from a connection whose output is not taken.
+    fn watch_output(&mut self, conn: Conn, out: &mut Output) {
+        let queued = out.queued_bytes(conn);
+        if queued <= SESSION_OUTPUT_BYTES_MAX {
+            return;
+        }
+        let is_reading = match &mut self.connections[conn.index()].role {
+            Role::Session(session) => &mut session.is_reading,
+            Role::Link(link) if queued > LINK_OUTPUT_BYTES_MAX => &mut self.links[link.index()].is_reading,
+            _ => return,
+        };
+        if core::mem::replace(is_reading, false) {
+            out.push(Action::Read { conn, mode: ReadMode::Stop });
+        }
+    }
+
+    /// Puts a role into a connection's slot, which must be free.
+    fn occupy(&mut self, conn: Conn, role: Role) -> u32 {
+        let index = conn.index();
+        while self.connections.len() <= index {
+            self.connections.push(Connection { generation: 0, role: Role::Free, partial: PartialPdu::default() });
+        }
+        let connection = &mut self.connections[index];
+        debug_assert!(matches!(connection.role, Role::Free), "the host gives out free slots");
+        connection.role = role;
+        connection.generation
+    }
+
+    /// Forgets a connection: whatever still refers to it finds nobody.
+    fn vacate(&mut self, conn: Conn) -> Role {
+        let connection = &mut self.connections[conn.index()];
+        connection.generation = connection.generation.wrapping_add(1);
+        connection.partial = PartialPdu::default();
+        self.connection_timers.set(conn.index(), Time::NEVER);
+        core::mem::replace(&mut connection.role, Role::Free)
+    }
+
+    /// Ends a connection from our side, after what waits for it has been sent.
+    fn hang_up(&mut self, conn: Conn, reason: EndReason, now: Now, out: &mut Output) {
+        self.end_connection(conn, reason, now, out);
+        out.push(Action::Close { conn, after_flush: true });
+    }
+
+    /// Whoever the connection was is told that it is no more.
+    fn end_connection(&mut self, conn: Conn, reason: EndReason, now: Now, out: &mut Output) {
+        if conn.index() >= self.connections.len() {
+            return;
+        }
+        match self.vacate(conn) {
+            Role::Free => {}
+            Role::Lobby(lobby) => self.lobby_ended(&lobby, reason, now, out),
+            Role::Session(session) => self.session_ended(conn, *session, reason, now, out),
+            Role::Link(link) => self.link_ended(link, reason, now, out),
+        }
+    }
+
+    /// The session on a connection.
+    #[inline]
+    fn session_mut(&mut self, conn: Conn) -> Option<&mut Session> {
+        match self.connections.get_mut(conn.index()).map(|connection| &mut connection.role) {
+            Some(Role::Session(session)) => Some(session),
+            _ => None,
+        }
+    }
+
+    /// Gives a line to the log, unless a peer has caused too many.
+    fn log_noise(&mut self, now: Now, out: &mut Output, event: impl FnOnce() -> Event) {
+        if self.noise.take(now.mono) {
+            out.push(Action::Log(event()));
+        }
+    }
+
+    fn is_home(&self, vendor: VendorId) -> bool {
+        self.snapshot.vendor(vendor).is_some_and(|vendor| vendor.home == self.id)
+    }
+
+    fn style_of(&self, customer: CustomerId, interface_version: u8) -> crate::message_id::IdStyle {
+        let format = self.snapshot.customers[customer.index()].settings.message_id_format;
+        crate::message_id::IdStyle::of(format, interface_version)
+    }
+}

@@ -1,0 +1,52 @@
+//! What comes from other shards, and goes to them.
+
+use super::{Shard, VendorView};
+use crate::names::ShardId;
+use crate::output::Output;
+use crate::ring::records;
+use crate::time::Now;
+use crate::wire::Record;
+
+impl Shard {
+    /// Handles what other shards have sent, a bounded amount from each. `true` when there is more to take, or
+    /// something of ours found no room in a full ring: come back without sleeping long.
+    pub fn take_rings(&mut self, now: Now, out: &mut Output) -> bool {
+        for index in 0..self.rings.shards() as u16 {
+            let from = ShardId(index);
+            let Some(run) = self.rings.take(from) else { continue };
+            for record in records(&run) {
+                self.take_record(from, Record::read(record), now, out);
+            }
+            self.rings.give_back(run);
+        }
+        self.rings.has_incoming() || self.rings.is_backed_up()
+    }
+
+    /// Puts what the turn has produced for other shards into their rings. The doorbells of those in `bells` are to be
+    /// rung if they sleep.
+    pub fn flush_rings(&mut self, bells: &mut Vec<ShardId>) {
+        self.rings.flush(bells);
+    }
+
+    /// Whether another shard has sent something: to look once more before sleeping.
+    pub fn has_incoming(&self) -> bool {
+        self.rings.has_incoming()
+    }
+
+    #[inline]
+    fn take_record(&mut self, from: ShardId, record: Record<'_>, now: Now, out: &mut Output) {
+        match record {
+            Record::Submit(submit) => self.take_over(&submit, now, out),
+            Record::SubmitAnswer { origin, status, id, style } => {
+                self.outstanding[from.index()] -= 1;
+                self.answer(origin, status, id, style, now, out);
+            }
+            Record::Deliver(deliver) => self.deliver(&deliver, now, out),
+            Record::DeliverAnswer { origin, vendor, status } => self.delivery_resolved(origin, vendor, status, out),
+            Record::VendorView { vendor, is_up, is_full } => {
+                self.views[vendor.index()] = VendorView { is_up, is_full };
+            }
+            Record::CustomerHome { customer } => self.homes[customer.index()] = Some(from),
+        }
+    }
+}

@@ -1,0 +1,286 @@
+//! deliver_sm from a vendor: receipts find their message, MO find their customer.
+
+use smpp_pdu::message::{ESM_INTERMEDIATE, ESM_TYPE_MASK, REGISTERED_INTERMEDIATE, REGISTERED_RECEIPT_MASK};
+use smpp_pdu::receipt::{MessageState, Receipt};
+use smpp_pdu::{CommandStatus, Header, ShortMessage, Tag, encode};
+
+use super::Shard;
+use crate::bounds::{DELIVERIES_PER_VENDOR_MAX, EARLY_RECEIPTS_MAX};
+use crate::event::Event;
+use crate::lane::EarlyReceipt;
+use crate::names::{Conn, CustomerId, LinkId, VendorId};
+use crate::output::Output;
+use crate::receipts::receipt_key;
+use crate::settings::{BindType, ReceiptIdFrom};
+use crate::time::Now;
+use crate::wire::{Deliver, DeliveryOrigin, NOT_AWAITED, Record};
+
+impl Shard {
+    pub(super) fn delivered(
+        &mut self,
+        link: LinkId,
+        conn: Conn,
+        header: Header,
+        pdu: &[u8],
+        now: Now,
+        out: &mut Output,
+    ) {
+        let (vendor, bind_type) = (self.links[link.index()].vendor, self.links[link.index()].bind_type);
+        let origin = DeliveryOrigin {
+            shard: self.id,
+            slot: conn.0,
+            generation: self.connections[conn.index()].generation,
+            sequence: header.sequence_number,
+            awaited: NOT_AWAITED,
+        };
+        if !self.is_link_bound(link) || bind_type == BindType::Transmitter {
+            self.answer_delivery(origin, CommandStatus::ESME_RINVBNDSTS, out);
+            return;
+        }
+        let message = match ShortMessage::decode(pdu) {
+            Ok(message) => message,
+            Err(error) => {
+                self.answer_delivery(origin, error.status(), out);
+                return;
+            }
+        };
+        if self.lanes[vendor.index()].counters.deliveries_waiting >= DELIVERIES_PER_VENDOR_MAX {
+            self.answer_delivery(origin, CommandStatus::ESME_RX_T_APPN, out);
+        } else if message.is_receipt() {
+            self.receipt(origin, vendor, &message, pdu, now, out);
+        } else {
+            self.mobile_originated(origin, vendor, &message, pdu, now, out);
+        }
+    }
+
+    /// A receipt: known, early, or unknown.
+    fn receipt(
+        &mut self,
+        origin: DeliveryOrigin,
+        vendor: VendorId,
+        message: &ShortMessage<'_>,
+        pdu: &[u8],
+        now: Now,
+        out: &mut Output,
+    ) {
+        let settings = &self.snapshot.vendors[vendor.index()].settings;
+        let raw = receipt_id(message, settings.receipt_id_from);
+        let key = raw.and_then(|raw| receipt_key(vendor, raw, settings.receipt_id_format));
+        match key.map(|key| (key, self.awaited.find(key))) {
+            Some((_, Some(position))) => {
+                self.lanes[vendor.index()].counters.receipts_matched += 1;
+                self.pass_receipt(DeliveryOrigin { awaited: position, ..origin }, vendor, message, now, out);
+            }
+            Some((key, None)) if self.lanes[vendor.index()].counters.in_flight > 0 => {
+                self.hold_early(origin, vendor, key, pdu, now, out);
+            }
+            _ => self.receipt_unknown(origin, vendor, raw.unwrap_or_default(), now, out),
+        }
+    }
+
+    /// Gives a receipt whose message is known to its customer, if that customer wants it.
+    fn pass_receipt(
+        &mut self,
+        origin: DeliveryOrigin,
+        vendor: VendorId,
+        message: &ShortMessage<'_>,
+        now: Now,
+        out: &mut Output,
+    ) {
+        let Some(awaited) = self.awaited.get(origin.awaited).copied() else { return };
+        let state = receipt_state(message);
+        let counters = &mut self.lanes[vendor.index()].counters;
+        counters.receipts[usize::from(state.wire()) - 1] += 1;
+        let is_final = state.is_final();
+        if !is_wanted(awaited.registered_delivery, message.esm_class, state) {
+            if is_final {
+                self.awaited.remove(origin.awaited);
+            }
+            self.answer_delivery(origin, CommandStatus::ESME_ROK, out);
+            return;
+        }
+        let origin = if is_final { origin } else { DeliveryOrigin { awaited: NOT_AWAITED, ..origin } };
+        let mut receipt = core::mem::take(&mut self.scratch);
+        receipt.clear();
+        super::rewrite::receipt(&mut receipt, &mut self.text, message, &awaited, state, now);
+        let deliver = Deliver { origin, vendor, customer: awaited.customer, pdu: &receipt };
+        self.lanes[vendor.index()].counters.deliveries_waiting += 1;
+        if awaited.customer_home == self.id {
+            self.deliver(&deliver, now, out);
+        } else {
+            self.rings.stage(awaited.customer_home, |record| Record::Deliver(deliver).write(record));
+        }
+        self.scratch = receipt;
+    }
+
+    /// Its submit_sm_resp may still be on the way: the receipt waits for it.
+    fn hold_early(
+        &mut self,
+        origin: DeliveryOrigin,
+        vendor: VendorId,
+        key: u128,
+        pdu: &[u8],
+        now: Now,
+        out: &mut Output,
+    ) {
+        let until = now.mono.after_ms(self.snapshot.gateway.receipt_early_ms);
+        let lane = &mut self.lanes[vendor.index()];
+        if lane.early.len() >= EARLY_RECEIPTS_MAX {
+            self.answer_delivery(origin, CommandStatus::ESME_RX_T_APPN, out);
+            return;
+        }
+        lane.early.push(EarlyReceipt {
+            key,
+            slot: origin.slot,
+            generation: origin.generation,
+            until,
+            pdu: pdu.to_vec(),
+        });
+        self.lane_timers.hasten(vendor.index(), until);
+    }
+
+    /// A message has got its vendor's id: receipts that were there before it are passed on.
+    #[cold]
+    pub(super) fn match_early(&mut self, vendor: VendorId, key: u128, now: Now, out: &mut Output) {
+        while let Some(place) = self.lanes[vendor.index()].early.iter().position(|early| early.key == key) {
+            let early = self.lanes[vendor.index()].early.remove(place);
+            let Some(position) = self.awaited.find(key) else { return };
+            let (Some(header), Ok(message)) = (Header::read(&early.pdu), ShortMessage::decode(&early.pdu)) else {
+                continue;
+            };
+            let origin = DeliveryOrigin {
+                shard: self.id,
+                slot: early.slot,
+                generation: early.generation,
+                sequence: header.sequence_number,
+                awaited: position,
+            };
+            let counters = &mut self.lanes[vendor.index()].counters;
+            counters.receipts_early += 1;
+            counters.receipts_matched += 1;
+            self.pass_receipt(origin, vendor, &message, now, out);
+        }
+    }
+
+    /// Early receipts that have waited long enough match nothing.
+    pub(super) fn expire_early(&mut self, vendor: VendorId, now: Now, out: &mut Output) {
+        while self.lanes[vendor.index()].early.first().is_some_and(|early| early.until <= now.mono) {
+            let early = self.lanes[vendor.index()].early.remove(0);
+            let Some(header) = Header::read(&early.pdu) else { continue };
+            let origin = DeliveryOrigin {
+                shard: self.id,
+                slot: early.slot,
+                generation: early.generation,
+                sequence: header.sequence_number,
+                awaited: NOT_AWAITED,
+            };
+            let from = self.snapshot.vendors[vendor.index()].settings.receipt_id_from;
+            let id = ShortMessage::decode(&early.pdu).ok().and_then(|message| receipt_id(&message, from));
+            self.receipt_unknown(origin, vendor, id.unwrap_or_default(), now, out);
+        }
+        if let Some(early) = self.lanes[vendor.index()].early.first() {
+            let until = early.until;
+            self.lane_timers.hasten(vendor.index(), until);
+        }
+    }
+
+    fn receipt_unknown(&mut self, origin: DeliveryOrigin, vendor: VendorId, raw: &[u8], now: Now, out: &mut Output) {
+        self.lanes[vendor.index()].counters.receipts_unknown += 1;
+        self.answer_delivery(origin, CommandStatus::ESME_ROK, out);
+        let raw = &raw[..raw.len().min(64)];
+        self.log_noise(now, out, || Event::ReceiptUnknown { vendor, message_id: raw.escape_ascii().to_string() });
+    }
+
+    fn mobile_originated(
+        &mut self,
+        origin: DeliveryOrigin,
+        vendor: VendorId,
+        message: &ShortMessage<'_>,
+        pdu: &[u8],
+        now: Now,
+        out: &mut Output,
+    ) {
+        self.lanes[vendor.index()].counters.mobile_originated += 1;
+        let customer = self.snapshot.inbound_customer(message.dest.addr);
+        let home: Option<(CustomerId, _)> = customer.map(|customer| (customer, self.homes[customer.index()]));
+        let status = match home {
+            // Nobody is at home for that number.
+            None => CommandStatus::ESME_RX_P_APPN,
+            // Its customer has not bound yet.
+            Some((_, None)) => CommandStatus::ESME_RX_T_APPN,
+            Some((customer, Some(shard))) => {
+                let whole = message.offsets.tlvs + message.tlvs.whole_length();
+                let deliver = Deliver { origin, vendor, customer, pdu: &pdu[..whole] };
+                self.lanes[vendor.index()].counters.deliveries_waiting += 1;
+                if shard == self.id {
+                    self.deliver(&deliver, now, out);
+                } else {
+                    self.rings.stage(shard, |record| Record::Deliver(deliver).write(record));
+                }
+                return;
+            }
+        };
+        self.answer_delivery(origin, status, out);
+        let dest = message.dest.addr;
+        self.log_noise(now, out, || Event::DeliverRejected { vendor, dest: dest.escape_ascii().to_string(), status });
+    }
+
+    /// A customer's answer to a receipt or MO, or what stands for it, on the vendor's home shard.
+    pub(super) fn delivery_resolved(
+        &mut self,
+        origin: DeliveryOrigin,
+        vendor: VendorId,
+        status: CommandStatus,
+        out: &mut Output,
+    ) {
+        self.lanes[vendor.index()].counters.deliveries_waiting -= 1;
+        if status.is_ok() {
+            self.awaited.remove(origin.awaited);
+        }
+        self.answer_delivery(origin, status, out);
+    }
+
+    /// deliver_sm_resp to the vendor, if that link is still there.
+    fn answer_delivery(&mut self, origin: DeliveryOrigin, status: CommandStatus, out: &mut Output) {
+        if self.connections[origin.slot as usize].generation == origin.generation {
+            encode::deliver_sm_resp(out.buffer(Conn(origin.slot)), status, origin.sequence);
+        }
+    }
+}
+
+/// The vendor's message id that a receipt names.
+fn receipt_id<'a>(message: &ShortMessage<'a>, from: ReceiptIdFrom) -> Option<&'a [u8]> {
+    let in_tlv = || message.tlvs.find(Tag::RECEIPTED_MESSAGE_ID).map(|tlv| tlv.c_octets());
+    let in_text = || Receipt::parse(message.text()).id;
+    match from {
+        ReceiptIdFrom::Tlv => in_tlv(),
+        ReceiptIdFrom::Text => in_text(),
+        ReceiptIdFrom::Both => in_tlv().filter(|id| !id.is_empty()).or_else(in_text),
+    }
+}
+
+/// What a receipt says of its message; a word that nobody knows counts as unknown.
+fn receipt_state(message: &ShortMessage<'_>) -> MessageState {
+    Receipt::parse(message.text())
+        .state()
+        .or_else(|| {
+            let value = message.tlvs.find(Tag::MESSAGE_STATE)?.integer()?;
+            MessageState::from_wire(u8::try_from(value).ok()?)
+        })
+        .unwrap_or(MessageState::Unknown)
+}
+
+/// Whether registered_delivery (section 5.2.17) asked for such a receipt.
+fn is_wanted(registered_delivery: u8, esm_class: u8, state: MessageState) -> bool {
+    let is_intermediate = esm_class & ESM_TYPE_MASK == ESM_INTERMEDIATE || state == MessageState::Enroute;
+    if is_intermediate {
+        return registered_delivery & REGISTERED_INTERMEDIATE != 0;
+    }
+    let is_success = matches!(state, MessageState::Delivered | MessageState::Accepted);
+    match registered_delivery & REGISTERED_RECEIPT_MASK {
+        0 => false,
+        1 => true,
+        2 => !is_success,
+        _ => is_success,
+    }
+}

@@ -1,0 +1,188 @@
+//! PDUs that cannot be passed on octet for octet: submits for vendors with ways of their own, receipts in our words.
+
+use smpp_pdu::concat::{Part, UserDataHeader};
+use smpp_pdu::encode::Encoder;
+use smpp_pdu::message::{ADDRESS_MAX, ESM_UDHI, SERVICE_TYPE_MAX, SHORT_MESSAGE_MAX, TIME_LENGTH};
+use smpp_pdu::receipt::{MessageState, Receipt, ReceiptText};
+use smpp_pdu::{Address, CommandId, CommandStatus, ShortMessage, Tag};
+
+use crate::receipts::Awaited;
+use crate::settings::LongMessages;
+use crate::snapshot::Vendor;
+use crate::time::Now;
+
+/// Writes the customer's submit_sm as this vendor wants it; sequence_number is filled in by the caller.
+pub(super) fn submit_sm(out: &mut Vec<u8>, pdu: &[u8], vendor: &Vendor, forced_source: Option<&str>) {
+    // It was decoded when it came in.
+    let Ok(message) = ShortMessage::decode(pdu) else { return out.extend_from_slice(pdu) };
+    let settings = &vendor.settings;
+    let source = Address {
+        ton: settings.source_ton.unwrap_or(message.source.ton),
+        npi: settings.source_npi.unwrap_or(message.source.npi),
+        addr: forced_source.map_or(message.source.addr, str::as_bytes),
+    };
+    let dest = Address {
+        ton: settings.dest_ton.unwrap_or(message.dest.ton),
+        npi: settings.dest_npi.unwrap_or(message.dest.npi),
+        addr: message.dest.addr,
+    };
+    let service_type = settings.service_type.as_deref().map_or(message.service_type, str::as_bytes);
+    let data_coding = match (message.data_coding, settings.default_data_coding) {
+        (0, Some(coding)) => coding,
+        (coding, _) => coding,
+    };
+    let registered = message.registered_delivery | u8::from(vendor.always_receipts());
+    let form = Form::of(&message, settings.long_messages);
+    let pdu = Encoder::new(out, CommandId::SUBMIT_SM, CommandStatus::ESME_ROK, 0)
+        .c_octets(service_type, SERVICE_TYPE_MAX)
+        .address(source, ADDRESS_MAX)
+        .address(dest, ADDRESS_MAX)
+        .u8(form.esm_class)
+        .u8(message.protocol_id)
+        .u8(message.priority_flag)
+        .c_octets(message.schedule_delivery_time, TIME_LENGTH)
+        .c_octets(message.validity_period, TIME_LENGTH)
+        .u8(registered)
+        .u8(message.replace_if_present_flag)
+        .u8(data_coding)
+        .u8(message.sm_default_msg_id)
+        .u8((form.header.len() + form.text.len()) as u8)
+        .octets(&form.header)
+        .octets(form.text);
+    // No TLV goes to a peer of version 3.3.
+    if settings.interface_version <= 0x33 {
+        return pdu.finish();
+    }
+    let mut pdu = pdu;
+    for tlv in message.tlvs {
+        if !(form.drops_sar && is_sar(tlv.tag)) {
+            pdu = pdu.tlv(tlv.tag, tlv.value);
+        }
+    }
+    if let Some(part) = form.sar {
+        pdu = part.write_sar(pdu);
+    }
+    if let Some(payload) = form.payload {
+        pdu = pdu.tlv(Tag::MESSAGE_PAYLOAD, payload);
+    }
+    pdu.finish();
+}
+
+/// How the text of one part goes to a vendor.
+struct Form<'a> {
+    esm_class: u8,
+    header: Vec<u8>,
+    text: &'a [u8],
+    drops_sar: bool,
+    sar: Option<Part>,
+    payload: Option<&'a [u8]>,
+}
+
+impl<'a> Form<'a> {
+    /// The form the vendor wants. What cannot be brought into it (a header with other elements, a payload that no
+    /// single short message holds) goes as the customer sent it.
+    fn of(message: &ShortMessage<'a>, wanted: LongMessages) -> Self {
+        let as_sent = Self {
+            esm_class: message.esm_class,
+            header: Vec::new(),
+            text: message.short_message,
+            drops_sar: false,
+            sar: None,
+            payload: None,
+        };
+        let has_header = message.esm_class & ESM_UDHI != 0;
+        match wanted {
+            LongMessages::AsSent => as_sent,
+            LongMessages::Udh => match Part::of_sar(message.tlvs) {
+                Ok(Some(part)) if part.reference.header_length() + message.short_message.len() <= SHORT_MESSAGE_MAX => {
+                    let mut header = Vec::with_capacity(part.reference.header_length());
+                    part.write_header(&mut header);
+                    Self { esm_class: message.esm_class | ESM_UDHI, header, drops_sar: true, ..as_sent }
+                }
+                _ => as_sent,
+            },
+            LongMessages::Sar if has_header => match UserDataHeader::split(message.short_message) {
+                Ok((header, text)) if header.elements().count() == 1 => match header.part() {
+                    Ok(Some(part)) => {
+                        Self { esm_class: message.esm_class & !ESM_UDHI, text, sar: Some(part), ..as_sent }
+                    }
+                    _ => as_sent,
+                },
+                _ => as_sent,
+            },
+            LongMessages::Sar => as_sent,
+            LongMessages::MessagePayload if message.short_message.is_empty() => as_sent,
+            LongMessages::MessagePayload => Self { text: &[], payload: Some(message.short_message), ..as_sent },
+        }
+    }
+}
+
+fn is_sar(tag: Tag) -> bool {
+    matches!(tag, Tag::SAR_MSG_REF_NUM | Tag::SAR_TOTAL_SEGMENTS | Tag::SAR_SEGMENT_SEQNUM)
+}
+
+/// Writes a vendor's receipt as its customer shall see it: our id in the text and in receipted_message_id, the
+/// addresses as the customer gave them. `text` is lent for the text.
+pub(super) fn receipt(
+    out: &mut Vec<u8>,
+    text: &mut Vec<u8>,
+    message: &ShortMessage<'_>,
+    awaited: &Awaited,
+    state: MessageState,
+    now: Now,
+) {
+    let id = awaited.id.text(awaited.style);
+    text.clear();
+    receipt_text(text, message.text(), &id, awaited, state, now);
+    text.truncate(SHORT_MESSAGE_MAX);
+    let mut pdu = Encoder::new(out, CommandId::DELIVER_SM, CommandStatus::ESME_ROK, 0)
+        .c_octets(message.service_type, SERVICE_TYPE_MAX)
+        .address(awaited.dest.address(), ADDRESS_MAX)
+        .address(awaited.source.address(), ADDRESS_MAX)
+        .u8(message.esm_class)
+        .u8(message.protocol_id)
+        .u8(message.priority_flag)
+        .c_octets(message.schedule_delivery_time, TIME_LENGTH)
+        .c_octets(message.validity_period, TIME_LENGTH)
+        .u8(message.registered_delivery)
+        .u8(message.replace_if_present_flag)
+        .u8(message.data_coding)
+        .u8(message.sm_default_msg_id)
+        .u8(text.len() as u8)
+        .octets(text);
+    for tlv in message.tlvs {
+        if !matches!(tlv.tag, Tag::RECEIPTED_MESSAGE_ID | Tag::MESSAGE_PAYLOAD | Tag::MESSAGE_STATE) {
+            pdu = pdu.tlv(tlv.tag, tlv.value);
+        }
+    }
+    let mut terminated = [0; smpp_pdu::message::MESSAGE_ID_MAX + 1];
+    terminated[..id.len()].copy_from_slice(&id);
+    pdu.tlv(Tag::RECEIPTED_MESSAGE_ID, &terminated[..=id.len()]).tlv(Tag::MESSAGE_STATE, &[state.wire()]).finish();
+}
+
+/// The vendor's text with our id in place of its own; where it names none, a text in the canonical form.
+fn receipt_text(out: &mut Vec<u8>, text: &[u8], id: &[u8], awaited: &Awaited, state: MessageState, now: Now) {
+    if let Some(range) = Receipt::parse(text).id_range() {
+        out.extend_from_slice(&text[..range.start]);
+        out.extend_from_slice(id);
+        out.extend_from_slice(&text[range.end..]);
+        return;
+    }
+    let delivered = u16::from(state == MessageState::Delivered);
+    ReceiptText {
+        id,
+        sub: 1,
+        dlvrd: delivered,
+        submit_date: awaited.submitted_unix_ms,
+        done_date: now.unix_ms,
+        state,
+        err: b"000",
+        text: b"",
+    }
+    .encode(out);
+}
+
+/// A deliver_sm without its optional part, for peers of version 3.3.
+pub(super) fn without_tlvs(pdu: &[u8]) -> &[u8] {
+    ShortMessage::decode(pdu).map_or(pdu, |message| &pdu[..message.offsets.tlvs])
+}

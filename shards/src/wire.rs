@@ -1,0 +1,343 @@
+//! The records that cross from one shard to another: a closed set of plain values, written octet for octet.
+//!
+//! Both ends are this process and this build, so the layout is nobody else's business; a record that does not
+//! read back is a defect of ours and panics.
+
+use smpp_pdu::CommandStatus;
+
+use crate::message_id::{IdStyle, MessageId};
+use crate::names::{CustomerId, ShardId, VendorId};
+use crate::time::Time;
+use crate::tried::Tried;
+
+/// Where the answer to a submit goes: a session of the customer's shard, or a message that another shard handed on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub struct Origin {
+    /// The shard that waits for the answer.
+    pub shard: ShardId,
+    /// A message slot of that shard instead of a session.
+    pub is_message: bool,
+    /// Connection or message slot.
+    pub slot: u32,
+    /// Tells the one meant from later ones in the same slot.
+    pub generation: u32,
+    /// The customer's sequence_number.
+    pub sequence: u32,
+}
+
+/// Where the answer to a receipt or MO goes: the vendor's link.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub struct DeliveryOrigin {
+    /// The vendor's home shard.
+    pub shard: ShardId,
+    /// Its connection there.
+    pub slot: u32,
+    /// Tells the one meant from later ones in the same slot.
+    pub generation: u32,
+    /// The vendor's sequence_number.
+    pub sequence: u32,
+    /// The place of the awaited receipt, [`NOT_AWAITED`] for MO; handed back so that a final one is forgotten.
+    pub awaited: u64,
+}
+
+/// [`DeliveryOrigin::awaited`] of what is not awaited any further.
+pub const NOT_AWAITED: u64 = u64::MAX;
+
+/// A message on its way to a vendor of another shard.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Submit<'a> {
+    /// Where its answer goes.
+    pub origin: Origin,
+    /// Our id for it.
+    pub id: MessageId,
+    /// How its customer sees the id.
+    pub style: IdStyle,
+    /// Whose it is.
+    pub customer: CustomerId,
+    /// The customer's home: where receipts go.
+    pub customer_home: ShardId,
+    /// To which vendor.
+    pub vendor: VendorId,
+    /// The vendors that had it before.
+    pub tried: Tried,
+    /// When it must have been answered.
+    pub deadline: Time,
+    /// The last refusal, told when nobody takes it.
+    pub refusal: CommandStatus,
+    /// The whole submit_sm as the customer sent it.
+    pub pdu: &'a [u8],
+}
+
+/// A receipt or MO on its way to a customer of another shard.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Deliver<'a> {
+    /// Where its answer goes.
+    pub origin: DeliveryOrigin,
+    /// From which vendor.
+    pub vendor: VendorId,
+    /// To whom.
+    pub customer: CustomerId,
+    /// The whole deliver_sm as the customer shall get it, its sequence_number still open.
+    pub pdu: &'a [u8],
+}
+
+/// Any record.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Record<'a> {
+    /// A message for a vendor of the receiving shard.
+    Submit(Submit<'a>),
+    /// The final answer to one.
+    SubmitAnswer {
+        /// From the submit.
+        origin: Origin,
+        /// ESME_ROK or the refusal.
+        status: CommandStatus,
+        /// From the submit.
+        id: MessageId,
+        /// From the submit.
+        style: IdStyle,
+    },
+    /// A receipt or MO for a customer of the receiving shard.
+    Deliver(Deliver<'a>),
+    /// The answer to one.
+    DeliverAnswer {
+        /// From the delivery.
+        origin: DeliveryOrigin,
+        /// From the delivery.
+        vendor: VendorId,
+        /// What the customer said, or ESME_RX_T_APPN.
+        status: CommandStatus,
+    },
+    /// A vendor of the sending shard has changed.
+    VendorView {
+        /// Which.
+        vendor: VendorId,
+        /// It has a bind that can submit.
+        is_up: bool,
+        /// Its queue has no room.
+        is_full: bool,
+    },
+    /// The sending shard is that customer's home.
+    CustomerHome {
+        /// Whose.
+        customer: CustomerId,
+    },
+}
+
+const SUBMIT: u8 = 1;
+const SUBMIT_ANSWER: u8 = 2;
+const DELIVER: u8 = 3;
+const DELIVER_ANSWER: u8 = 4;
+const VENDOR_VIEW: u8 = 5;
+const CUSTOMER_HOME: u8 = 6;
+
+impl Record<'_> {
+    /// Writes the record at the end of `out`.
+    #[inline]
+    pub fn write(&self, out: &mut Vec<u8>) {
+        match self {
+            Self::Submit(submit) => {
+                out.push(SUBMIT);
+                submit.origin.write(out);
+                out.extend_from_slice(&submit.id.0.to_le_bytes());
+                out.push(submit.style.to_octet());
+                out.extend_from_slice(&submit.customer.0.to_le_bytes());
+                out.extend_from_slice(&submit.customer_home.0.to_le_bytes());
+                out.extend_from_slice(&submit.vendor.0.to_le_bytes());
+                submit.tried.write(out);
+                out.extend_from_slice(&submit.deadline.0.to_le_bytes());
+                out.extend_from_slice(&submit.refusal.0.to_le_bytes());
+                out.extend_from_slice(submit.pdu);
+            }
+            Self::SubmitAnswer { origin, status, id, style } => {
+                out.push(SUBMIT_ANSWER);
+                origin.write(out);
+                out.extend_from_slice(&status.0.to_le_bytes());
+                out.extend_from_slice(&id.0.to_le_bytes());
+                out.push(style.to_octet());
+            }
+            Self::Deliver(deliver) => {
+                out.push(DELIVER);
+                deliver.origin.write(out);
+                out.extend_from_slice(&deliver.vendor.0.to_le_bytes());
+                out.extend_from_slice(&deliver.customer.0.to_le_bytes());
+                out.extend_from_slice(deliver.pdu);
+            }
+            Self::DeliverAnswer { origin, vendor, status } => {
+                out.push(DELIVER_ANSWER);
+                origin.write(out);
+                out.extend_from_slice(&vendor.0.to_le_bytes());
+                out.extend_from_slice(&status.0.to_le_bytes());
+            }
+            Self::VendorView { vendor, is_up, is_full } => {
+                out.push(VENDOR_VIEW);
+                out.extend_from_slice(&vendor.0.to_le_bytes());
+                out.push(u8::from(*is_up));
+                out.push(u8::from(*is_full));
+            }
+            Self::CustomerHome { customer } => {
+                out.push(CUSTOMER_HOME);
+                out.extend_from_slice(&customer.0.to_le_bytes());
+            }
+        }
+    }
+}
+
+impl<'a> Record<'a> {
+    /// Reads a record back.
+    ///
+    /// # Panics
+    /// When it is none: shards of one process write the same records.
+    #[inline]
+    pub fn read(bytes: &'a [u8]) -> Self {
+        let mut fields = Fields(bytes);
+        match fields.u8() {
+            SUBMIT => Self::Submit(Submit {
+                origin: Origin::read(&mut fields),
+                id: MessageId(u128::from_le_bytes(fields.array())),
+                style: IdStyle::from_octet(fields.u8()),
+                customer: CustomerId(fields.u32()),
+                customer_home: ShardId(fields.u16()),
+                vendor: VendorId(fields.u32()),
+                tried: Tried::read(|| fields.u32()),
+                deadline: Time(fields.u64()),
+                refusal: CommandStatus(fields.u32()),
+                pdu: fields.0,
+            }),
+            SUBMIT_ANSWER => Self::SubmitAnswer {
+                origin: Origin::read(&mut fields),
+                status: CommandStatus(fields.u32()),
+                id: MessageId(u128::from_le_bytes(fields.array())),
+                style: IdStyle::from_octet(fields.u8()),
+            },
+            DELIVER => Self::Deliver(Deliver {
+                origin: DeliveryOrigin::read(&mut fields),
+                vendor: VendorId(fields.u32()),
+                customer: CustomerId(fields.u32()),
+                pdu: fields.0,
+            }),
+            DELIVER_ANSWER => Self::DeliverAnswer {
+                origin: DeliveryOrigin::read(&mut fields),
+                vendor: VendorId(fields.u32()),
+                status: CommandStatus(fields.u32()),
+            },
+            VENDOR_VIEW => {
+                Self::VendorView { vendor: VendorId(fields.u32()), is_up: fields.u8() != 0, is_full: fields.u8() != 0 }
+            }
+            CUSTOMER_HOME => Self::CustomerHome { customer: CustomerId(fields.u32()) },
+            kind => panic!("no ring record has kind {kind}"),
+        }
+    }
+}
+
+impl Origin {
+    #[inline]
+    fn write(&self, out: &mut Vec<u8>) {
+        out.extend_from_slice(&self.shard.0.to_le_bytes());
+        out.push(u8::from(self.is_message));
+        out.extend_from_slice(&self.slot.to_le_bytes());
+        out.extend_from_slice(&self.generation.to_le_bytes());
+        out.extend_from_slice(&self.sequence.to_le_bytes());
+    }
+
+    #[inline]
+    fn read(fields: &mut Fields<'_>) -> Self {
+        Self {
+            shard: ShardId(fields.u16()),
+            is_message: fields.u8() != 0,
+            slot: fields.u32(),
+            generation: fields.u32(),
+            sequence: fields.u32(),
+        }
+    }
+}
+
+impl DeliveryOrigin {
+    #[inline]
+    fn write(&self, out: &mut Vec<u8>) {
+        out.extend_from_slice(&self.shard.0.to_le_bytes());
+        out.extend_from_slice(&self.slot.to_le_bytes());
+        out.extend_from_slice(&self.generation.to_le_bytes());
+        out.extend_from_slice(&self.sequence.to_le_bytes());
+        out.extend_from_slice(&self.awaited.to_le_bytes());
+    }
+
+    #[inline]
+    fn read(fields: &mut Fields<'_>) -> Self {
+        Self {
+            shard: ShardId(fields.u16()),
+            slot: fields.u32(),
+            generation: fields.u32(),
+            sequence: fields.u32(),
+            awaited: fields.u64(),
+        }
+    }
+}
+
+struct Fields<'a>(&'a [u8]);
+
+impl Fields<'_> {
+    #[inline]
+    fn array<const N: usize>(&mut self) -> [u8; N] {
+        let (value, rest) = self.0.split_first_chunk::<N>().expect("a ring record holds all of its fields");
+        self.0 = rest;
+        *value
+    }
+
+    #[inline]
+    fn u8(&mut self) -> u8 {
+        u8::from_le_bytes(self.array())
+    }
+
+    #[inline]
+    fn u16(&mut self) -> u16 {
+        u16::from_le_bytes(self.array())
+    }
+
+    #[inline]
+    fn u32(&mut self) -> u32 {
+        u32::from_le_bytes(self.array())
+    }
+
+    #[inline]
+    fn u64(&mut self) -> u64 {
+        u64::from_le_bytes(self.array())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_record_reads_back_as_it_was_written() {
+        let origin = Origin { shard: ShardId(3), is_message: true, slot: 7, generation: 9, sequence: u32::MAX };
+        let back = DeliveryOrigin { shard: ShardId(2), slot: 1, generation: 4, sequence: 5, awaited: NOT_AWAITED };
+        let mut tried = Tried::default();
+        tried.add(VendorId(5));
+        let (id, style) = (MessageId(u128::MAX / 3), IdStyle::Short);
+        for record in [
+            Record::Submit(Submit {
+                origin,
+                id,
+                style,
+                customer: CustomerId(8),
+                customer_home: ShardId(1),
+                vendor: VendorId(6),
+                tried,
+                deadline: Time(77),
+                refusal: CommandStatus::ESME_RMSGQFUL,
+                pdu: b"submit",
+            }),
+            Record::SubmitAnswer { origin, status: CommandStatus::ESME_RTHROTTLED, id, style },
+            Record::Deliver(Deliver { origin: back, vendor: VendorId(1), customer: CustomerId(2), pdu: b"deliver" }),
+            Record::DeliverAnswer { origin: back, vendor: VendorId(1), status: CommandStatus::ESME_ROK },
+            Record::VendorView { vendor: VendorId(1), is_up: true, is_full: false },
+            Record::CustomerHome { customer: CustomerId(11) },
+        ] {
+            let mut bytes = Vec::new();
+            record.write(&mut bytes);
+            assert_eq!(Record::read(&bytes), record);
+        }
+    }
+}
