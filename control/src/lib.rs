@@ -8,10 +8,19 @@
 pub mod auth;
 pub mod channel;
 pub mod config;
+mod control;
+mod http;
 pub mod log;
+mod metrics;
+mod process;
+mod state;
 
+pub use auth::hash_password;
 pub use channel::{
     Bell, ControlChannels, ControlSender, ControlWaker, ShardHandle, ToControl, ToShard, control_channels,
     shard_channel,
 };
 pub use config::{ConfigError, Configuration, load};
+pub use control::{Control, DrainState};
+pub use log::{Field, Log};
+pub use state::Phase;

@@ -15,6 +15,8 @@ use smpp_shards::{Event, ShardId, Snapshot};
 
 use crate::config::{LogLevel, LogSettings};
 use line::Line;
+pub(crate) use events::reason_text;
+pub(crate) use line::rfc3339;
 use writer::Writer;
 
 /// Lines with one message that are written in one second. Beyond it they are counted, and one line tells how

@@ -1,0 +1,240 @@
+//! The control thread itself: starts it, feeds it from the shards' channel, and ends it.
+//!
+//! One thread with a tokio runtime. Its work per wake-up is bounded, so that neither a storm of binds nor one of
+//! requests starves the other.
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+
+use crossbeam_channel::{Receiver, bounded};
+use smpp_shards::{Report, Snapshot};
+use tokio::sync::oneshot;
+use tokio::time::MissedTickBehavior;
+
+use crate::auth::{Answer, Authenticator, random_key};
+use crate::channel::{ControlChannels, ToControl, ToShard};
+use crate::config::Configuration;
+use crate::http::{self, Port, Site};
+use crate::log::Log;
+use crate::state::{Phase, State};
+
+/// Values from shards that are handled before other work gets its turn.
+const BATCH_MAX: usize = 256;
+
+/// How long [`Control::stop`] waits for the thread and the log.
+const STOP_TIME_MAX: Duration = Duration::from_secs(2);
+
+/// The running control thread, held by the program's main thread. Dropping it ends the thread without waiting.
+pub struct Control {
+    state: Arc<State>,
+    control_address: SocketAddr,
+    metrics_address: SocketAddr,
+    stop: Option<oneshot::Sender<()>>,
+    ended: Receiver<()>,
+    thread: Option<JoinHandle<()>>,
+}
+
+/// Tells whether a phase of the way down is through on all shards. See [`Control::drain_state`].
+pub struct DrainState {
+    state: Arc<State>,
+    counts: Vec<u64>,
+}
+
+impl DrainState {
+    /// Whether every shard has reported at least twice since this was made, and says that it is quiet. Two
+    /// reports, because the first may have been on its way already.
+    pub fn is_quiet(&self) -> bool {
+        self.state.is_quiet_since(&self.counts)
+    }
+}
+
+impl Control {
+    /// Binds both ports, then starts the thread, the log's and those of bcrypt. The snapshot is the one that the
+    /// shards were started with.
+    ///
+    /// # Errors
+    /// A port that cannot be bound, with the address and the cure; threads or random numbers that are not to be
+    /// had.
+    pub fn start(
+        configuration: &Configuration,
+        snapshot: Arc<Snapshot>,
+        channels: ControlChannels,
+    ) -> io::Result<Control> {
+        let log = Log::to_stdout(configuration.log)?;
+        Self::start_with_log(configuration, snapshot, channels, log)
+    }
+
+    /// [`Control::start`] with a log that is there already.
+    ///
+    /// # Errors
+    /// As [`Control::start`].
+    pub fn start_with_log(
+        configuration: &Configuration,
+        snapshot: Arc<Snapshot>,
+        channels: ControlChannels,
+        log: Log,
+    ) -> io::Result<Control> {
+        let control = listen(configuration.control.listen, "listen")?;
+        let metrics = listen(configuration.control.metrics_listen, "metrics_listen")?;
+        let (control_address, metrics_address) = (control.local_addr()?, metrics.local_addr()?);
+        let shards = channels.shards.len();
+        let authenticator = Authenticator::start(Arc::clone(&snapshot), shards, channels.waker.clone())?;
+        let node_id = configuration.gateway.node_id.clone();
+        let state = Arc::new(State::new(snapshot, node_id, log, shards, Arc::clone(&channels.dropped_events)));
+        let site = Site {
+            state: Arc::clone(&state),
+            token: configuration.control.token.clone(),
+            key: random_key()?,
+            ready_requires_vendor: configuration.control.ready_requires_vendor,
+        };
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_io().enable_time().build()?;
+        let inbox = Inbox { state: Arc::clone(&state), authenticator, channels, answers: Vec::new() };
+        let (stop, stopped) = oneshot::channel();
+        let (end, ended) = bounded(1);
+        let thread = thread::Builder::new().name("control".into()).spawn(move || {
+            runtime.block_on(live(inbox, control, metrics, Arc::new(site), stopped));
+            let _ = end.try_send(());
+        })?;
+        Ok(Control { state, control_address, metrics_address, stop: Some(stop), ended, thread: Some(thread) })
+    }
+
+    /// Where the control port listens; tells the port where the configuration said 0.
+    pub fn control_address(&self) -> SocketAddr {
+        self.control_address
+    }
+
+    /// Where the metrics port listens.
+    pub fn metrics_address(&self) -> SocketAddr {
+        self.metrics_address
+    }
+
+    /// The log, for whoever has something to say beside the shards.
+    pub fn log(&self) -> Log {
+        self.state.log.clone()
+    }
+
+    /// By shard: the latest report; `None` until the first one.
+    pub fn reports(&self) -> Vec<Option<Report>> {
+        self.state.shards().iter().map(|shard| shard.report.clone()).collect()
+    }
+
+    /// In which part of its life the gateway is, as `/health` tells it.
+    pub fn phase(&self) -> Phase {
+        self.state.phase()
+    }
+
+    /// From now on `/ready` says no, and `/health` that the gateway is on its way down. Sends nothing to the
+    /// shards: that is the caller's.
+    pub fn begin_drain(&self) {
+        self.state.begin_drain();
+    }
+
+    /// To be asked whether a drain phase is through. Make it after the phase was sent to all shards.
+    pub fn drain_state(&self) -> DrainState {
+        DrainState { state: Arc::clone(&self.state), counts: self.state.report_counts() }
+    }
+
+    /// Ends the thread after it has handled what the shards have sent, and writes the log to its end. Waits at
+    /// most two seconds for each; tells whether both came to their end.
+    pub fn stop(mut self) -> bool {
+        if let Some(stop) = self.stop.take() {
+            let _ = stop.send(());
+        }
+        let has_ended = self.ended.recv_timeout(STOP_TIME_MAX).is_ok();
+        if has_ended && let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+        let is_written = self.state.log.flush(STOP_TIME_MAX);
+        has_ended && is_written
+    }
+}
+
+fn listen(address: SocketAddr, key: &str) -> io::Result<std::net::TcpListener> {
+    let listener = std::net::TcpListener::bind(address).map_err(|error| {
+        let cure = match error.kind() {
+            io::ErrorKind::AddrInUse => "stop what listens there (`ss -ltnp` tells) or choose another port",
+            io::ErrorKind::AddrNotAvailable => "choose an address that this machine has (`ip addr` tells)",
+            io::ErrorKind::PermissionDenied => "choose a port from 1024 on",
+            _ => "choose another address",
+        };
+        io::Error::new(error.kind(), format!("[control] {key} {address} cannot be listened on: {error}; {cure}"))
+    })?;
+    listener.set_nonblocking(true)?;
+    Ok(listener)
+}
+
+async fn live(
+    mut inbox: Inbox,
+    control: std::net::TcpListener,
+    metrics: std::net::TcpListener,
+    site: Arc<Site>,
+    mut stopped: oneshot::Receiver<()>,
+) {
+    for (listener, port) in [(control, Port::Control), (metrics, Port::Metrics)] {
+        // Only a runtime without I/O refuses a listener.
+        if let Ok(listener) = tokio::net::TcpListener::from_std(listener) {
+            tokio::spawn(http::serve(listener, port, Arc::clone(&site)));
+        }
+    }
+    let waker = inbox.channels.waker.clone();
+    let mut second = tokio::time::interval(Duration::from_secs(1));
+    second.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        tokio::select! {
+            () = waker.woken() => {
+                if inbox.handle_batch() {
+                    waker.wake();
+                    tokio::task::yield_now().await;
+                }
+            }
+            _ = second.tick() => inbox.state.log.end_second(),
+            _ = &mut stopped => break,
+        }
+    }
+    while inbox.handle_batch() {}
+    inbox.state.log.end_second();
+}
+
+/// What comes from the shards, and what goes back.
+struct Inbox {
+    state: Arc<State>,
+    authenticator: Authenticator,
+    channels: ControlChannels,
+    answers: Vec<Answer>,
+}
+
+impl Inbox {
+    /// Handles what is there, at most [`BATCH_MAX`] values; tells whether there may be more.
+    fn handle_batch(&mut self) -> bool {
+        let mut handled = 0;
+        while handled < BATCH_MAX {
+            let Ok(value) = self.channels.incoming.try_recv() else { break };
+            handled += 1;
+            match value {
+                ToControl::Authenticate(request) => self.answers.extend(self.authenticator.check(request)),
+                ToControl::Event(shard, event) => self.state.log.event(shard, &event, &self.state.snapshot),
+                ToControl::Report(report) => self.state.take_report(*report),
+            }
+        }
+        self.authenticator.finish(&mut self.answers);
+        self.send_answers();
+        handled == BATCH_MAX
+    }
+
+    fn send_answers(&mut self) {
+        for (shard, verdict) in self.answers.drain(..) {
+            let Some(handle) = self.channels.shards.get(shard.index()) else { continue };
+            if handle.send(ToShard::Verdict(verdict)).is_err() {
+                // The bind timer ends that bind.
+                self.state.dropped_verdicts.fetch_add(1, Ordering::Relaxed);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

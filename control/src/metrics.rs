@@ -1,0 +1,181 @@
+//! The metrics as Prometheus' text format has them, out of the shards' latest reports.
+//!
+//! Lives on the control thread. The names without the prefix `smpp_gateway_` are a contract with the platform's
+//! dashboards; a few of them break Prometheus' own naming rules and must not be mended. Label values come from the
+//! configuration alone, so their number is bounded; customers that never bound have no series.
+
+mod exposition;
+mod gateway;
+
+use std::sync::atomic::Ordering;
+
+use smpp_shards::{Customer, CustomerCounters, Vendor, VendorCounters};
+
+use crate::state::State;
+use exposition::{Exposition, Kind};
+
+/// What Content-Type says of it.
+pub(crate) const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
+
+/// The receipt states in the order in which a vendor's counters have them.
+const RECEIPT_STATES: [&str; 8] =
+    ["enroute", "delivered", "expired", "deleted", "undeliverable", "accepted", "unknown", "rejected"];
+
+/// All metrics as text.
+pub(crate) fn render(state: &State) -> String {
+    let picture = Picture::of(state);
+    let mut out = Exposition::default();
+    write_server(&mut out, &picture);
+    write_client(&mut out, &picture);
+    write_business(&mut out, &picture);
+    gateway::write(&mut out, &picture, state);
+    out.finish()
+}
+
+/// The reports of all shards put together.
+struct Picture<'s> {
+    customers: Vec<(&'s Customer, CustomerCounters)>,
+    vendors: Vec<(&'s Vendor, VendorCounters, f64)>,
+    shards: Vec<ShardFigures>,
+    binds_refused: u64,
+}
+
+struct ShardFigures {
+    shard: String,
+    snapshot_version: u64,
+    sessions: u64,
+    lobby: u64,
+    messages_open: u64,
+    deliveries_open: u64,
+    receipts_awaited: u64,
+}
+
+impl<'s> Picture<'s> {
+    /// A customer's counters stand with its home shard and are zero on the others, a vendor's likewise.
+    fn of(state: &'s State) -> Self {
+        let shards = state.shards();
+        let reports = || shards.iter().filter_map(|shard| shard.report.as_ref());
+        let customers = state.snapshot.customers.iter().filter_map(|customer| {
+            let counters = reports().filter_map(|report| report.customers.get(customer.id.index()));
+            counters.filter(|counters| **counters != CustomerCounters::default()).next_back().cloned().map(|it| (customer, it))
+        });
+        let vendors = state.snapshot.vendors.iter().map(|vendor| {
+            let home = shards.get(vendor.home.index());
+            let report = home.and_then(|shard| shard.report.as_ref());
+            let counters = report.and_then(|report| report.vendors.get(vendor.id.index())).cloned();
+            let throughput = home.and_then(|shard| shard.throughput.get(vendor.id.index())).copied();
+            (vendor, counters.unwrap_or_default(), throughput.unwrap_or(0.0))
+        });
+        let figures = reports().map(|report| ShardFigures {
+            shard: report.shard.to_string(),
+            snapshot_version: report.snapshot_version,
+            sessions: u64::from(report.sessions),
+            lobby: u64::from(report.lobby),
+            messages_open: u64::from(report.messages_open),
+            deliveries_open: u64::from(report.deliveries_open),
+            receipts_awaited: u64::from(report.receipts_awaited),
+        });
+        Self {
+            customers: customers.collect(),
+            vendors: vendors.collect(),
+            shards: figures.collect(),
+            binds_refused: reports().map(|report| report.binds_refused).sum(),
+        }
+    }
+
+    fn customer_sum(&self, value: impl Fn(&CustomerCounters) -> u64) -> u64 {
+        self.customers.iter().map(|(_, counters)| value(counters)).sum()
+    }
+
+    fn vendor_sum(&self, value: impl Fn(&VendorCounters) -> u64) -> u64 {
+        self.vendors.iter().map(|(_, counters, _)| value(counters)).sum()
+    }
+
+    fn per_customer(
+        &self,
+        out: &mut Exposition,
+        name: &'static str,
+        kind: Kind,
+        help: &str,
+        value: impl Fn(&CustomerCounters) -> u64,
+    ) {
+        out.family(name, kind, help);
+        for (customer, counters) in &self.customers {
+            out.sample(&[("customer_id", &customer.name)], value(counters));
+        }
+    }
+
+    fn per_vendor(
+        &self,
+        out: &mut Exposition,
+        name: &'static str,
+        kind: Kind,
+        help: &str,
+        value: impl Fn(&VendorCounters) -> u64,
+    ) {
+        out.family(name, kind, help);
+        for (vendor, counters, _) in &self.vendors {
+            out.sample(&[("vendor_id", &vendor.settings.instance_name)], value(counters));
+        }
+    }
+}
+
+fn write_server(out: &mut Exposition, picture: &Picture<'_>) {
+    out.family("smpp_server_active_sessions_total", Kind::Gauge, "Customer sessions that are bound now.");
+    out.sample(&[], picture.shards.iter().map(|shard| shard.sessions).sum::<u64>());
+    out.family("smpp_server_bind_requests_total", Kind::Counter, "Binds of customers, by how they were answered.");
+    out.sample(&[("status", "success")], picture.customer_sum(|customer| customer.binds));
+    out.sample(&[("status", "failure")], picture.binds_refused);
+    let help = "submit_sm taken in from customers.";
+    picture.per_customer(out, "smpp_server_submit_sm_total", Kind::Counter, help, |customer| customer.submits);
+    let help = "Receipts and mobile-originated messages taken in from vendors for customers.";
+    picture.per_vendor(out, "smpp_server_deliver_sm_total", Kind::Counter, help, |vendor| {
+        vendor.receipts.iter().sum::<u64>() + vendor.mobile_originated
+    });
+}
+
+fn write_client(out: &mut Exposition, picture: &Picture<'_>) {
+    let name = |vendor: &Vendor| vendor.settings.instance_name.clone();
+    out.family("smpp_client_connections_total", Kind::Counter, "Binds to vendors that came up, and that ended.");
+    for (vendor, counters, _) in &picture.vendors {
+        out.sample(&[("vendor_id", &name(vendor)), ("status", "connected")], counters.connects);
+        out.sample(&[("vendor_id", &name(vendor)), ("status", "disconnected")], counters.disconnects);
+    }
+    let help = "submit_sm sent to vendors, by outcome; a throttle and an unknown outcome count as failures.";
+    out.family("smpp_client_submit_sm_total", Kind::Counter, help);
+    for (vendor, counters, _) in &picture.vendors {
+        let failed = counters.submits_failed + counters.throttled + counters.unknown_outcomes;
+        out.sample(&[("vendor_id", &name(vendor)), ("status", "success")], counters.submits_ok);
+        out.sample(&[("vendor_id", &name(vendor)), ("status", "failure")], failed);
+    }
+    out.family("smpp_client_dlr_received_total", Kind::Counter, "Receipts from vendors, by the state they tell.");
+    for (vendor, counters, _) in &picture.vendors {
+        for (dlr_status, count) in RECEIPT_STATES.iter().zip(counters.receipts) {
+            out.sample(&[("vendor_id", &name(vendor)), ("dlr_status", dlr_status)], count);
+        }
+    }
+    let help = "submit_sm sent to a vendor a second, over the last reporting interval.";
+    out.family("smpp_client_throughput_current", Kind::Gauge, help);
+    for (vendor, _, throughput) in &picture.vendors {
+        out.sample_real(&[("vendor_id", &name(vendor))], *throughput);
+    }
+}
+
+fn write_business(out: &mut Exposition, picture: &Picture<'_>) {
+    let help = "Messages that wait in vendors' queues; one queue holds all priorities.";
+    out.family("message_queue_depth", Kind::Gauge, help);
+    out.sample(&[("priority", "all")], picture.vendor_sum(|vendor| u64::from(vendor.queued)));
+    out.family("dlr_tracking_hits_total", Kind::Counter, "Receipts that found their message through the index.");
+    out.sample(&[], picture.vendor_sum(|vendor| vendor.receipts_matched));
+    let help = "Submits above a rate limit: a customer's own here, or one that a vendor enforces.";
+    out.family("rate_limit_exceeded_total", Kind::Counter, help);
+    out.sample(&[("type", "customer")], picture.customer_sum(|customer| customer.throttled_rate));
+    out.sample(&[("type", "vendor")], picture.vendor_sum(|vendor| vendor.throttled));
+    let help = "Messages of a customer that were accepted.";
+    picture.per_customer(out, "sms_sent_per_customer", Kind::Counter, help, |customer| customer.submits_ok);
+    let help = "Receipts and mobile-originated messages that a customer took.";
+    picture.per_customer(out, "sms_received_per_customer", Kind::Counter, help, |customer| customer.delivered);
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,122 @@
+//! The gateway's own metrics, beyond those that the platform asks for.
+
+use std::time::UNIX_EPOCH;
+
+use super::{Exposition, Kind, Ordering, Picture, ShardFigures, State};
+use crate::process;
+
+/// Writes them all.
+pub(super) fn write(out: &mut Exposition, picture: &Picture<'_>, state: &State) {
+    let family = "smpp_gateway_info";
+    out.family(family, Kind::Gauge, "Always 1; the labels tell the version and the node.");
+    out.sample(&[("version", env!("CARGO_PKG_VERSION")), ("node_id", &state.node_id)], 1);
+    write_shards(out, picture);
+    write_customers(out, picture);
+    write_vendors(out, picture);
+    write_receipts(out, picture);
+    write_control(out, state);
+    write_process(out, state);
+}
+
+fn write_shards(out: &mut Exposition, picture: &Picture<'_>) {
+    type Figure = fn(&ShardFigures) -> u64;
+    let families: [(&'static str, &str, Figure); 6] = [
+        ("smpp_gateway_snapshot_version", "Version of the configuration in force.", |it| it.snapshot_version),
+        ("smpp_gateway_sessions", "Customer sessions that are bound now.", |it| it.sessions),
+        ("smpp_gateway_lobby_connections", "Connections that are not bound yet.", |it| it.lobby),
+        ("smpp_gateway_messages_open", "Messages that wait for a vendor.", |it| it.messages_open),
+        ("smpp_gateway_deliveries_open", "Receipts and MO that wait for customers.", |it| it.deliveries_open),
+        ("smpp_gateway_receipts_awaited", "Messages for which a receipt is awaited.", |it| it.receipts_awaited),
+    ];
+    for (name, help, figure) in families {
+        out.family(name, Kind::Gauge, help);
+        for shard in &picture.shards {
+            out.sample(&[("shard", &shard.shard)], figure(shard));
+        }
+    }
+}
+
+fn write_customers(out: &mut Exposition, picture: &Picture<'_>) {
+    let help = "submit_sm of a customer that were answered, by outcome.";
+    out.family("smpp_gateway_submit_sm_answered_total", Kind::Counter, help);
+    for (customer, counters) in &picture.customers {
+        out.sample(&[("customer_id", &customer.name), ("status", "success")], counters.submits_ok);
+        out.sample(&[("customer_id", &customer.name), ("status", "failure")], counters.submits_failed);
+    }
+    let help = "submit_sm refused because the session's window was full.";
+    out.family("smpp_gateway_window_exceeded_total", Kind::Counter, help);
+    out.sample(&[], picture.customer_sum(|customer| customer.throttled_window));
+    let help = "Receipts and MO handed back to the vendor: the customer was absent, silent or refused.";
+    picture.per_customer(out, "smpp_gateway_handed_back_total", Kind::Counter, help, |it| it.undelivered);
+    let help = "Answers that came when the customer's session was gone.";
+    out.family("smpp_gateway_answers_without_session_total", Kind::Counter, help);
+    out.sample(&[], picture.customer_sum(|customer| customer.answers_without_session));
+}
+
+fn write_vendors(out: &mut Exposition, picture: &Picture<'_>) {
+    let name = "smpp_gateway_vendor_state";
+    out.family(name, Kind::Gauge, "Always 1; the label tells the vendor's state.");
+    for (vendor, counters, _) in &picture.vendors {
+        out.sample(&[("vendor_id", &vendor.settings.instance_name), ("state", counters.state.name())], 1);
+    }
+    let help = "Binds to a vendor that are up now.";
+    picture.per_vendor(out, "smpp_gateway_vendor_binds", Kind::Gauge, help, |it| u64::from(it.links_bound));
+    let help = "Failed attempts to bind in a row.";
+    picture.per_vendor(out, "smpp_gateway_vendor_failures", Kind::Gauge, help, |it| u64::from(it.failures_in_a_row));
+    let help = "submit_sm that a vendor has not answered yet.";
+    picture.per_vendor(out, "smpp_gateway_vendor_in_flight", Kind::Gauge, help, |it| u64::from(it.in_flight));
+    let help = "Messages that wait in a vendor's queue.";
+    picture.per_vendor(out, "smpp_gateway_vendor_queued", Kind::Gauge, help, |it| u64::from(it.queued));
+    let help = "Octets that wait in a vendor's queue.";
+    picture.per_vendor(out, "smpp_gateway_vendor_queued_bytes", Kind::Gauge, help, |it| it.queued_bytes);
+    let help = "submit_sm sent to a vendor, retries included.";
+    picture.per_vendor(out, "smpp_gateway_vendor_submit_sm_total", Kind::Counter, help, |it| it.submits);
+    let help = "submit_sm that a vendor throttled.";
+    picture.per_vendor(out, "smpp_gateway_vendor_throttled_total", Kind::Counter, help, |it| it.throttled);
+    let help = "Submits whose outcome is unknown: not answered in time, or the link broke.";
+    picture.per_vendor(out, "smpp_gateway_unknown_outcomes_total", Kind::Counter, help, |it| it.unknown_outcomes);
+    let help = "Answers of a vendor to no submit of ours: late, doubled or never asked for.";
+    picture.per_vendor(out, "smpp_gateway_stray_answers_total", Kind::Counter, help, |it| it.stray_answers);
+    let help = "Messages that found a vendor's queue full.";
+    picture.per_vendor(out, "smpp_gateway_queue_full_total", Kind::Counter, help, |it| it.queue_full);
+}
+
+fn write_receipts(out: &mut Exposition, picture: &Picture<'_>) {
+    let help = "Receipts that were there before the submit_sm_resp that names their message.";
+    picture.per_vendor(out, "smpp_gateway_receipts_early_total", Kind::Counter, help, |it| it.receipts_early);
+    let help = "Receipts that match no message.";
+    picture.per_vendor(out, "smpp_gateway_receipts_unknown_total", Kind::Counter, help, |it| it.receipts_unknown);
+    let help = "Awaited receipts that were forgotten because the index was full.";
+    picture.per_vendor(out, "smpp_gateway_receipts_forgotten_total", Kind::Counter, help, |it| it.receipts_forgotten);
+    let help = "Mobile-originated messages taken in.";
+    picture.per_vendor(out, "smpp_gateway_mobile_originated_total", Kind::Counter, help, |it| it.mobile_originated);
+    let help = "Receipts and MO of a vendor that wait for customers.";
+    picture.per_vendor(out, "smpp_gateway_deliveries_waiting", Kind::Gauge, help, |it| {
+        u64::from(it.deliveries_waiting)
+    });
+}
+
+fn write_control(out: &mut Exposition, state: &State) {
+    let help = "Log lines of shards that were dropped because the control thread was behind.";
+    let dropped = state.dropped_events.load(Ordering::Relaxed);
+    out.single("smpp_gateway_log_events_dropped_total", Kind::Counter, help, dropped);
+    let help = "Log lines that were dropped because standard output was behind.";
+    out.single("smpp_gateway_log_lines_dropped_total", Kind::Counter, help, state.log.dropped_lines());
+    let help = "Answers to binds that found a shard's channel full.";
+    let dropped = state.dropped_verdicts.load(Ordering::Relaxed);
+    out.single("smpp_gateway_verdicts_dropped_total", Kind::Counter, help, dropped);
+}
+
+fn write_process(out: &mut Exposition, state: &State) {
+    if let Some(bytes) = process::resident_bytes() {
+        out.single("process_resident_memory_bytes", Kind::Gauge, "Resident memory in octets.", bytes);
+    }
+    if let Some(count) = process::open_descriptors() {
+        out.single("process_open_fds", Kind::Gauge, "Open file descriptors.", count);
+    }
+    out.family("process_cpu_seconds_total", Kind::Counter, "Processor time used, in seconds.");
+    out.sample_real(&[], process::cpu_time().as_secs_f64());
+    let started = state.started_at.duration_since(UNIX_EPOCH).unwrap_or_default();
+    out.family("process_start_time_seconds", Kind::Gauge, "When the process started, in seconds since 1970.");
+    out.sample_real(&[], (started.as_secs_f64() * 1_000.0).round() / 1_000.0);
+}
