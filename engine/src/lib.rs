@@ -3,4 +3,16 @@
 //! The thin half: sockets, TLS, threads, start and stop. What a message means and where it goes is decided in
 //! `smpp-shards`; what is slow is done in `smpp-control`.
 
+pub mod certificates;
+pub mod check;
+pub mod clock;
+mod connections;
+pub mod listen;
+mod mail;
 pub mod net;
+pub mod platform;
+mod pump;
+mod resolve;
+pub mod start;
+pub mod stop;
+mod tls;

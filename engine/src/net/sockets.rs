@@ -238,10 +238,16 @@ impl Net {
         Ok(())
     }
 
+    /// Whether completions wait to be taken.
+    #[inline]
+    pub fn has_untaken(&self) -> bool {
+        self.next < self.completions.len() || !self.idle.is_empty()
+    }
+
     /// Whether an [`Net::enter`] that does not wait would find something. For spinning.
     #[inline]
     pub fn is_ready(&mut self) -> bool {
-        self.next < self.completions.len() || self.ring.is_ready()
+        self.has_untaken() || self.ring.is_ready()
     }
 
     /// What has happened next, until `None`.

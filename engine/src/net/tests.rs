@@ -117,7 +117,7 @@ fn more_octets_than_the_sockets_hold_go_out_in_parts() {
     let (mut net, _bell) = net();
     let (near, mut far) = pair();
     let slot = net.insert(near.into());
-    let octets = 32 * 1024 * 1024;
+    let octets = 16 * 1024 * 1024;
     let data: Vec<u8> = (0..octets).map(|index: usize| (index / 7) as u8).collect();
     net.send_buffer(slot).unwrap().extend_from_slice(&data);
     net.send(slot);
@@ -265,7 +265,7 @@ fn what_was_not_sent_comes_out_of_a_slot_that_winds_down() {
     let (mut net, _bell) = net();
     let (near, mut far) = pair();
     let slot = net.insert(near.into());
-    let octets = 32 * 1024 * 1024;
+    let octets = 16 * 1024 * 1024;
     net.send_buffer(slot).unwrap().extend((0..octets).map(|index: usize| (index / 5) as u8));
     net.send(slot);
     net.enter(Wait::No).unwrap();

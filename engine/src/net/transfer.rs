@@ -67,10 +67,7 @@ impl Net {
         flags: u32,
     ) -> Option<Completion> {
         let buffers = self.buffers.as_mut()?;
-        let chunk = match cqueue::buffer_select(flags) {
-            Some(buffer) => Some(buffers.chunk(buffer, result.max(0) as u32)),
-            None => None,
-        };
+        let chunk = cqueue::buffer_select(flags).map(|buffer| buffers.chunk(buffer, result.max(0) as u32));
         let Some(entry) = self.slots.current(slot, generation) else {
             if let Some(chunk) = chunk {
                 buffers.give_back(chunk);

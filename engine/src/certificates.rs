@@ -1,0 +1,238 @@
+//! The certificates that the TLS listeners show and the authorities that vendors are checked against.
+//!
+//! Read on the main thread, at start and on SIGHUP, into values that are then only shared. Nothing here runs on a
+//! shard but the choice of a certificate by name.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::client::{Resumption, WantsClientCert};
+use rustls::crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signature};
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
+use rustls::server::{ClientHello, NoServerSessionStorage, ResolvesServerCert};
+use rustls::sign::CertifiedKey;
+use rustls::{
+    ClientConfig, ConfigBuilder, DigitallySignedStruct, Error, RootCertStore, ServerConfig, SignatureScheme, version,
+};
+use smpp_control::config::Certificate;
+use smpp_shards::settings::VendorSettings;
+
+static VERSIONS: &[&rustls::SupportedProtocolVersion] = &[&version::TLS13, &version::TLS12];
+
+/// What TLS needs to know, for listeners and vendors.
+#[derive(Debug, Default)]
+pub struct TlsConfigs {
+    /// For connections that are accepted; `None` without certificates.
+    pub(crate) server: Option<Arc<ServerConfig>>,
+    /// By [`smpp_shards::VendorId`]; `None` for vendors without TLS.
+    pub(crate) vendors: Vec<Option<Arc<ClientConfig>>>,
+}
+
+/// What is wrong with a certificate, key or authority.
+#[derive(Debug)]
+pub struct CertificateError {
+    path: PathBuf,
+    reason: String,
+}
+
+impl CertificateError {
+    fn new(path: &Path, reason: impl fmt::Display) -> Self {
+        Self { path: path.to_owned(), reason: reason.to_string() }
+    }
+}
+
+impl fmt::Display for CertificateError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.path.display(), self.reason)
+    }
+}
+
+impl std::error::Error for CertificateError {}
+
+impl TlsConfigs {
+    /// Reads everything.
+    ///
+    /// # Errors
+    /// Every file that cannot be used.
+    pub fn read(certificates: &[Certificate], vendors: &[VendorSettings]) -> Result<Self, Vec<CertificateError>> {
+        let mut errors = Vec::new();
+        let server = server(certificates).unwrap_or_else(|found| {
+            errors.extend(found);
+            None
+        });
+        let mut cache: HashMap<(bool, Option<&str>), Arc<ClientConfig>> = HashMap::new();
+        let mut clients = Vec::new();
+        for vendor in vendors {
+            let key = (vendor.tls_verify, vendor.tls_ca.as_deref());
+            let known = cache.get(&key).cloned();
+            clients.push(match (vendor.use_tls, known) {
+                (false, _) => None,
+                (true, Some(config)) => Some(config),
+                (true, None) => client(key.0, key.1.map(Path::new))
+                    .map_err(|error| errors.push(error))
+                    .ok()
+                    .inspect(|config| drop(cache.insert(key, config.clone()))),
+            });
+        }
+        if errors.is_empty() { Ok(Self { server, vendors: clients }) } else { Err(errors) }
+    }
+}
+
+/// Reads one certificate with its key and checks that they belong together.
+///
+/// # Errors
+/// Which file is at fault and why.
+pub fn read_certificate(certificate: &Certificate) -> Result<Arc<CertifiedKey>, CertificateError> {
+    let chain = read_chain(&certificate.cert)?;
+    let key = PrivateKeyDer::from_pem_file(&certificate.key)
+        .map_err(|error| CertificateError::new(&certificate.key, format_args!("no private key: {error}")))?;
+    CertifiedKey::from_der(chain, key, &provider()).map(Arc::new).map_err(|error| {
+        let reason = format!("does not go with {}: {error}", certificate.cert.display());
+        CertificateError::new(&certificate.key, reason)
+    })
+}
+
+fn read_chain(path: &Path) -> Result<Vec<CertificateDer<'static>>, CertificateError> {
+    let chain: Vec<_> = CertificateDer::pem_file_iter(path)
+        .and_then(Iterator::collect)
+        .map_err(|error| CertificateError::new(path, format_args!("no certificate: {error}")))?;
+    if chain.is_empty() {
+        return Err(CertificateError::new(path, "holds no certificate in PEM form"));
+    }
+    Ok(chain)
+}
+
+fn provider() -> CryptoProvider {
+    rustls::crypto::ring::default_provider()
+}
+
+fn server(certificates: &[Certificate]) -> Result<Option<Arc<ServerConfig>>, Vec<CertificateError>> {
+    let (mut by_domain, mut first, mut errors) = (HashMap::new(), None, Vec::new());
+    for certificate in certificates {
+        match read_certificate(certificate) {
+            Ok(key) => {
+                first.get_or_insert_with(|| key.clone());
+                by_domain.insert(certificate.domain.to_ascii_lowercase(), key);
+            }
+            Err(error) => errors.push(error),
+        }
+    }
+    if !errors.is_empty() {
+        return Err(errors);
+    }
+    let Some(first) = first else { return Ok(None) };
+    let mut config = ServerConfig::builder_with_provider(Arc::new(provider()))
+        .with_protocol_versions(VERSIONS)
+        .map_err(|error| vec![CertificateError::new(Path::new("TLS"), error)])?
+        .with_no_client_auth()
+        .with_cert_resolver(Arc::new(ByDomain { by_domain, first }));
+    // SMPP connections last: resumption would cost a lock shared by all shards and gain nothing.
+    config.session_storage = Arc::new(NoServerSessionStorage {});
+    config.send_tls13_tickets = 0;
+    Ok(Some(Arc::new(config)))
+}
+
+fn client(verify: bool, authority: Option<&Path>) -> Result<Arc<ClientConfig>, CertificateError> {
+    let provider = Arc::new(provider());
+    let builder = ClientConfig::builder_with_provider(provider.clone())
+        .with_protocol_versions(VERSIONS)
+        .map_err(|error| CertificateError::new(Path::new("TLS"), error))?;
+    let builder: ConfigBuilder<ClientConfig, WantsClientCert> = if verify {
+        builder.with_root_certificates(authorities(authority)?)
+    } else {
+        builder.dangerous().with_custom_certificate_verifier(Arc::new(Unverified { provider }))
+    };
+    let mut config = builder.with_no_client_auth();
+    config.resumption = Resumption::disabled();
+    Ok(Arc::new(config))
+}
+
+fn authorities(path: Option<&Path>) -> Result<RootCertStore, CertificateError> {
+    let mut store = RootCertStore::empty();
+    match path {
+        Some(path) => {
+            for certificate in read_chain(path)? {
+                store.add(certificate).map_err(|error| CertificateError::new(path, error))?;
+            }
+        }
+        None => {
+            let found = rustls_native_certs::load_native_certs();
+            store.add_parsable_certificates(found.certs);
+            if store.is_empty() {
+                let reason =
+                    "the system's certificate authorities cannot be read: install ca-certificates, or set tls_ca";
+                return Err(CertificateError::new(Path::new("/etc/ssl/certs"), reason));
+            }
+        }
+    }
+    Ok(store)
+}
+
+/// Chooses by the name that the client asks for: exactly, then by a `*.` domain, then the first of all.
+#[derive(Debug)]
+struct ByDomain {
+    by_domain: HashMap<String, Arc<CertifiedKey>>,
+    first: Arc<CertifiedKey>,
+}
+
+impl ByDomain {
+    fn choose(&self, name: Option<&str>) -> Arc<CertifiedKey> {
+        let exact = name.and_then(|name| self.by_domain.get(&name.to_ascii_lowercase()));
+        let wildcard = || {
+            let (_, parent) = name?.split_once('.')?;
+            self.by_domain.get(&format!("*.{}", parent.to_ascii_lowercase()))
+        };
+        exact.or_else(wildcard).unwrap_or(&self.first).clone()
+    }
+}
+
+impl ResolvesServerCert for ByDomain {
+    fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
+        Some(self.choose(hello.server_name()))
+    }
+}
+
+/// For `tls_verify = false`: any certificate will do, but its owner must hold the key.
+#[derive(Debug)]
+struct Unverified {
+    provider: Arc<CryptoProvider>,
+}
+
+impl ServerCertVerifier for Unverified {
+    fn verify_server_cert(
+        &self,
+        _end_entity: &CertificateDer<'_>,
+        _intermediates: &[CertificateDer<'_>],
+        _server_name: &ServerName<'_>,
+        _ocsp_response: &[u8],
+        _now: UnixTime,
+    ) -> Result<ServerCertVerified, Error> {
+        Ok(ServerCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        verify_tls12_signature(message, cert, dss, &self.provider.signature_verification_algorithms)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        verify_tls13_signature(message, cert, dss, &self.provider.signature_verification_algorithms)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.provider.signature_verification_algorithms.supported_schemes()
+    }
+}

@@ -1,0 +1,202 @@
+//! `smpp-gateway check`, and the same look at kernel and limits at start: each line says what is the case, and
+//! where that will not do, what to set.
+
+use std::fmt;
+
+use smpp_control::Configuration;
+use smpp_control::config::Certificate;
+
+use crate::certificates::{TlsConfigs, read_certificate};
+use crate::net;
+use crate::platform::{self, KERNEL_MIN, MEMLOCK_BYTES_MIN, OPEN_FILES_MIN};
+use crate::{listen, resolve};
+
+/// How much a finding matters.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Severity {
+    /// As it should be.
+    Fine,
+    /// The gateway runs, but not as well as it could.
+    Warning,
+    /// The gateway does not run, or not as configured.
+    Failure,
+}
+
+/// One line.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Finding {
+    /// How much it matters.
+    pub severity: Severity,
+    /// What is the case.
+    pub text: String,
+    /// What to do about it; empty when it is fine.
+    pub cure: String,
+}
+
+impl Finding {
+    fn fine(text: impl Into<String>) -> Self {
+        Self { severity: Severity::Fine, text: text.into(), cure: String::new() }
+    }
+
+    fn warning(text: impl Into<String>, cure: impl Into<String>) -> Self {
+        Self { severity: Severity::Warning, text: text.into(), cure: cure.into() }
+    }
+
+    fn failure(text: impl Into<String>, cure: impl Into<String>) -> Self {
+        Self { severity: Severity::Failure, text: text.into(), cure: cure.into() }
+    }
+}
+
+impl fmt::Display for Finding {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mark = match self.severity {
+            Severity::Fine => "ok  ",
+            Severity::Warning => "warn",
+            Severity::Failure => "FAIL",
+        };
+        write!(f, "{mark} {}", self.text)?;
+        if !self.cure.is_empty() {
+            write!(f, ": {}", self.cure)?;
+        }
+        Ok(())
+    }
+}
+
+/// What the kernel and the limits of the process are like. Raises RLIMIT_NOFILE as far as that goes.
+pub fn machine() -> Vec<Finding> {
+    vec![kernel(), io_uring_sysctl(), io_uring(), locked_memory(), open_files()]
+}
+
+/// What the configuration asks of the machine and the network; looks names up, and so may take its time.
+pub fn configuration(configuration: &Configuration) -> Vec<Finding> {
+    let mut findings = cores(configuration);
+    let smpp = &configuration.smpp;
+    for address in smpp.listen.iter().chain(&smpp.tls_listen) {
+        findings.push(address_is_free("smpp.listen", *address));
+    }
+    findings.push(address_is_free("control.listen", configuration.control.listen));
+    findings.push(address_is_free("control.metrics_listen", configuration.control.metrics_listen));
+    findings.extend(smpp.certificates.iter().map(certificate));
+    for vendor in configuration.settings.vendors.iter().filter(|vendor| vendor.is_active) {
+        findings.push(vendor_name(&vendor.instance_name, &vendor.host, vendor.port));
+    }
+    if let Err(errors) = TlsConfigs::read(&[], &configuration.settings.vendors) {
+        findings.extend(errors.iter().map(|error| Finding::failure(error.to_string(), "set the vendor's tls_ca")));
+    }
+    findings
+}
+
+fn kernel() -> Finding {
+    let (release, numbers) = platform::kernel();
+    let text = format!("kernel {release}");
+    match numbers {
+        Some(numbers) if numbers < KERNEL_MIN => {
+            Finding::failure(text, format!("run Linux {}.{} or later", KERNEL_MIN.0, KERNEL_MIN.1))
+        }
+        _ => Finding::fine(text),
+    }
+}
+
+fn io_uring_sysctl() -> Finding {
+    match platform::io_uring_disabled() {
+        Some(2) => Finding::failure("kernel.io_uring_disabled is 2", "sysctl -w kernel.io_uring_disabled=0"),
+        Some(1) if !rustix::process::geteuid().is_root() => Finding::failure(
+            "kernel.io_uring_disabled is 1 and this process is not privileged",
+            "sysctl -w kernel.io_uring_disabled=0, or put this user into the group of kernel.io_uring_group",
+        ),
+        Some(value) => Finding::fine(format!("kernel.io_uring_disabled is {value}")),
+        None => Finding::fine("this kernel has no setting that disables io_uring"),
+    }
+}
+
+fn io_uring() -> Finding {
+    match net::probe() {
+        Ok(()) => Finding::fine("io_uring can be set up and has every operation that is needed"),
+        Err(error) => {
+            let text = error.to_string();
+            let (cause, cure) = text.split_once(": ").unwrap_or((&text, ""));
+            Finding::failure(cause, cure)
+        }
+    }
+}
+
+fn locked_memory() -> Finding {
+    match platform::locked_memory() {
+        None => Finding::fine("RLIMIT_MEMLOCK is unlimited"),
+        Some(limit) if limit < MEMLOCK_BYTES_MIN => Finding::failure(
+            format!("RLIMIT_MEMLOCK is {} KiB", limit / 1024),
+            "give it 512 KiB or more (ulimit -l 8192; LimitMEMLOCK=8M in systemd; --ulimit memlock=8388608 in Docker)",
+        ),
+        Some(limit) => Finding::fine(format!("RLIMIT_MEMLOCK is {} KiB", limit / 1024)),
+    }
+}
+
+fn open_files() -> Finding {
+    match platform::raise_open_files() {
+        None => Finding::fine("RLIMIT_NOFILE is unlimited"),
+        Some(limit) if limit < OPEN_FILES_MIN => Finding::warning(
+            format!("RLIMIT_NOFILE is {limit}, one descriptor a connection"),
+            "raise the hard limit (ulimit -Hn 65536; LimitNOFILE=65536 in systemd)",
+        ),
+        Some(limit) => Finding::fine(format!("RLIMIT_NOFILE is {limit}")),
+    }
+}
+
+fn cores(configuration: &Configuration) -> Vec<Finding> {
+    let (allowed, quota) = (platform::allowed_cores(), platform::cpu_quota());
+    let shards = crate::start::shard_cores(&configuration.shards);
+    let mut findings = vec![Finding::fine(format!("{} shard(s), on cores {shards:?} of {allowed:?}", shards.len()))];
+    for core in shards.iter().filter(|core| !allowed.contains(core)) {
+        findings.push(Finding::failure(
+            format!("core {core} of shards.cores is not one that this process may use"),
+            format!("name cores of {allowed:?}, or leave shards.cores out"),
+        ));
+    }
+    if let Some(quota) = quota
+        && (quota as usize) < shards.len()
+    {
+        findings.push(Finding::warning(
+            format!("the CPU quota is {quota:.1} processors for {} shard(s)", shards.len()),
+            "raise the quota or run fewer shards, or they are stopped in the middle of their work",
+        ));
+    }
+    findings
+}
+
+fn address_is_free(key: &str, address: std::net::SocketAddr) -> Finding {
+    match listen::probe_listener(address) {
+        Ok(()) => Finding::fine(format!("{key} {address} is free")),
+        Err(error) => {
+            let cure = match error.kind() {
+                std::io::ErrorKind::AddrInUse => "stop the program that has it, or listen elsewhere",
+                std::io::ErrorKind::PermissionDenied => "take a port above 1023, or grant CAP_NET_BIND_SERVICE",
+                std::io::ErrorKind::AddrNotAvailable => "name an address of this machine, or 0.0.0.0",
+                _ => "listen elsewhere",
+            };
+            Finding::failure(format!("{key} {address} cannot be had ({error})"), cure)
+        }
+    }
+}
+
+fn certificate(certificate: &Certificate) -> Finding {
+    match read_certificate(certificate) {
+        Ok(_) => Finding::fine(format!("the certificate for {} goes with its key", certificate.domain)),
+        Err(error) => Finding::failure(
+            format!("the certificate for {} cannot be used ({error})", certificate.domain),
+            "name PEM files that this user may read, the chain in cert and its own key in key",
+        ),
+    }
+}
+
+fn vendor_name(name: &str, host: &str, port: u16) -> Finding {
+    match resolve::look_up(host, port) {
+        Ok(addresses) => {
+            let list: Vec<String> = addresses.iter().map(ToString::to_string).collect();
+            Finding::fine(format!("vendor {name} is at {}", list.join(", ")))
+        }
+        Err(reason) => Finding::warning(
+            format!("vendor {name} has no address ({reason})"),
+            "check its host and the name servers; the gateway keeps trying",
+        ),
+    }
+}

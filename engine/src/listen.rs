@@ -1,0 +1,70 @@
+//! Sockets as the gateway wants them: listeners shared between shards, connections towards vendors.
+
+use std::io;
+use std::net::SocketAddr;
+use std::os::fd::OwnedFd;
+use std::time::Duration;
+
+use socket2::{Domain, Protocol, Socket, TcpKeepalive, Type};
+
+/// Connections that may wait to be accepted; the kernel cuts it to net.core.somaxconn.
+const BACKLOG: i32 = 4096;
+
+/// A peer that is silent that long is asked whether it is there (SMPP's enquire_link asks first, as a rule).
+const KEEPALIVE: Duration = Duration::from_secs(60);
+
+/// A listening socket. Several may listen on one address, one for each shard; the kernel spreads connections.
+/// What is set here holds for the connections accepted from it.
+///
+/// # Errors
+/// When the address cannot be had.
+pub fn listener(address: SocketAddr) -> io::Result<OwnedFd> {
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+    socket.set_reuse_port(true)?;
+    prepare(&socket)?;
+    socket.bind(&address.into())?;
+    socket.listen(BACKLOG)?;
+    Ok(socket.into())
+}
+
+/// Whether an address is free: sharing it with another program that shares as well would split the customers.
+///
+/// # Errors
+/// Why it is not.
+pub fn probe_listener(address: SocketAddr) -> io::Result<()> {
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+    prepare(&socket)?;
+    socket.bind(&address.into())?;
+    socket.listen(1)
+}
+
+/// A socket to be connected to that address.
+///
+/// # Errors
+/// When there is no descriptor to be had, or no such family of addresses.
+pub fn outgoing(address: SocketAddr) -> io::Result<OwnedFd> {
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+    prepare(&socket)?;
+    Ok(socket.into())
+}
+
+fn prepare(socket: &Socket) -> io::Result<()> {
+    socket.set_reuse_address(true)?;
+    socket.set_tcp_nodelay(true)?;
+    socket.set_tcp_keepalive(&TcpKeepalive::new().with_time(KEEPALIVE))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn shards_share_an_address_that_others_see_as_taken() {
+        let first = listener(([127, 0, 0, 1], 0).into()).unwrap();
+        let address = socket2::SockRef::from(&first).local_addr().unwrap().as_socket().unwrap();
+        let second = listener(address).unwrap();
+        assert_eq!(probe_listener(address).unwrap_err().kind(), io::ErrorKind::AddrInUse);
+        drop((first, second));
+        probe_listener(address).unwrap();
+    }
+}

@@ -1,0 +1,341 @@
+//! The pump: the one task of a shard's thread. It owns the shard, its output and its ring by value and turns.
+//!
+//! A turn: send what is dirty, enter the ring once, feed the shard what has come, empty the inboxes, let timers run,
+//! ring other shards' bells. It waits nowhere but in the ring and decides nothing about SMPP.
+
+mod closing;
+mod connecting;
+mod inbox;
+mod moving;
+mod receiving;
+mod sending;
+
+use std::cmp::Reverse;
+use std::collections::{BinaryHeap, VecDeque};
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use crossbeam_channel::{Receiver, Sender};
+use smpp_control::{ControlSender, ToShard};
+use smpp_pdu::CommandStatus;
+use smpp_shards::{
+    Action, Conn, DrainPhase, Now, Output, ReadMode, Shard, ShardId, ShardSetup, Snapshot, Time, Verdict,
+};
+
+use crate::certificates::TlsConfigs;
+use crate::clock::Clock;
+use crate::connections::Connections;
+use crate::mail::{Mail, MovedConnection, Post};
+use crate::net::{Doorbell, Net, Reading, SetupError, Slot, Wait};
+use crate::resolve::Resolver;
+
+use self::connecting::Links;
+
+/// Completions that one turn handles; what is left comes with the next, after what these have caused was sent.
+const COMPLETIONS_PER_TURN: usize = 4096;
+
+/// TLS handshake steps that one turn makes: the dearest takes about a millisecond.
+const HANDSHAKE_STEPS_PER_TURN: usize = 2;
+
+/// From one report to the next.
+const REPORT_MS: u64 = 1_000;
+
+/// From one look at the drain to the next.
+const DRAIN_LOOK_MS: u64 = 20;
+
+/// How long connections that are closing may hold up the end of the shard's thread.
+const STOP_MS: u64 = 1_000;
+
+/// The longest wait in the ring, a bound for mistakes.
+const WAIT_MAX: Duration = Duration::from_secs(1);
+
+/// Tells the main thread how far a drain has come.
+#[derive(Debug)]
+pub(crate) struct Quiet {
+    pub(crate) shard: ShardId,
+    pub(crate) phase: DrainPhase,
+}
+
+/// What a pump is made of.
+pub(crate) struct PumpSetup {
+    pub(crate) shard: ShardSetup,
+    pub(crate) bell: Arc<Doorbell>,
+    pub(crate) post: Post,
+    pub(crate) mail: Receiver<Mail>,
+    pub(crate) commands: Receiver<ToShard>,
+    pub(crate) control: ControlSender,
+    pub(crate) resolver: Resolver,
+    pub(crate) quiet: Sender<Quiet>,
+    /// Listening sockets, and whether TLS is spoken on them.
+    pub(crate) listeners: Vec<(OwnedFd, bool)>,
+    pub(crate) tls: Arc<TlsConfigs>,
+    pub(crate) origin: Instant,
+    pub(crate) spin: Duration,
+}
+
+/// What a timer is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Timer {
+    /// A connection's deadline, and which use of the slot was meant.
+    Connection { slot: u32, used: u32 },
+    /// A listener that may try again.
+    Listener(usize),
+    /// A name that is being looked up.
+    Name { link: u32, ticket: u32 },
+}
+
+pub(crate) struct Pump {
+    id: ShardId,
+    shard: Shard,
+    output: Output,
+    net: Net,
+    connections: Connections,
+    links: Links,
+    snapshot: Arc<Snapshot>,
+    tls: Arc<TlsConfigs>,
+    /// By listener number.
+    listeners_tls: Vec<bool>,
+    clock: Clock,
+    now: Now,
+    bell: Arc<Doorbell>,
+    post: Post,
+    mail: Receiver<Mail>,
+    commands: Receiver<ToShard>,
+    control: ControlSender,
+    resolver: Resolver,
+    quiet: Sender<Quiet>,
+    spin: Duration,
+    timers: BinaryHeap<Reverse<(Time, Timer)>>,
+    /// Connections to be sent from at the turn's end though nothing new was written to them.
+    ready: Vec<Slot>,
+    handshakes: VecDeque<Slot>,
+    /// Moved connections for which the other shard had no room.
+    outbox: VecDeque<(ShardId, Box<MovedConnection>)>,
+    next_report: Time,
+    draining: Option<DrainPhase>,
+    next_drain_look: Time,
+    stop_at: Time,
+    // Scratch, kept for its memory.
+    dirty: Vec<Conn>,
+    actions: Vec<Action>,
+    bells: Vec<ShardId>,
+    plain: Vec<u8>,
+}
+
+impl Pump {
+    /// Sets the ring up; must run on the shard's own thread.
+    pub(crate) fn new(setup: PumpSetup) -> Result<Self, SetupError> {
+        let mut clock = Clock::new(setup.origin);
+        let now = clock.read();
+        let mut net = Net::new(setup.bell.clone())?;
+        let listeners_tls = setup.listeners.iter().map(|(_, tls)| *tls).collect();
+        for (socket, _) in setup.listeners {
+            net.listen(socket);
+        }
+        Ok(Self {
+            id: setup.shard.shard,
+            snapshot: setup.shard.snapshot.clone(),
+            shard: Shard::new(setup.shard, now),
+            output: Output::new(),
+            net,
+            connections: Connections::default(),
+            links: Links::default(),
+            tls: setup.tls,
+            listeners_tls,
+            clock,
+            now,
+            bell: setup.bell,
+            post: setup.post,
+            mail: setup.mail,
+            commands: setup.commands,
+            control: setup.control,
+            resolver: setup.resolver,
+            quiet: setup.quiet,
+            spin: setup.spin,
+            timers: BinaryHeap::new(),
+            ready: Vec::new(),
+            handshakes: VecDeque::new(),
+            outbox: VecDeque::new(),
+            next_report: now.mono,
+            draining: None,
+            next_drain_look: Time::NEVER,
+            stop_at: Time::NEVER,
+            dirty: Vec::new(),
+            actions: Vec::new(),
+            bells: Vec::new(),
+            plain: Vec::new(),
+        })
+    }
+
+    /// Turns until it is told to stop.
+    ///
+    /// # Panics
+    /// When the ring fails, which leaves the shard without any connection.
+    pub(crate) fn run(mut self) {
+        self.shard.start(self.now, &mut self.output);
+        self.carry_out();
+        let mut busy = true;
+        while !self.is_finished() {
+            self.send_all();
+            self.enter(busy);
+            self.now = self.clock.read();
+            busy = self.take_completions();
+            busy |= self.shake_hands();
+            busy |= self.take_inboxes();
+            busy |= self.shard.take_rings(self.now, &mut self.output);
+            self.carry_out();
+            self.run_timers();
+            self.shard.tick(self.now, &mut self.output);
+            self.carry_out();
+            self.shard.flush_rings(&mut self.bells);
+            for shard in self.bells.drain(..) {
+                self.post.ring(shard);
+            }
+            self.report();
+        }
+    }
+
+    /// Submits everything; waits for something to happen unless there is work already.
+    fn enter(&mut self, busy: bool) {
+        let has_work = busy || self.net.has_untaken() || self.has_mail();
+        let wait = if has_work || (!self.spin.is_zero() && self.spin_for_work()) {
+            Wait::No
+        } else {
+            self.bell.going_to_sleep();
+            // Once more, for what came before the flag could be seen.
+            if self.shard.has_incoming() || self.has_mail() { Wait::No } else { Wait::AtMost(self.time_to_wait()) }
+        };
+        let result = self.net.enter(wait);
+        self.bell.awake();
+        if let Err(error) = result {
+            panic!("the io_uring of shard {} failed: {error}", self.id);
+        }
+    }
+
+    /// Looks for work for as long as the setting says; what is queued is submitted first.
+    #[cold]
+    fn spin_for_work(&mut self) -> bool {
+        if self.net.enter(Wait::No).is_err() {
+            return true;
+        }
+        let end = self.clock.mono() + self.spin;
+        loop {
+            if self.net.is_ready() || self.shard.has_incoming() || self.has_mail() {
+                return true;
+            }
+            let now = self.clock.mono();
+            if now >= end || now >= self.next_deadline() {
+                return false;
+            }
+            for _ in 0..32 {
+                core::hint::spin_loop();
+            }
+        }
+    }
+
+    #[inline]
+    fn has_mail(&self) -> bool {
+        !self.mail.is_empty() || !self.commands.is_empty()
+    }
+
+    fn next_deadline(&self) -> Time {
+        let timer = self.timers.peek().map_or(Time::NEVER, |Reverse((at, _))| *at);
+        self.shard.next_deadline().min(timer).min(self.next_report).min(self.next_drain_look).min(self.stop_at)
+    }
+
+    fn time_to_wait(&self) -> Duration {
+        if !self.outbox.is_empty() {
+            return Duration::from_millis(1);
+        }
+        Duration::from_nanos(self.next_deadline().nanos_since(self.clock.mono())).min(WAIT_MAX)
+    }
+
+    /// Carries out what the shard has asked for, until it asks for nothing more.
+    #[inline]
+    fn carry_out(&mut self) {
+        loop {
+            let mut actions = core::mem::take(&mut self.actions);
+            self.output.take_actions(&mut actions);
+            if actions.is_empty() {
+                self.actions = actions;
+                return;
+            }
+            for action in actions.drain(..) {
+                self.act(action);
+            }
+            self.actions = actions;
+        }
+    }
+
+    fn act(&mut self, action: Action) {
+        match action {
+            Action::Read { conn, mode } => self.set_reading(Slot(conn.0), mode),
+            Action::Close { conn, after_flush } => self.close(Slot(conn.0), after_flush),
+            Action::Move { conn, to, seed } => self.leave(Slot(conn.0), to, seed),
+            Action::Connect { link, vendor } => self.connect(link, vendor),
+            Action::AbandonConnect { link } => self.abandon_connect(link),
+            Action::Authenticate(request) => {
+                if let Err(request) = self.control.try_authenticate(request) {
+                    let (conn, ticket) = (request.conn, request.ticket);
+                    let verdict = Verdict { conn, ticket, result: Err(CommandStatus::ESME_RSYSERR) };
+                    self.shard.authenticated(verdict, self.now, &mut self.output);
+                }
+            }
+            Action::Log(event) => self.control.event(self.id, event),
+        }
+    }
+
+    /// Does what is due at the engine itself.
+    fn run_timers(&mut self) {
+        while let Some(Reverse((at, timer))) = self.timers.peek().copied()
+            && at <= self.now.mono
+        {
+            self.timers.pop();
+            match timer {
+                Timer::Connection { slot, used } => self.deadline_passed(Slot(slot), used),
+                Timer::Listener(number) => self.net.listen_again(number),
+                Timer::Name { link, ticket } => self.name_took_too_long(link, ticket),
+            }
+            self.carry_out();
+        }
+    }
+
+    /// Once a second: the counters for the control thread, and connections whose peers take nothing.
+    fn report(&mut self) {
+        if self.now.mono >= self.next_report {
+            self.next_report = self.now.mono.after_ms(REPORT_MS);
+            self.control.report(Box::new(self.shard.report()));
+            self.cut_off_stalled();
+            self.carry_out();
+        }
+        if self.now.mono >= self.next_drain_look {
+            self.look_at_drain();
+        }
+    }
+
+    fn look_at_drain(&mut self) {
+        self.next_drain_look = self.now.mono.after_ms(DRAIN_LOOK_MS);
+        if let Some(phase) = self.draining
+            && self.shard.report().is_quiet
+        {
+            self.draining = None;
+            self.next_drain_look = Time::NEVER;
+            // The main thread waits for this with a deadline of its own.
+            let _ = self.quiet.try_send(Quiet { shard: self.id, phase });
+        }
+    }
+
+    fn is_finished(&self) -> bool {
+        self.stop_at != Time::NEVER && (self.net.is_empty() || self.now.mono >= self.stop_at)
+    }
+}
+
+/// What the socket is to do where there is no TLS in between.
+const fn reading_of(mode: ReadMode) -> Reading {
+    match mode {
+        ReadMode::Stop => Reading::Stopped,
+        ReadMode::Once => Reading::Once,
+        ReadMode::Stream => Reading::Stream,
+    }
+}

@@ -1,0 +1,59 @@
+//! What other threads send: commands of the control thread, mail of the other shards and the resolver.
+
+use smpp_control::ToShard;
+use smpp_shards::DrainPhase;
+
+use crate::mail::Mail;
+
+use super::{Pump, STOP_MS};
+
+/// Values that one turn takes out of one inbox.
+const PER_TURN: usize = 256;
+
+impl Pump {
+    /// Takes what has come; tells whether there may be more.
+    #[inline]
+    pub(super) fn take_inboxes(&mut self) -> bool {
+        if !self.outbox.is_empty() {
+            self.empty_outbox();
+        }
+        self.take_commands() | self.take_mail()
+    }
+
+    fn take_commands(&mut self) -> bool {
+        for _ in 0..PER_TURN {
+            let Ok(command) = self.commands.try_recv() else { return false };
+            match command {
+                ToShard::Verdict(verdict) => self.shard.authenticated(verdict, self.now, &mut self.output),
+                ToShard::Snapshot(snapshot) => {
+                    self.snapshot = snapshot.clone();
+                    self.shard.apply(snapshot, self.now);
+                }
+                ToShard::Drain(phase) => self.drain(phase),
+                ToShard::Stop => self.stop_at = self.now.mono.after_ms(STOP_MS),
+            }
+            self.carry_out();
+        }
+        true
+    }
+
+    fn take_mail(&mut self) -> bool {
+        for _ in 0..PER_TURN {
+            let Ok(mail) = self.mail.try_recv() else { return false };
+            match mail {
+                Mail::Moved(moved) => self.adopt(*moved),
+                Mail::Resolved(resolved) => self.resolved(resolved),
+                Mail::Tls(configs) => self.tls = configs,
+            }
+            self.carry_out();
+        }
+        true
+    }
+
+    fn drain(&mut self, phase: DrainPhase) {
+        self.net.close_listeners();
+        self.shard.drain(phase, self.now, &mut self.output);
+        self.draining = Some(phase);
+        self.next_drain_look = self.now.mono;
+    }
+}

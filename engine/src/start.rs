@@ -1,0 +1,238 @@
+//! From a configuration to a running gateway: cores, listeners, channels, the control thread, one executor a shard.
+//!
+//! Runs on the main thread, once.
+
+use std::fmt;
+use std::hash::{BuildHasher, Hasher, RandomState};
+use std::io;
+use std::net::SocketAddr;
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use crossbeam_channel::{Receiver, Sender, bounded};
+use glommio::{LocalExecutorBuilder, Placement};
+use smpp_control::config::{ConfigError, ShardsSettings};
+use smpp_control::{Bell, Configuration, Control, ShardHandle, control_channels, shard_channel};
+use smpp_shards::{ShardId, ShardSetup, mesh};
+
+use crate::certificates::{CertificateError, TlsConfigs};
+use crate::check::{self, Finding, Severity};
+use crate::mail::{Mail, Post};
+use crate::net::{Doorbell, SetupError};
+use crate::pump::{Pump, PumpSetup, Quiet};
+use crate::resolve::Resolver;
+use crate::{listen, platform};
+
+/// Octets of memory for glommio's own files, which the pump does not use yet.
+const EXECUTOR_MEMORY: usize = 64 * 1024;
+
+/// How long a shard may take to set its ring up.
+const SHARD_START_MAX: Duration = Duration::from_secs(10);
+
+/// Why the gateway does not start.
+#[derive(Debug)]
+pub enum StartError {
+    /// What the machine lacks.
+    Machine(Vec<Finding>),
+    /// What is wrong with the settings.
+    Configuration(ConfigError),
+    /// What is wrong with certificates and keys.
+    Certificates(Vec<CertificateError>),
+    /// An address to listen on that cannot be had.
+    Listen(SocketAddr, io::Error),
+    /// A shard's ring.
+    Ring(SetupError),
+    /// A shard's thread.
+    Executor(String),
+    /// Threads or descriptors, or the control port.
+    Io(&'static str, io::Error),
+}
+
+impl fmt::Display for StartError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Machine(findings) => {
+                let lines: Vec<String> = findings.iter().map(ToString::to_string).collect();
+                f.write_str(&lines.join("\n"))
+            }
+            Self::Configuration(error) => error.fmt(f),
+            Self::Certificates(errors) => {
+                let lines: Vec<String> = errors.iter().map(ToString::to_string).collect();
+                f.write_str(&lines.join("\n"))
+            }
+            Self::Listen(address, error) => {
+                write!(f, "cannot listen on {address} ({error}): stop the program that has it, or listen elsewhere")
+            }
+            Self::Ring(error) => error.fmt(f),
+            Self::Executor(error) => write!(f, "a shard's executor did not start: {error}"),
+            Self::Io(what, error) => write!(f, "{what}: {error}"),
+        }
+    }
+}
+
+impl std::error::Error for StartError {}
+
+/// A gateway that runs.
+pub struct Gateway {
+    pub(crate) configuration: Configuration,
+    pub(crate) control: Control,
+    pub(crate) shards: Vec<ShardHandle>,
+    pub(crate) post: Post,
+    pub(crate) quiet: Receiver<Quiet>,
+    /// Tells the end of each shard's thread by being disconnected.
+    pub(crate) ended: Receiver<()>,
+}
+
+impl Gateway {
+    /// Starts everything; when this returns, the listeners accept.
+    ///
+    /// # Errors
+    /// The first thing that is in the way, with its cure where there is one.
+    pub fn start(configuration: Configuration) -> Result<Self, StartError> {
+        check_machine()?;
+        let cores = shard_cores(&configuration.shards);
+        let count = u16::try_from(cores.len()).unwrap_or(u16::MAX);
+        let snapshot = configuration.snapshot(count, 1).map_err(StartError::Configuration)?;
+        let snapshot = Arc::new(snapshot);
+        let tls = read_tls(&configuration).map_err(StartError::Certificates)?;
+        let listeners = open_listeners(&configuration, cores.len())?;
+
+        let bells = bells(cores.len())?;
+        let (post, mailboxes) = Post::new(bells.clone());
+        let (senders, commands): (Vec<_>, Vec<_>) = cores.iter().map(|_| shard_channel()).unzip();
+        let shards: Vec<ShardHandle> = senders
+            .into_iter()
+            .zip(bells.iter())
+            .map(|(sender, bell)| ShardHandle { sender, bell: Arc::new(BellOf(bell.clone())) })
+            .collect();
+        if configuration.shards.pin {
+            platform::stay_off(&cores);
+        }
+        let (channels, control) = control_channels(shards.clone());
+        let resolver = Resolver::start(&post).map_err(|error| StartError::Io("no thread for the resolver", error))?;
+        let (quiet_sender, quiet) = bounded(cores.len() * 4);
+        let (ended_sender, ended) = bounded(0);
+        let running = Control::start(&configuration, snapshot.clone(), channels)
+            .map_err(|error| StartError::Io("the control thread did not start", error))?;
+
+        let origin = Instant::now();
+        let spin = spin(&configuration.shards);
+        let parts = mesh(count).into_iter().zip(mailboxes).zip(commands).zip(listeners);
+        for (index, (((rings, mail), commands), listeners)) in parts.enumerate() {
+            let id = ShardId(index as u16);
+            let setup = PumpSetup {
+                shard: ShardSetup { shard: id, shards: count, seed: seed(), snapshot: snapshot.clone(), rings },
+                bell: bells[index].clone(),
+                post: post.clone(),
+                mail,
+                commands,
+                control: control.clone(),
+                resolver: resolver.clone(),
+                quiet: quiet_sender.clone(),
+                listeners,
+                tls: tls.clone(),
+                origin,
+                spin,
+            };
+            let core = configuration.shards.pin.then(|| cores[index]);
+            start_shard(setup, core, ended_sender.clone())?;
+        }
+        Ok(Self { configuration, control: running, shards, post, quiet, ended })
+    }
+
+    /// Reads certificates and authorities anew and gives them to every shard; connections that stand keep theirs.
+    ///
+    /// # Errors
+    /// What cannot be read; then everything stays as it is.
+    pub fn reload_certificates(&self) -> Result<(), Vec<CertificateError>> {
+        let tls = read_tls(&self.configuration)?;
+        for shard in 0..self.post.shards() {
+            self.post.send(ShardId(shard as u16), Mail::Tls(tls.clone()));
+        }
+        Ok(())
+    }
+}
+
+/// The cores on which the shards run.
+pub fn shard_cores(settings: &ShardsSettings) -> Vec<usize> {
+    settings.cores.clone().unwrap_or_else(platform::default_cores)
+}
+
+fn check_machine() -> Result<(), StartError> {
+    let failures: Vec<Finding> =
+        check::machine().into_iter().filter(|finding| finding.severity == Severity::Failure).collect();
+    if failures.is_empty() { Ok(()) } else { Err(StartError::Machine(failures)) }
+}
+
+fn read_tls(configuration: &Configuration) -> Result<Arc<TlsConfigs>, Vec<CertificateError>> {
+    TlsConfigs::read(&configuration.smpp.certificates, &configuration.settings.vendors).map(Arc::new)
+}
+
+/// For each shard, its own listener on every address, and whether TLS is spoken there.
+fn open_listeners(configuration: &Configuration, shards: usize) -> Result<Vec<Vec<(OwnedFd, bool)>>, StartError> {
+    let plain = configuration.smpp.listen.iter().map(|address| (*address, false));
+    let tls = configuration.smpp.tls_listen.iter().map(|address| (*address, true));
+    let addresses: Vec<(SocketAddr, bool)> = plain.chain(tls).collect();
+    for (address, _) in &addresses {
+        listen::probe_listener(*address).map_err(|error| StartError::Listen(*address, error))?;
+    }
+    let open = |(address, tls): &(SocketAddr, bool)| {
+        let socket = listen::listener(*address).map_err(|error| StartError::Listen(*address, error))?;
+        Ok((socket, *tls))
+    };
+    (0..shards).map(|_| addresses.iter().map(open).collect()).collect()
+}
+
+fn bells(count: usize) -> Result<Arc<[Arc<Doorbell>]>, StartError> {
+    (0..count)
+        .map(|_| Doorbell::new().map(Arc::new))
+        .collect::<io::Result<Vec<_>>>()
+        .map(Into::into)
+        .map_err(|error| StartError::Io("no descriptor for a doorbell", error))
+}
+
+/// Starts one shard's executor with the pump as its only task, and waits until its ring is set up.
+fn start_shard(setup: PumpSetup, core: Option<usize>, ended: Sender<()>) -> Result<(), StartError> {
+    let (ready, is_ready) = bounded(1);
+    let name = format!("shard-{}", setup.shard.shard);
+    let placement = core.map_or(Placement::Unbound, Placement::Fixed);
+    LocalExecutorBuilder::new(placement)
+        .name(&name)
+        .io_memory(EXECUTOR_MEMORY)
+        .spawn(move || async move {
+            match Pump::new(setup) {
+                Ok(pump) => {
+                    let _ = ready.send(Ok(()));
+                    pump.run();
+                }
+                Err(error) => drop(ready.send(Err(error))),
+            }
+            drop(ended);
+        })
+        .map_err(|error| StartError::Executor(error.to_string()))?;
+    match is_ready.recv_timeout(SHARD_START_MAX) {
+        Ok(Ok(())) => Ok(()),
+        Ok(Err(error)) => Err(StartError::Ring(error)),
+        Err(error) => Err(StartError::Executor(format!("{name}: {error}"))),
+    }
+}
+
+/// Spinning under a CPU quota would spend the quota on nothing.
+fn spin(settings: &ShardsSettings) -> Duration {
+    let asked = settings.spin_us.map_or(Duration::ZERO, |micros| Duration::from_micros(u64::from(micros)));
+    if platform::cpu_quota().is_some() { Duration::ZERO } else { asked }
+}
+
+fn seed() -> u64 {
+    RandomState::new().build_hasher().finish()
+}
+
+/// A doorbell as the control thread knows it.
+struct BellOf(Arc<Doorbell>);
+
+impl Bell for BellOf {
+    fn ring(&self) {
+        self.0.ring();
+    }
+}

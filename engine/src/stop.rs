@@ -1,0 +1,116 @@
+//! Signals, and the way down: no new work, what is open to its end, customers, vendors, and out.
+//!
+//! Runs on the main thread for as long as the gateway does.
+
+use std::io;
+use std::time::{Duration, Instant};
+
+use crossbeam_channel::RecvTimeoutError;
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+use signal_hook::iterator::Signals;
+use smpp_control::ToShard;
+use smpp_shards::DrainPhase;
+
+use crate::start::Gateway;
+
+/// From the signal on: until when each phase may take. The last one leaves time to close within 30 s.
+const PHASES: [(DrainPhase, Duration); 3] = [
+    (DrainPhase::Refuse, Duration::from_secs(25)),
+    (DrainPhase::UnbindCustomers, Duration::from_millis(27_500)),
+    (DrainPhase::UnbindVendors, Duration::from_millis(28_500)),
+];
+
+/// How long the shards' threads may take to close their last connections.
+const END_MAX: Duration = Duration::from_millis(1_200);
+
+/// From one look at the signals to the next while waiting for the shards.
+const LOOK: Duration = Duration::from_millis(50);
+
+/// How a gateway ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ending {
+    /// Everything was drained, or its time had passed.
+    Drained,
+    /// A second signal cut the draining short.
+    Cut,
+}
+
+/// The signals that the gateway minds, caught from here on.
+///
+/// # Errors
+/// When they cannot be caught.
+pub fn catch_signals() -> io::Result<Signals> {
+    Signals::new([SIGTERM, SIGINT, SIGHUP])
+}
+
+/// Minds the signals until one of them ends the gateway, then takes it down. `tell` is given what an operator
+/// should know.
+pub fn run_until_stopped(gateway: Gateway, signals: &mut Signals, mut tell: impl FnMut(&str)) -> Ending {
+    loop {
+        for signal in signals.wait() {
+            if signal != SIGHUP {
+                return drain(gateway, signals, &mut tell);
+            }
+            match gateway.reload_certificates() {
+                Ok(()) => tell("certificates reloaded"),
+                Err(errors) => {
+                    for error in errors {
+                        tell(&format!("certificates not reloaded, the old ones stay in force: {error}"));
+                    }
+                }
+            }
+        }
+    }
+}
+
+fn drain(gateway: Gateway, signals: &mut Signals, tell: &mut impl FnMut(&str)) -> Ending {
+    let start = Instant::now();
+    let mut ending = Ending::Drained;
+    for (phase, until) in PHASES {
+        tell(match phase {
+            DrainPhase::Refuse => "draining: no new binds and submits",
+            DrainPhase::UnbindCustomers => "draining: unbinding customers",
+            DrainPhase::UnbindVendors => "draining: unbinding vendors",
+        });
+        send_all(&gateway, || ToShard::Drain(phase));
+        if !wait_for(&gateway, phase, start + until, signals) {
+            ending = Ending::Cut;
+            break;
+        }
+    }
+    send_all(&gateway, || ToShard::Stop);
+    let end = Instant::now() + END_MAX;
+    // Nothing is ever sent here: it ends when the last shard's thread has.
+    while let Err(RecvTimeoutError::Timeout) = gateway.ended.recv_deadline(end) {
+        if Instant::now() >= end {
+            tell("a shard did not end in time");
+            break;
+        }
+    }
+    gateway.control.stop();
+    tell("stopped");
+    ending
+}
+
+fn send_all(gateway: &Gateway, mut command: impl FnMut() -> ToShard) {
+    for shard in &gateway.shards {
+        // The channel has room for thousands; a shard that has not emptied it is beyond being told.
+        let _ = shard.send(command());
+    }
+}
+
+/// Waits until all shards are quiet in that phase or its time has passed; `false` when a signal cut it short.
+fn wait_for(gateway: &Gateway, phase: DrainPhase, until: Instant, signals: &mut Signals) -> bool {
+    let mut missing: Vec<usize> = (0..gateway.shards.len()).collect();
+    while !missing.is_empty() && Instant::now() < until {
+        if signals.pending().any(|signal| signal != SIGHUP) {
+            return false;
+        }
+        if let Ok(quiet) = gateway.quiet.recv_deadline((Instant::now() + LOOK).min(until))
+            && quiet.phase == phase
+        {
+            missing.retain(|shard| *shard != quiet.shard.index());
+        }
+    }
+    true
+}
