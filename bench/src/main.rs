@@ -7,6 +7,7 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
+use smpp_bench::demo::{self, DemoOptions, Event};
 use smpp_bench::load::{self, LoadOptions};
 use smpp_bench::smsc::{Server, SmscOptions};
 use smpp_bench::stop::Stop;
@@ -27,12 +28,15 @@ enum Command {
     Load(Box<LoadOptions>),
     /// Be a vendor's SMSC that answers well or badly as told
     Smsc(Box<SmscOptions>),
+    /// Run a gateway between the two and check every message
+    Demo(DemoOptions),
 }
 
 fn main() -> ExitCode {
     let result = match Arguments::parse().command {
         Command::Load(options) => run_load(&options),
         Command::Smsc(options) => run_smsc(*options),
+        Command::Demo(options) => run_demo(&options),
     };
     result.unwrap_or_else(|sentence| {
         eprintln!("smpp-bench: {sentence}");
@@ -74,6 +78,25 @@ fn run_smsc(options: SmscOptions) -> Result<ExitCode, String> {
     }
     print!("{}", counters.to_text());
     Ok(ExitCode::SUCCESS)
+}
+
+fn run_demo(options: &DemoOptions) -> Result<ExitCode, String> {
+    let stop = Stop::on_signals().map_err(|error| format!("catching signals: {error}"))?;
+    let mut progress = progress::Line::new(options.quiet);
+    let mut watch = |event: Event<'_>| match event {
+        Event::Step(text) => println!("{text}"),
+        Event::Tick(tick) => progress.show(tick),
+    };
+    let report = demo::run(options, &stop, &mut watch).map_err(|error| error.to_string())?;
+    progress.end();
+    if let Some(path) = &options.json {
+        write_file(path, &(report.to_json().to_string() + "\n"))?;
+    }
+    if let Some(path) = &options.svg {
+        write_file(path, &report.load.to_svg())?;
+    }
+    print!("{}", report.to_text());
+    Ok(ExitCode::from(u8::from(!report.problems.is_empty())))
 }
 
 fn write_file(path: &Path, text: &str) -> Result<(), String> {

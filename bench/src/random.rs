@@ -16,7 +16,7 @@ impl Random {
 
     /// Any 64 bits.
     #[inline]
-    pub fn next(&mut self) -> u64 {
+    pub fn bits(&mut self) -> u64 {
         self.state ^= self.state >> 12;
         self.state ^= self.state << 25;
         self.state ^= self.state >> 27;
@@ -26,13 +26,13 @@ impl Random {
     /// A number from `low` to `high`, both included; `low` when `high` is not above it.
     #[inline]
     pub fn between(&mut self, low: u64, high: u64) -> u64 {
-        if high <= low { low } else { low + self.next() % (high - low + 1) }
+        if high <= low { low } else { low + self.bits() % (high - low + 1) }
     }
 
     /// True in `percent` of 100 cases.
     #[inline]
     pub fn chance(&mut self, percent: f64) -> bool {
-        percent > 0.0 && (self.next() >> 11) as f64 * (100.0 / (1u64 << 53) as f64) < percent
+        percent > 0.0 && (self.bits() >> 11) as f64 * (100.0 / (1u64 << 53) as f64) < percent
     }
 }
 

@@ -221,7 +221,7 @@ impl SmscOptions {
         fail(self.deliver_window == 0 || self.deliver_window > 65_536, "--deliver-window: from 1 to 65536")?;
         fail(self.mo_rate.is_some_and(|rate| !(rate > 0.0 && rate <= 1e6)), "--mo-rate: above 0, at most a million")?;
         fail(self.capacity_rate.is_some_and(|rate| !(rate > 0.0 && rate.is_finite())), "--capacity-rate: above 0")?;
-        fail(self.drop_every.is_some_and(|seconds| !(seconds > 0.0)), "--drop-every: above 0")?;
+        fail(self.drop_every.is_some_and(|seconds| seconds.is_nan() || seconds <= 0.0), "--drop-every: above 0")?;
         fail(self.drop_after == Some(0) || self.cut_after == Some(0), "--drop-after, --cut-after: above 0")?;
         fail(self.receipt_tries == 0, "--receipt-tries: at least 1")?;
         fail(self.mo_text.len() > 254, "--mo-text: at most 254 octets")?;

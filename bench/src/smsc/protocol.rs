@@ -56,11 +56,9 @@ impl Server {
             Ok(_) => return self.answer(connection, sequence, CommandStatus::ESME_RINVBNDSTS, 0),
             Err(error) => return self.answer(connection, sequence, error.status(), 0),
         };
-        if self.plain && (message.registered_delivery == 0 || self.options.receipts == Receipts::None) {
-            if self.options.receipts != Receipts::Always {
-                let id = self.take_id();
-                return self.answer(connection, sequence, CommandStatus::ESME_ROK, id);
-            }
+        if self.plain && !self.wants_receipt(&message) {
+            let id = self.take_id();
+            return self.answer(connection, sequence, CommandStatus::ESME_ROK, id);
         }
         self.on_submit_with_care(index, connection, sequence, &message, now);
     }
@@ -82,12 +80,7 @@ impl Server {
             return;
         }
         let answer_after = self.random.between(self.options.answer_delay_ms.low, self.options.answer_delay_ms.high);
-        let wanted = match self.options.receipts {
-            Receipts::None => false,
-            Receipts::Asked => message.registered_delivery & 0x03 != 0,
-            Receipts::Always => true,
-        };
-        let receipt = (wanted && status.is_ok()).then(|| {
+        let receipt = (status.is_ok() && self.wants_receipt(message)).then(|| {
             let delivered = !self.random.chance(self.options.undelivered_percent);
             Delivery::receipt(id, message, delivered, clock::unix_seconds())
         });
@@ -104,6 +97,15 @@ impl Server {
             }
         }
         self.drop_if_told(connection);
+    }
+
+    #[inline]
+    fn wants_receipt(&self, message: &ShortMessage<'_>) -> bool {
+        match self.options.receipts {
+            Receipts::None => false,
+            Receipts::Asked => message.registered_delivery & 0x03 != 0,
+            Receipts::Always => true,
+        }
     }
 
     /// The status that chance and capacity give a submit.
@@ -181,19 +183,27 @@ impl Server {
 
     /// Puts a delivery at the end of an account's queue, if there is room.
     pub(super) fn enqueue(&mut self, account: usize, delivery: Delivery) {
-        let account = &mut self.accounts[account];
-        if account.queue.len() >= self.options.receipt_queue {
+        let queue = &mut self.accounts[account].queue;
+        if queue.len() >= self.options.receipt_queue {
             self.counters.receipts_dropped += 1;
             return;
         }
-        account.queue.push_back(delivery);
-        account.wants_pump = true;
+        queue.push_back(delivery);
+        self.pump_later(account);
     }
 
     /// Something has changed on a connection that may let its account's queue move.
     pub(super) fn wake_account(&mut self, connection: &Connection) {
         if connection.can_receive() {
-            self.accounts[connection.account].wants_pump = true;
+            self.pump_later(connection.account);
+        }
+    }
+
+    /// Has an account's queue looked at before the turn ends.
+    #[inline]
+    pub(super) fn pump_later(&mut self, account: usize) {
+        if !std::mem::replace(&mut self.accounts[account].wants_pump, true) {
+            self.to_pump.push(account);
         }
     }
 

@@ -63,6 +63,8 @@ pub struct Server {
     pub(super) accounts_by_name: HashMap<Vec<u8>, usize>,
     pub(super) wheel: Wheel<Later>,
     due: Vec<Later>,
+    /// Accounts whose queue may move.
+    pub(super) to_pump: Vec<usize>,
     dirty: Vec<usize>,
     pub(super) random: Random,
     pub(super) bucket: Option<Bucket>,
@@ -114,6 +116,7 @@ impl Server {
             accounts_by_name: HashMap::new(),
             wheel: Wheel::new(now),
             due: Vec::new(),
+            to_pump: Vec::new(),
             dirty: Vec::new(),
             random: Random::new(options.seed),
             bucket: options.capacity_rate.map(|rate| Bucket::new(rate, now)),
@@ -204,8 +207,10 @@ impl Server {
         if now >= self.next_housekeeping {
             self.housekeep(now);
         }
-        self.pump_accounts();
-        self.flush_dirty();
+        while !(self.to_pump.is_empty() && self.dirty.is_empty()) {
+            self.pump_accounts();
+            self.flush_dirty();
+        }
         if let Some(record) = &mut self.record {
             record.flush().map_err(SmscError::system("writing the record"))?;
         }
@@ -261,11 +266,17 @@ impl Server {
         if open && readable {
             open = self.receive(index, &mut connection, closed, inbox);
         }
-        open = open && connection.wire.flush().is_ok() && !(connection.closing && connection.wire.unsent() == 0);
+        let receipts_follow = connection.can_receive() && self.accounts[connection.account].wants_pump;
+        if open && receipts_follow && !connection.closing {
+            // The same write then carries the answers and the receipts.
+            Self::mark_dirty(&mut self.dirty, index, &mut connection);
+        } else {
+            open = open && connection.wire.flush().is_ok() && !(connection.closing && connection.wire.unsent() == 0);
+        }
         if open {
             self.connections[index] = Some(connection);
         } else {
-            self.forget(index, connection);
+            self.forget(index, &mut connection);
         }
     }
 
@@ -302,15 +313,15 @@ impl Server {
             connection.dirty = false;
             let broken = !connection.wire.blocked() && connection.wire.flush().is_err();
             if (broken || (connection.closing && connection.wire.unsent() == 0))
-                && let Some(connection) = self.connections[index].take()
+                && let Some(mut connection) = self.connections[index].take()
             {
-                self.forget(index, connection);
+                self.forget(index, &mut connection);
             }
         }
     }
 
     /// The end of a connection: what was not acknowledged goes back into its account's queue.
-    fn forget(&mut self, index: usize, mut connection: Box<Connection>) {
+    fn forget(&mut self, index: usize, connection: &mut Connection) {
         // The last words, as far as the socket takes them at once.
         let _ = connection.wire.flush();
         connection.wire.say_goodbye();
@@ -321,7 +332,7 @@ impl Server {
                 self.counters.receipts_requeued += u64::from(delivery.is_receipt());
                 account.queue.push_back(delivery);
             }
-            account.wants_pump = true;
+            self.pump_later(connection.account);
         }
         self.free.push(index);
     }
@@ -375,10 +386,8 @@ impl Server {
 
     /// Sends what waits in the accounts' queues, as far as windows allow.
     fn pump_accounts(&mut self) {
-        for index in 0..self.accounts.len() {
-            if !std::mem::take(&mut self.accounts[index].wants_pump) {
-                continue;
-            }
+        while let Some(index) = self.to_pump.pop() {
+            self.accounts[index].wants_pump = false;
             let account = &mut self.accounts[index];
             while let Some(&delivery) = account.queue.front() {
                 let Some(receiver) = account.next_receiver(&self.connections, &self.options) else { break };
@@ -416,9 +425,9 @@ impl Server {
 
     fn drop_all(&mut self) {
         for index in 0..self.connections.len() {
-            if let Some(connection) = self.connections[index].take() {
+            if let Some(mut connection) = self.connections[index].take() {
                 self.counters.drops += 1;
-                self.forget(index, connection);
+                self.forget(index, &mut connection);
             }
         }
     }
