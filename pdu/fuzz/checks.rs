@@ -13,7 +13,7 @@ const PDU_BYTES_MAX: usize = 70_000;
 
 /// A byte stream of PDUs: the deframer and every view. What was decoded is written, and from then on decoding and
 /// writing change nothing.
-pub fn stream(octets: &[u8]) {
+pub(crate) fn stream(octets: &[u8]) {
     let mut at = 0;
     while at < octets.len() {
         match deframe(&octets[at..], PDU_BYTES_MAX) {
@@ -59,7 +59,7 @@ fn written(header: Header, body: &Body<'_>) -> Vec<u8> {
 }
 
 /// A receipt's text, a message id, an SMPP time.
-pub fn receipt(octets: &[u8]) {
+pub(crate) fn receipt(octets: &[u8]) {
     let receipt = Receipt::parse(octets);
     if let Some(range) = receipt.id_range() {
         assert_eq!(Some(&octets[range]), receipt.id);
@@ -102,7 +102,7 @@ fn rewritten(receipt: &Receipt<'_>) {
 }
 
 /// A text in every alphabet and in parts, packed and unpacked, and a user data header.
-pub fn text(octets: &[u8]) {
+pub(crate) fn text(octets: &[u8]) {
     for alphabet in [Alphabet::Gsm, Alphabet::Latin1, Alphabet::Ucs2, Alphabet::Octets] {
         let mut text = String::new();
         alphabet.decode(octets, &mut text);

@@ -1,5 +1,7 @@
 //! Replays the corpus of every fuzz target through the function that the target calls.
 
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking, in its helpers too")]
+
 use std::fs;
 use std::path::Path;
 

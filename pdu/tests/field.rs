@@ -1,6 +1,8 @@
 //! What implementations get wrong in the protocol, as far as it is a matter of octets: one test for each trap that
 //! peers in the field are known for.
 
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking, in its helpers too")]
+
 use smpp_pdu::bind::{Bind, BindResp};
 use smpp_pdu::concat::{Part, PartError, Reference};
 use smpp_pdu::data::DataSm;

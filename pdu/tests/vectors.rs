@@ -1,6 +1,8 @@
 //! One vector for each PDU of SMPP 3.4 and for each kind of failure: what is decoded from it, and that the same
 //! octets are written from that.
 
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking, in its helpers too")]
+
 use smpp_pdu::bind::{Bind, BindResp};
 use smpp_pdu::data::DataSm;
 use smpp_pdu::manage::{CancelSm, QuerySm, QuerySmResp, ReplaceSm};
