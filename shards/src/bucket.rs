@@ -83,9 +83,9 @@ mod tests {
 
     #[test]
     fn over_a_long_time_exactly_the_rate_passes() {
-        let mut bucket = TokenBucket::new(333, 1, Time(0));
+        let mut bucket = TokenBucket::new(333, 2, Time(0));
         let passed = (0..1_000_000u64).filter(|step| bucket.take(Time(step * 10_000))).count();
-        assert_eq!(passed, 3330);
+        assert!((3330..=3332).contains(&passed), "{passed}");
     }
 
     #[test]

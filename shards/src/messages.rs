@@ -38,9 +38,6 @@ pub(crate) struct Facts {
     pub(crate) priority: u8,
     /// Where registered_delivery stands.
     pub(crate) registered_at: u16,
-    /// Where source_addr_ton and dest_addr_ton stand.
-    pub(crate) source_at: u16,
-    pub(crate) dest_at: u16,
     /// Stray octets stand behind the body, so that it cannot be copied as it is.
     pub(crate) is_untidy: bool,
     /// When its validity ends.
@@ -54,13 +51,10 @@ impl Facts {
     /// The command_status of the refusal.
     #[inline]
     pub(crate) fn read(message: &ShortMessage<'_>, statuses: &Statuses, now: Now) -> Result<Self, CommandStatus> {
-        let offsets = &message.offsets;
         let mut facts = Self {
             registered_delivery: message.registered_delivery,
             priority: message.priority_flag,
-            registered_at: offsets.registered_delivery as u16,
-            source_at: offsets.source as u16,
-            dest_at: offsets.dest as u16,
+            registered_at: message.offsets.registered_delivery as u16,
             is_untidy: false,
             valid_until: Time::NEVER,
         };

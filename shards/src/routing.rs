@@ -310,3 +310,119 @@ impl Group {
         self.length = 0;
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::settings::{CustomerSettings, Settings, VendorSettings};
+    use crate::snapshot::Snapshot;
+
+    fn vendor(name: &str) -> VendorSettings {
+        VendorSettings { instance_name: name.into(), host: "h".into(), port: 1, ..VendorSettings::default() }
+    }
+
+    fn rule(priority: i32, dest: &str, vendor: &str) -> RuleSettings {
+        RuleSettings { priority, dest_pattern: Some(dest.into()), vendor: vendor.into(), ..RuleSettings::default() }
+    }
+
+    fn snapshot(vendors: Vec<VendorSettings>, rules: Vec<RuleSettings>) -> Snapshot {
+        let customers = ["one", "two"].map(|name| CustomerSettings {
+            smpp_system_id: name.into(),
+            smpp_password: Some("p".into()),
+            ..CustomerSettings::default()
+        });
+        let settings = Settings { customers: customers.into(), vendors, routing_rules: rules, ..Settings::default() };
+        Snapshot::build(settings, 1, 1).unwrap()
+    }
+
+    fn names(snapshot: &Snapshot, source: &[u8], dest: &[u8]) -> Vec<String> {
+        let candidates = snapshot.routes.candidates(CustomerId(0), source, dest, || 0);
+        let name = |id: &VendorId| snapshot.vendors[id.index()].settings.instance_name.clone();
+        candidates.as_slice().iter().map(name).collect()
+    }
+
+    #[test]
+    fn prefixes_exact_numbers_and_expressions_match_what_a_regular_expression_would() {
+        let patterns =
+            ["^1.*", "^4420", "^4420.*$", "^15551234567$", r"^\+49", "^(33|34)", "7$", "", ".*", "^ACME", "^1[2-5]"];
+        let numbers: [&[u8]; 9] =
+            [b"15551234567", b"1555123456", b"442012", b"44", b"4930", b"33612", b"447", b"ACME", b""];
+        for pattern in patterns {
+            let snapshot = snapshot(vec![vendor("v")], vec![rule(1, pattern, "v")]);
+            let plain = Regex::new(&pattern.replace(r"\+", "")).unwrap();
+            for number in numbers {
+                let found = !names(&snapshot, b"", number).is_empty();
+                assert_eq!(found, plain.is_match(number), "{pattern} on {}", number.escape_ascii());
+            }
+        }
+    }
+
+    #[test]
+    fn a_leading_plus_does_not_count() {
+        let snapshot = snapshot(vec![vendor("v")], vec![rule(1, "^1555", "v")]);
+        assert_eq!(names(&snapshot, b"", b"+15551").len(), 1);
+    }
+
+    #[test]
+    fn rule_priority_comes_first_then_primary_then_the_vendors_own() {
+        let mut vendors = vec![vendor("late"), vendor("plain"), vendor("primary"), vendor("first")];
+        vendors[1].priority = 1;
+        vendors[2].is_primary = true;
+        let rules =
+            vec![rule(5, "^1", "late"), rule(2, "", "plain"), rule(2, "^15", "primary"), rule(1, "5$", "first")];
+        let snapshot = snapshot(vendors, rules);
+        assert_eq!(names(&snapshot, b"", b"155"), ["first", "primary", "plain", "late"]);
+        assert_eq!(names(&snapshot, b"", b"156"), ["primary", "plain", "late"]);
+        assert_eq!(names(&snapshot, b"", b"2"), ["plain"]);
+    }
+
+    #[test]
+    fn weights_share_the_first_place_and_the_rest_stay_as_fallback() {
+        let mut rules = vec![rule(1, "", "a"), rule(1, "", "b")];
+        rules[1].weight = 3;
+        let snapshot = snapshot(vec![vendor("a"), vendor("b")], rules);
+        let mut random = crate::random::Random::new(3);
+        let mut first_b = 0;
+        for _ in 0..4000 {
+            let candidates = snapshot.routes.candidates(CustomerId(0), b"", b"1", || random.next_u32());
+            assert_eq!(candidates.as_slice().len(), 2);
+            first_b += u32::from(candidates.as_slice()[0] == VendorId(1));
+        }
+        assert!((2800..3200).contains(&first_b), "{first_b} of 4000 for a weight of 3 in 4");
+    }
+
+    #[test]
+    fn rules_of_another_customer_or_source_do_not_count() {
+        let mut rules = vec![rule(1, "", "a"), rule(2, "", "b"), rule(3, "", "c")];
+        rules[0].customer = Some("two".into());
+        rules[1].source_pattern = Some("^ACME".into());
+        let snapshot = snapshot(vec![vendor("a"), vendor("b"), vendor("c")], rules);
+        assert_eq!(names(&snapshot, b"ACME", b"1"), ["b", "c"]);
+        assert_eq!(names(&snapshot, b"OTHER", b"1"), ["c"]);
+    }
+
+    #[test]
+    fn what_is_not_active_does_not_count() {
+        let mut vendors = vec![vendor("off"), vendor("on")];
+        vendors[0].is_active = false;
+        let mut rules = vec![rule(1, "", "off"), rule(2, "", "on"), rule(3, "", "on")];
+        rules[1].is_active = false;
+        let snapshot = snapshot(vendors, rules);
+        assert_eq!(names(&snapshot, b"", b"1"), ["on"]);
+    }
+
+    #[test]
+    fn every_problem_is_named_with_its_place() {
+        let settings = Settings {
+            vendors: vec![VendorSettings { port: 0, ..vendor("v") }],
+            routing_rules: vec![rule(1, "(", "v"), rule(1, "", "nobody")],
+            ..Settings::default()
+        };
+        let problems = Snapshot::build(settings, 1, 1).unwrap_err();
+        let places: Vec<_> = problems.iter().map(|problem| (problem.table, problem.index, problem.key)).collect();
+        assert_eq!(
+            places,
+            [("vendors", 0, "port"), ("routing_rules", 0, "dest_pattern"), ("routing_rules", 1, "vendor")]
+        );
+    }
+}

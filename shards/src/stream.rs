@@ -28,11 +28,6 @@ pub enum Next<'a> {
 }
 
 impl PartialPdu {
-    /// Octets that are kept.
-    pub fn len(&self) -> usize {
-        self.bytes.len()
-    }
-
     /// Gives away what is kept, for a connection that moves to another shard.
     pub fn into_bytes(self) -> Vec<u8> {
         self.bytes

@@ -1,0 +1,279 @@
+//! Receipts and MO: matched in every form, to the right customer, kept for a while, acknowledged when taken.
+
+mod common;
+
+use common::*;
+use smpp_pdu::message::resp_message_id;
+use smpp_pdu::receipt::Receipt;
+use smpp_pdu::{Address, CommandId, CommandStatus, ShortMessage, Tag, Tlvs};
+use smpp_shards::settings::{InboundRouteSettings, VendorIdFormat};
+use smpp_shards::{CloseCause, Conn, Settings};
+
+const OK: CommandStatus = CommandStatus::ESME_ROK;
+
+/// A message with a receipt asked for, answered by the vendor with `id`; our own id for it.
+fn sent_with_receipt(stage: &mut Stage, link: Conn, customer: Conn, id: &[u8]) -> Vec<u8> {
+    stage.feed(customer, &submit(5, &ShortMessage { registered_delivery: 1, ..message(b"hello") }));
+    let sent = stage.pdu(link);
+    stage.feed(link, &submit_resp(sent.sequence, id));
+    let answer = stage.pdu(customer);
+    assert_eq!(answer.status, OK);
+    resp_message_id(&answer.bytes).to_vec()
+}
+
+fn stage_with(settings: Settings) -> (Stage, Conn, Conn) {
+    let (mut stage, links) = Stage::with_vendors(settings);
+    let customer = stage.bound(0, CommandId::BIND_TRANSCEIVER);
+    (stage, links[0], customer)
+}
+
+fn receipt_pdu(sequence: u32, text: &[u8], tlvs: &[u8]) -> Vec<u8> {
+    let receipt = ShortMessage {
+        esm_class: 0x04,
+        source: Address { ton: 1, npi: 1, addr: b"15551234567" },
+        dest: Address { ton: 0, npi: 0, addr: b"rewritten" },
+        tlvs: Tlvs::new(tlvs),
+        ..message(text)
+    };
+    deliver(sequence, &receipt)
+}
+
+fn text_of(id: &str, stat: &str) -> Vec<u8> {
+    format!("id:{id} sub:001 dlvrd:001 submit date:2311142213 done date:2311142214 stat:{stat} err:000 text:hello")
+        .into_bytes()
+}
+
+#[test]
+fn a_receipt_carries_our_id_and_the_customers_addresses_and_is_acknowledged_when_taken() {
+    let (mut stage, link, customer) = stage_with(settings());
+    let ours = sent_with_receipt(&mut stage, link, customer, b"abc1");
+    stage.feed(link, &receipt_pdu(70, &text_of("ABC1", "DELIVRD"), b""));
+    assert!(stage.pdus(link).is_empty(), "not before the customer has it");
+    let delivered = stage.pdu(customer);
+    let seen = ShortMessage::decode(&delivered.bytes).unwrap();
+    assert_eq!(delivered.command, CommandId::DELIVER_SM);
+    assert_eq!(Receipt::parse(seen.short_message).id, Some(&ours[..]));
+    assert_eq!(seen.tlvs.find(Tag::RECEIPTED_MESSAGE_ID).unwrap().c_octets(), &ours[..]);
+    assert_eq!((seen.source.addr, seen.dest.addr, seen.dest.ton), (&b"15551234567"[..], &b"ACME"[..], 5));
+    stage.feed(customer, &deliver_resp(delivered.sequence, OK));
+    let taken = stage.pdu(link);
+    assert_eq!((taken.command, taken.status, taken.sequence), (CommandId::DELIVER_SM_RESP, OK, 70));
+    assert_eq!(stage.shard.report().receipts_awaited, 0);
+}
+
+#[test]
+fn ids_match_across_hex_decimal_zeros_and_case() {
+    type Case = (VendorIdFormat, &'static [u8], VendorIdFormat, &'static str);
+    let cases: [Case; 4] = [
+        (VendorIdFormat::Hex, b"00FF", VendorIdFormat::Decimal, "255"),
+        (VendorIdFormat::Decimal, b"3735928559", VendorIdFormat::Hex, "DEADBEEF"),
+        (VendorIdFormat::Text, b"0000abcd", VendorIdFormat::Text, "ABCD"),
+        (VendorIdFormat::Text, b"ABCD", VendorIdFormat::Text, "00abcd"),
+    ];
+    for (resp_format, resp, receipt_format, receipt) in cases {
+        let mut settings = settings();
+        settings.vendors[0].message_id_format = resp_format;
+        settings.vendors[0].receipt_id_format = receipt_format;
+        let (mut stage, link, customer) = stage_with(settings);
+        sent_with_receipt(&mut stage, link, customer, resp);
+        stage.feed(link, &receipt_pdu(1, &text_of(receipt, "DELIVRD"), b""));
+        assert_eq!(stage.pdus(customer).len(), 1, "{receipt}");
+    }
+}
+
+#[test]
+fn a_receipt_by_tlv_alone_gets_a_text_of_ours() {
+    let (mut stage, link, customer) = stage_with(settings());
+    let ours = sent_with_receipt(&mut stage, link, customer, b"77");
+    stage.feed(link, &receipt_pdu(1, b"", b"\x00\x1e\x00\x0377\0\x04\x27\x00\x01\x02"));
+    let delivered = stage.pdu(customer);
+    let seen = ShortMessage::decode(&delivered.bytes).unwrap();
+    let receipt = Receipt::parse(seen.short_message);
+    assert_eq!((receipt.id, receipt.stat), (Some(&ours[..]), Some(&b"DELIVRD"[..])));
+    assert_eq!(seen.tlvs.find(Tag::MESSAGE_STATE).unwrap().integer(), Some(2));
+}
+
+#[test]
+fn a_receipt_that_overtakes_its_answer_waits_for_it() {
+    let (mut stage, link, customer) = stage_with(settings());
+    stage.feed(customer, &submit(5, &ShortMessage { registered_delivery: 1, ..message(b"hello") }));
+    let sent = stage.pdu(link);
+    let mut segment = receipt_pdu(9, &text_of("5a", "DELIVRD"), b"");
+    segment.extend(submit_resp(sent.sequence, b"5A"));
+    stage.feed(link, &segment);
+    let commands: Vec<_> = stage.pdus(customer).iter().map(|pdu| pdu.command).collect();
+    assert!(commands.contains(&CommandId::SUBMIT_SM_RESP) && commands.contains(&CommandId::DELIVER_SM));
+    assert_eq!(stage.shard.report().vendors[0].receipts_early, 1);
+}
+
+#[test]
+fn a_receipt_that_nobody_waits_for_is_acknowledged_and_counted() {
+    let (mut stage, link, customer) = stage_with(settings());
+    stage.feed(link, &receipt_pdu(3, &text_of("nobody", "DELIVRD"), b""));
+    assert_eq!(stage.pdu(link).status, OK);
+    // While an answer is due it may be an early one: it is acknowledged only later.
+    stage.feed(customer, &submit(5, &message(b"x")));
+    stage.pdu(link);
+    stage.feed(link, &receipt_pdu(4, &text_of("nobody", "DELIVRD"), b""));
+    assert!(stage.pdus(link).is_empty());
+    stage.pass_ms(5_050);
+    assert_eq!(stage.pdu(link).status, OK);
+    assert!(!stage.pdus(customer).iter().any(|pdu| pdu.command == CommandId::DELIVER_SM));
+    assert_eq!(stage.shard.report().vendors[0].receipts_unknown, 2);
+}
+
+#[test]
+fn registered_delivery_decides_which_receipts_a_customer_gets() {
+    for (registered, stat, wanted) in [
+        (0, "DELIVRD", false),
+        (1, "DELIVRD", true),
+        (1, "UNDELIV", true),
+        (2, "DELIVRD", false),
+        (2, "EXPIRED", true),
+        (3, "DELIVRD", true),
+        (3, "UNDELIV", false),
+        (1, "ENROUTE", false),
+        (0x11, "ENROUTE", true),
+    ] {
+        let (mut stage, link, customer) = stage_with(settings());
+        stage.feed(customer, &submit(5, &ShortMessage { registered_delivery: registered, ..message(b"x") }));
+        let sent = stage.pdu(link);
+        stage.feed(link, &submit_resp(sent.sequence, b"5"));
+        stage.pdu(customer);
+        stage.feed(link, &receipt_pdu(1, &text_of("5", stat), b""));
+        assert_eq!(!stage.pdus(customer).is_empty(), wanted, "registered_delivery {registered}, {stat}");
+        if !wanted {
+            assert_eq!(stage.pdu(link).status, OK);
+        }
+    }
+}
+
+#[test]
+fn an_enroute_receipt_is_not_the_last_one() {
+    let (mut stage, link, customer) = stage_with(settings());
+    stage.feed(customer, &submit(5, &ShortMessage { registered_delivery: 0x11, ..message(b"x") }));
+    let sent = stage.pdu(link);
+    stage.feed(link, &submit_resp(sent.sequence, b"5"));
+    stage.pdu(customer);
+    for stat in ["ENROUTE", "DELIVRD"] {
+        stage.feed(link, &receipt_pdu(1, &text_of("5", stat), b""));
+        let delivered = stage.pdu(customer);
+        stage.feed(customer, &deliver_resp(delivered.sequence, OK));
+    }
+    assert_eq!(stage.shard.report().receipts_awaited, 0);
+}
+
+#[test]
+fn a_receipt_for_an_absent_customer_is_held_then_given_back_and_others_pass() {
+    let mut settings = settings();
+    settings.customers.push(customer("other"));
+    let (mut stage, link, absent) = stage_with(settings);
+    let present = stage.bound(1, CommandId::BIND_TRANSCEIVER);
+    sent_with_receipt(&mut stage, link, absent, b"1");
+    sent_with_receipt(&mut stage, link, present, b"2");
+    stage.shard.closed(absent, CloseCause::EndOfStream, stage.now, &mut stage.out);
+    stage.feed(link, &receipt_pdu(1, &text_of("1", "DELIVRD"), b""));
+    stage.feed(link, &receipt_pdu(2, &text_of("2", "DELIVRD"), b""));
+    let delivered = stage.pdu(present);
+    stage.feed(present, &deliver_resp(delivered.sequence, OK));
+    assert_eq!(stage.pdu(link).sequence, 2);
+    stage.pass_ms(4_900);
+    assert!(stage.pdus(link).is_empty());
+    stage.pass_ms(200);
+    let given_back = stage.pdu(link);
+    assert_eq!((given_back.sequence, given_back.status), (1, CommandStatus::ESME_RX_T_APPN));
+    // The vendor sends it again; the customer is back, and on a receiver bind now.
+    let back = stage.bound(0, CommandId::BIND_RECEIVER);
+    stage.feed(link, &receipt_pdu(3, &text_of("1", "DELIVRD"), b""));
+    let delivered = stage.pdu(back);
+    stage.feed(back, &deliver_resp(delivered.sequence, OK));
+    assert_eq!((stage.pdu(link).status, stage.shard.report().receipts_awaited), (OK, 0));
+}
+
+#[test]
+fn what_is_held_reaches_a_customer_that_binds_in_time() {
+    let (mut stage, link, customer) = stage_with(settings());
+    sent_with_receipt(&mut stage, link, customer, b"1");
+    stage.shard.closed(customer, CloseCause::Reset, stage.now, &mut stage.out);
+    stage.feed(link, &receipt_pdu(1, &text_of("1", "DELIVRD"), b""));
+    stage.pass_ms(2_000);
+    let back = stage.accept();
+    stage.feed(back, &bind_pdu(CommandId::BIND_TRANSCEIVER, 1, 0x34));
+    stage.verdict(Ok(Default::default()));
+    let commands: Vec<_> = stage.pdus(back).iter().map(|pdu| pdu.command).collect();
+    assert_eq!(commands, [CommandId::BIND_TRANSCEIVER_RESP, CommandId::DELIVER_SM]);
+}
+
+#[test]
+fn an_unanswered_delivery_of_a_session_that_ends_goes_to_another() {
+    let (mut stage, link, customer) = stage_with(settings());
+    sent_with_receipt(&mut stage, link, customer, b"1");
+    stage.feed(link, &receipt_pdu(1, &text_of("1", "DELIVRD"), b""));
+    let first = stage.pdu(customer);
+    let other = stage.accept();
+    let commands = stage.bind(other, 0, CommandId::BIND_RECEIVER, 0x34);
+    assert_eq!(commands.status, OK);
+    stage.shard.closed(customer, CloseCause::Reset, stage.now, &mut stage.out);
+    let second = stage.pdu(other);
+    assert_eq!(second.bytes[16..], first.bytes[16..]);
+}
+
+#[test]
+fn a_customer_that_never_answers_gives_its_receipts_back_and_keeps_its_window() {
+    let mut settings = settings();
+    settings.gateway.deliver_window = 2;
+    let (mut stage, link, customer) = stage_with(settings);
+    for id in 1..=3u8 {
+        sent_with_receipt(&mut stage, link, customer, &[b'0' + id]);
+    }
+    for id in 1..=3u32 {
+        stage.feed(link, &receipt_pdu(id, &text_of(&id.to_string(), "DELIVRD"), b""));
+    }
+    assert_eq!(stage.pdus(customer).len(), 2, "the deliver window");
+    stage.pass_ms(5_100);
+    let given_back = stage.pdus(link);
+    assert_eq!(given_back.len(), 3);
+    assert!(given_back.iter().all(|pdu| pdu.status == CommandStatus::ESME_RX_T_APPN));
+    assert!(stage.pdus(customer).is_empty(), "two are still unanswered");
+}
+
+#[test]
+fn the_customers_refusal_is_the_vendors_answer() {
+    let (mut stage, link, customer) = stage_with(settings());
+    sent_with_receipt(&mut stage, link, customer, b"1");
+    stage.feed(link, &receipt_pdu(1, &text_of("1", "DELIVRD"), b""));
+    let delivered = stage.pdu(customer);
+    stage.feed(customer, &deliver_resp(delivered.sequence, CommandStatus::ESME_RX_T_APPN));
+    assert_eq!(stage.pdu(link).status, CommandStatus::ESME_RX_T_APPN);
+    assert_eq!(stage.shard.report().receipts_awaited, 1, "it comes again");
+}
+
+#[test]
+fn a_3_3_customer_gets_its_receipt_without_tlvs() {
+    let (mut stage, links) = Stage::with_vendors(settings());
+    let customer = stage.accept();
+    stage.bind(customer, 0, CommandId::BIND_TRANSCEIVER, 0x33);
+    sent_with_receipt(&mut stage, links[0], customer, b"1");
+    stage.feed(links[0], &receipt_pdu(1, &text_of("1", "DELIVRD"), b""));
+    let delivered = stage.pdu(customer);
+    assert!(ShortMessage::decode(&delivered.bytes).unwrap().tlvs.as_bytes().is_empty());
+}
+
+#[test]
+fn mobile_originated_messages_reach_the_customer_whose_number_it_is() {
+    let mut settings = settings();
+    settings.inbound_routes.push(InboundRouteSettings {
+        did: "+15550001111".into(),
+        smpp_system_id: "acme".into(),
+        ..InboundRouteSettings::default()
+    });
+    let (mut stage, link, customer) = stage_with(settings);
+    let to = |addr| ShortMessage { dest: Address { ton: 1, npi: 1, addr }, ..message(b"STOP") };
+    stage.feed(link, &deliver(1, &to(b"15550001111")));
+    let delivered = stage.pdu(customer);
+    assert!(delivered.bytes.ends_with(b"STOP"));
+    stage.feed(customer, &deliver_resp(delivered.sequence, OK));
+    assert_eq!((stage.pdu(link).sequence, stage.shard.report().vendors[0].mobile_originated), (1, 1));
+    stage.feed(link, &deliver(2, &to(b"15559999999")));
+    assert_eq!(stage.pdu(link).status, CommandStatus::ESME_RX_P_APPN);
+}
