@@ -4,6 +4,7 @@
 //! Lives on both sides. The shards' side ([`ControlSender`]) must never wait: everything here is `try_`, and each
 //! bound has its answer. Nothing per message goes this way.
 
+use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
@@ -33,7 +34,6 @@ const _: () = {
 };
 
 /// From the control thread (or, on the way down, the program's main thread) to one shard.
-#[derive(Debug)]
 pub enum ToShard {
     /// The answer to a bind.
     Verdict(Verdict),
@@ -43,6 +43,18 @@ pub enum ToShard {
     Drain(DrainPhase),
     /// End the shard's thread.
     Stop,
+}
+
+/// Without the snapshot's content, for there are passwords in it.
+impl fmt::Debug for ToShard {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Verdict(verdict) => f.debug_tuple("Verdict").field(verdict).finish(),
+            Self::Snapshot(snapshot) => f.debug_tuple("Snapshot").field(&snapshot.version).finish(),
+            Self::Drain(phase) => f.debug_tuple("Drain").field(phase).finish(),
+            Self::Stop => f.write_str("Stop"),
+        }
+    }
 }
 
 /// From a shard to the control thread.

@@ -199,7 +199,7 @@ impl Configuration {
 /// Everything that is wrong, at once: what cannot be read or parsed, keys that are unknown or not served yet,
 /// values of the wrong kind or out of range, and references to what is not there.
 pub fn load(path: &Path) -> Result<Configuration, ConfigError> {
-    load_with(path, &|name| std::env::var(name).ok())
+    load_with(path, &|name| std::env::var_os(name).map(|value| value.to_string_lossy().into_owned()))
 }
 
 /// [`load`] with the environment as a function, for tests and tools.

@@ -237,4 +237,4 @@ impl Inbox {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

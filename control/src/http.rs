@@ -11,7 +11,6 @@ mod answer;
 mod routes;
 
 use std::convert::Infallible;
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -29,13 +28,13 @@ use crate::state::State;
 use answer::Body;
 
 /// Connections at one time on one port. Beyond it new ones wait to be accepted.
-const CONNECTIONS_MAX: usize = 128;
+const CONNECTIONS_MAX: usize = 64;
 
 /// From the start of a connection, or of waiting for its next request, to the request's last header.
-const HEADER_TIME_MAX: Duration = Duration::from_secs(10);
+const HEADER_TIME_MAX: Duration = Duration::from_secs(5);
 
 /// A connection's whole life; a client that reads nothing is rid of then.
-const CONNECTION_TIME_MAX: Duration = Duration::from_secs(300);
+const CONNECTION_TIME_MAX: Duration = Duration::from_secs(60);
 
 /// Octets of a request's head.
 const HEAD_BYTES_MAX: usize = 16 * 1024;
@@ -69,10 +68,10 @@ pub(crate) async fn serve(listener: TcpListener, port: Port, site: Arc<Site>) {
     loop {
         let Ok(place) = Arc::clone(&places).acquire_owned().await else { return };
         match listener.accept().await {
-            Ok((stream, peer)) => {
+            Ok((stream, _)) => {
                 let site = Arc::clone(&site);
                 tokio::spawn(async move {
-                    let _ = tokio::time::timeout(CONNECTION_TIME_MAX, converse(stream, peer, port, site)).await;
+                    let _ = tokio::time::timeout(CONNECTION_TIME_MAX, converse(stream, port, site)).await;
                     drop(place);
                 });
             }
@@ -81,7 +80,7 @@ pub(crate) async fn serve(listener: TcpListener, port: Port, site: Arc<Site>) {
     }
 }
 
-async fn converse(stream: TcpStream, _peer: SocketAddr, port: Port, site: Arc<Site>) {
+async fn converse(stream: TcpStream, port: Port, site: Arc<Site>) {
     let service = service_fn(move |request: Request<Incoming>| {
         let response: Response<Body> = routes::answer(&request, port, &site);
         async move { Ok::<_, Infallible>(response) }

@@ -14,8 +14,8 @@ use std::time::{Duration, Instant};
 use smpp_shards::{Event, ShardId, Snapshot};
 
 use crate::config::{LogLevel, LogSettings};
-use line::Line;
 pub(crate) use events::reason_text;
+use line::Line;
 pub(crate) use line::rfc3339;
 use writer::Writer;
 

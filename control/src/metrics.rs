@@ -38,6 +38,7 @@ struct Picture<'s> {
     vendors: Vec<(&'s Vendor, VendorCounters, f64)>,
     shards: Vec<ShardFigures>,
     binds_refused: u64,
+    answers_without_session: u64,
 }
 
 struct ShardFigures {
@@ -56,8 +57,9 @@ impl<'s> Picture<'s> {
         let shards = state.shards();
         let reports = || shards.iter().filter_map(|shard| shard.report.as_ref());
         let customers = state.snapshot.customers.iter().filter_map(|customer| {
-            let counters = reports().filter_map(|report| report.customers.get(customer.id.index()));
-            counters.filter(|counters| **counters != CustomerCounters::default()).next_back().cloned().map(|it| (customer, it))
+            let mut counters = reports().filter_map(|report| report.customers.get(customer.id.index()));
+            let at_home = counters.find(|counters| **counters != CustomerCounters::default())?;
+            Some((customer, at_home.clone()))
         });
         let vendors = state.snapshot.vendors.iter().map(|vendor| {
             let home = shards.get(vendor.home.index());
@@ -80,6 +82,7 @@ impl<'s> Picture<'s> {
             vendors: vendors.collect(),
             shards: figures.collect(),
             binds_refused: reports().map(|report| report.binds_refused).sum(),
+            answers_without_session: reports().map(|report| report.answers_without_session).sum(),
         }
     }
 
@@ -165,7 +168,11 @@ fn write_business(out: &mut Exposition, picture: &Picture<'_>) {
     let help = "Messages that wait in vendors' queues; one queue holds all priorities.";
     out.family("message_queue_depth", Kind::Gauge, help);
     out.sample(&[("priority", "all")], picture.vendor_sum(|vendor| u64::from(vendor.queued)));
-    out.family("dlr_tracking_hits_total", Kind::Counter, "Receipts that found their message through the index.");
+    out.family(
+        "dlr_tracking_hits_total",
+        Kind::Counter,
+        "Receipts that found their message, before or after its submit_sm_resp.",
+    );
     out.sample(&[], picture.vendor_sum(|vendor| vendor.receipts_matched));
     let help = "Submits above a rate limit: a customer's own here, or one that a vendor enforces.";
     out.family("rate_limit_exceeded_total", Kind::Counter, help);

@@ -254,8 +254,8 @@ fn read_smpp(
     put(&mut settings.inactivity_timeout_ms, section.inactivity_timeout_ms);
     put(&mut settings.deliver_window, section.deliver_window);
     check_certificates(reader, &certificates);
-    let listen = read_addresses(reader, "listen", section.listen, "0.0.0.0:2775");
-    let tls_default = if certificates.is_empty() { "" } else { "0.0.0.0:2776" };
+    let listen = read_addresses(reader, "listen", section.listen, Some("0.0.0.0:2775"));
+    let tls_default = (!certificates.is_empty()).then_some("0.0.0.0:2776");
     let tls_listen = read_addresses(reader, "tls_listen", section.tls_listen, tls_default);
     SmppSettings { listen, tls_listen, certificates }
 }
@@ -264,11 +264,11 @@ fn read_addresses(
     reader: &mut Reader<'_>,
     key: &'static str,
     texts: Option<OneOrMany>,
-    default: &str,
+    default: Option<&str>,
 ) -> Vec<SocketAddr> {
-    let texts = texts.map_or_else(|| vec![default.to_owned()], |texts| texts.0);
+    let texts = texts.map_or_else(|| default.map(str::to_owned).into_iter().collect(), |texts| texts.0);
     let mut found = Vec::new();
-    for text in texts.iter().filter(|text| !text.is_empty()) {
+    for text in &texts {
         match addresses::parse(text) {
             Some(address) => found.push(address),
             None => reader.fault("smpp", 0, key, format!("holds {text:?}, which is no address"), ADDRESS_CURE),

@@ -290,6 +290,14 @@ fn certificates_bring_the_tls_port_with_them() {
 }
 
 #[test]
+fn a_list_may_be_empty_and_an_address_may_not() {
+    let none = EXAMPLE.replace("listen = \"127.0.0.1:2775\"", "listen = []");
+    assert!(lines_of(&none)[0].contains("[smpp] listen names no address, and neither does tls_listen"));
+    let empty = EXAMPLE.replace("listen = \"127.0.0.1:2775\"", "listen = \"\"");
+    assert!(lines_of(&empty)[0].contains("[smpp] listen holds \"\", which is no address"));
+}
+
+#[test]
 fn the_environment_overrides_the_file() {
     let environment = |name: &str| match name {
         "SMPP_PORT" => Some("4000".to_owned()),
@@ -314,4 +322,74 @@ fn a_file_that_is_not_there_is_a_fault_of_its_own() {
 fn a_node_has_the_same_number_everywhere() {
     assert_eq!(node_number("gw-1"), node_number("gw-1"));
     assert_ne!(node_number("gw-1"), node_number("gw-2"));
+}
+
+/// The whole of what can be configured, as it is shipped.
+const COMMENTED: &str = include_str!("../../../deploy/gateway.toml");
+
+#[test]
+fn the_commented_configuration_is_taken() {
+    let configuration = parsed(COMMENTED).unwrap();
+    assert_eq!(configuration.settings.vendors.len(), 1);
+    assert_eq!(configuration.settings.inbound_routes.len(), 1);
+}
+
+#[test]
+fn the_commented_configuration_names_every_key_of_the_shards_settings() {
+    use super::document::field_names;
+    use smpp_shards::settings::{CustomerSettings, InboundRouteSettings, RuleSettings, StatusSettings, VendorSettings};
+    let sections = [
+        ("[statuses]", field_names::<StatusSettings>()),
+        ("[[customers]]", field_names::<CustomerSettings>()),
+        ("[[vendors]]", field_names::<VendorSettings>()),
+        ("[[routing_rules]]", field_names::<RuleSettings>()),
+        ("[[inbound_routes]]", field_names::<InboundRouteSettings>()),
+        ("[[smpp.certificates]]", field_names::<Certificate>()),
+    ];
+    for (header, keys) in sections {
+        let (_, rest) = COMMENTED.split_once(&format!("{header}\n")).unwrap();
+        let section = rest.split("\n[").next().unwrap();
+        for key in keys {
+            let is_there = section.lines().any(|line| {
+                line.trim_start_matches(['#', ' ']).split_once(" = ").is_some_and(|(name, _)| name == *key)
+            });
+            assert!(is_there, "{header} {key} is not in deploy/gateway.toml");
+        }
+    }
+}
+
+#[test]
+fn what_the_commented_configuration_calls_a_default_is_one() {
+    let configuration = parsed(COMMENTED).unwrap();
+    let smallest = parsed("gateway.accept = \"relay\"").unwrap();
+    assert_eq!(configuration.smpp.listen, smallest.smpp.listen);
+    assert_eq!(configuration.control, smallest.control);
+    assert_eq!(configuration.log, smallest.log);
+    let number = configuration.settings.gateway.node;
+    let mut expected = smallest.settings.gateway.clone();
+    expected.node = number;
+    assert_eq!(format!("{:?}", configuration.settings.gateway), format!("{expected:?}"));
+}
+
+#[test]
+fn temp_speed() {
+    let hash = bcrypt::hash("secret12", 4).unwrap();
+    let mut text = String::from("gateway.accept = \"relay\"\n");
+    for i in 0..10000 {
+        text += &format!(
+            "[[customers]]\nsmpp_system_id = \"c{i}\"\nsmpp_password_hash = \"{hash}\"\nsmpp_max_binds = 3\nallowed_source_addresses = [\"*\"]\n"
+        );
+    }
+    for i in 0..1000 {
+        text += &format!("[[vendors]]\ninstance_name = \"v{i}\"\nhost = \"h\"\nport = 3\n");
+    }
+    for i in 0..10000 {
+        text += &format!("[[routing_rules]]\npriority = {i}\ndest_pattern = \"^{i}\"\nvendor = \"v{}\"\n", i % 1000);
+    }
+    let t = std::time::Instant::now();
+    let c = parsed(&text).unwrap();
+    println!("SPEED load {:?}", t.elapsed());
+    let t = std::time::Instant::now();
+    c.snapshot(2, 2).unwrap();
+    println!("SPEED snapshot {:?}", t.elapsed());
 }

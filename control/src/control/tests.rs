@@ -1,1 +1,183 @@
-//! t
+//! The thread as a whole: started, spoken to over its channels and its sockets, and ended.
+
+use super::*;
+use crate::channel::{Bell, ControlSender, ShardHandle, control_channels, shard_channel};
+use crate::config::{self, LogLevel, LogSettings};
+use smpp_pdu::CommandStatus;
+use smpp_shards::{AuthRequest, Conn, CustomerId, EndReason, Event, ShardId, VendorCounters, VendorId, VendorState};
+use std::io::{Read, Write};
+use std::net::{IpAddr, Ipv4Addr, TcpStream};
+use std::path::Path;
+use std::sync::Mutex;
+
+const PEER: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
+const PATIENCE: Duration = Duration::from_secs(10);
+
+struct Silent;
+
+impl Bell for Silent {
+    fn ring(&self) {}
+}
+
+#[derive(Clone, Default)]
+struct Page(Arc<Mutex<Vec<u8>>>);
+
+impl Write for Page {
+    fn write(&mut self, octets: &[u8]) -> io::Result<usize> {
+        self.0.lock().unwrap().extend_from_slice(octets);
+        Ok(octets.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl Page {
+    fn lines(&self) -> Vec<serde_json::Value> {
+        let text = String::from_utf8(self.0.lock().unwrap().clone()).unwrap();
+        text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+    }
+}
+
+/// A control thread with one pretended shard.
+pub(crate) struct Bench {
+    pub(crate) control: Control,
+    pub(crate) sender: ControlSender,
+    verdicts: Receiver<ToShard>,
+    page: Page,
+}
+
+impl Bench {
+    /// `extra` is added to `[control]`.
+    pub(crate) fn start(extra: &str) -> Self {
+        let configuration = configuration(extra);
+        let snapshot = Arc::new(configuration.snapshot(1, 1).unwrap());
+        let (to_shard, verdicts) = shard_channel();
+        let (channels, sender) = control_channels(vec![ShardHandle { sender: to_shard, bell: Arc::new(Silent) }]);
+        let page = Page::default();
+        let log = Log::to(LogSettings { level: LogLevel::Info }, Box::new(page.clone())).unwrap();
+        let control = Control::start_with_log(&configuration, snapshot, channels, log).unwrap();
+        Self { control, sender, verdicts, page }
+    }
+
+    /// Has a bind checked; everything sent before has been handled when it returns.
+    pub(crate) fn bind(&self, password: &str) -> Result<(CustomerId, ShardId), CommandStatus> {
+        let request = AuthRequest {
+            shard: ShardId(0),
+            conn: Conn(3),
+            ticket: 8,
+            system_id: b"acme".to_vec(),
+            password: password.into(),
+            peer: PEER,
+            tls: false,
+        };
+        self.sender.try_authenticate(request).unwrap();
+        match self.verdicts.recv_timeout(PATIENCE).unwrap() {
+            ToShard::Verdict(verdict) => {
+                assert_eq!((verdict.conn, verdict.ticket), (Conn(3), 8));
+                verdict.result
+            }
+            other => panic!("no verdict: {other:?}"),
+        }
+    }
+
+    /// Sends a report, and waits until it has been taken.
+    pub(crate) fn report(&self, state: VendorState, is_quiet: bool) {
+        let vendor = VendorCounters { state, failures_in_a_row: 5, ..VendorCounters::default() };
+        let report = Report { snapshot_version: 1, is_quiet, vendors: vec![vendor], ..Report::default() };
+        self.sender.report(Box::new(report));
+        self.bind("wrong").unwrap_err();
+    }
+}
+
+fn configuration(extra: &str) -> Configuration {
+    let text = format!(
+        r#"
+        gateway.accept = "relay"
+        [smpp]
+        listen = "127.0.0.1:0"
+        [control]
+        listen = "127.0.0.1:0"
+        metrics_listen = "127.0.0.1:0"
+        {extra}
+        [[customers]]
+        smpp_system_id = "acme"
+        smpp_password = "secret12"
+        [[vendors]]
+        instance_name = "north"
+        host = "127.0.0.1"
+        port = 3601"#
+    );
+    config::parse(Path::new("test.toml"), &text, &|_| None).unwrap()
+}
+
+/// Sends octets and reads to the end.
+pub(crate) fn exchange(address: SocketAddr, request: &str) -> String {
+    let mut stream = TcpStream::connect(address).unwrap();
+    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    stream.write_all(request.as_bytes()).unwrap();
+    let mut answer = Vec::new();
+    stream.read_to_end(&mut answer).unwrap();
+    String::from_utf8(answer).unwrap()
+}
+
+#[test]
+fn a_bind_is_answered_on_the_asking_shard_s_channel() {
+    let bench = Bench::start("");
+    assert_eq!(bench.bind("secret12"), Ok((CustomerId(0), ShardId(0))));
+    assert_eq!(bench.bind("secret13"), Err(CommandStatus::ESME_RINVPASWD));
+    assert!(bench.control.stop());
+}
+
+#[test]
+fn events_are_lines_of_the_log_and_the_last_ones_too() {
+    let bench = Bench::start("");
+    bench.sender.event(ShardId(0), Event::VendorAlert { vendor: VendorId(0), failures: 5 });
+    bench.sender.event(ShardId(0), Event::LobbyClosed { peer: PEER, reason: EndReason::BindTimer });
+    let Bench { control, page, .. } = bench;
+    assert!(control.stop());
+    let lines = page.lines();
+    assert_eq!(lines.len(), 2, "{lines:?}");
+    assert_eq!((&lines[0]["level"], &lines[0]["vendor_id"]), (&"ERROR".into(), &"north".into()));
+}
+
+#[test]
+fn reports_and_phases_are_told_to_the_main_thread() {
+    let bench = Bench::start("");
+    assert_eq!(bench.control.phase(), Phase::Starting);
+    assert!(bench.control.reports()[0].is_none());
+    bench.report(VendorState::Bound, false);
+    assert_eq!(bench.control.phase(), Phase::Accepting);
+    assert_eq!(bench.control.reports()[0].as_ref().map(|report| report.snapshot_version), Some(1));
+    bench.control.begin_drain();
+    assert_eq!(bench.control.phase(), Phase::Draining);
+}
+
+#[test]
+fn a_drain_phase_is_through_when_a_later_report_says_so() {
+    let bench = Bench::start("");
+    bench.report(VendorState::Bound, true);
+    let drain = bench.control.drain_state();
+    assert!(!drain.is_quiet(), "the report is older than the phase");
+    bench.report(VendorState::Bound, true);
+    assert!(!drain.is_quiet(), "the report may have been under way already");
+    bench.report(VendorState::Bound, false);
+    assert!(!drain.is_quiet());
+    bench.report(VendorState::Bound, true);
+    assert!(drain.is_quiet());
+}
+
+#[test]
+fn a_port_that_is_taken_is_named_with_a_cure() {
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let mut configuration = configuration("");
+    configuration.control.metrics_listen = taken.local_addr().unwrap();
+    let (channels, _sender) = control_channels(Vec::new());
+    let snapshot = Arc::new(configuration.snapshot(1, 1).unwrap());
+    let error = Control::start(&configuration, snapshot, channels).err().unwrap();
+    assert_eq!(error.kind(), io::ErrorKind::AddrInUse);
+    let address = configuration.control.metrics_listen;
+    assert!(error.to_string().starts_with(&format!("[control] metrics_listen {address} cannot be")), "{error}");
+    assert!(error.to_string().contains("ss -ltnp"), "{error}");
+}

@@ -35,7 +35,8 @@ pub(super) fn not_found(known: &str) -> Response<Body> {
 
 /// 405.
 pub(super) fn method_not_allowed() -> Response<Body> {
-    let mut response = error(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", "This path answers GET and HEAD only.");
+    let mut response =
+        error(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", "This path answers GET and HEAD only.");
     response.headers_mut().insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
     response
 }

@@ -1,6 +1,5 @@
 //! Which path answers what.
 
-use hyper::body::Body as _;
 use hyper::header::{AUTHORIZATION, CONNECTION, HeaderValue};
 use hyper::{Method, Request, Response, StatusCode};
 use serde_json::{Value, json};
@@ -81,7 +80,8 @@ fn health(site: &Site, may: bool) -> Response<Body> {
         value["node_id"] = state.node_id.as_str().into();
         value["shards"] = state.shards().iter().enumerate().map(shard_value).collect();
         let parts = degraded.iter();
-        value["degraded"] = parts.map(|it| json!({"part": it.part, "name": it.name, "reason": it.reason})).collect::<Value>();
+        value["degraded"] =
+            parts.map(|it| json!({"part": it.part, "name": it.name, "reason": it.reason})).collect::<Value>();
     }
     answer::json_answer(StatusCode::OK, &value)
 }

@@ -1,1 +1,172 @@
-//! t
+//! The ports over real sockets: paths, methods, token, probes, bounds.
+
+use crate::control::tests::{Bench, exchange};
+use serde_json::Value;
+use smpp_shards::VendorState;
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::time::Duration;
+
+const TOKEN: &str = "token = \"opensesame\"";
+
+struct Answer {
+    status: u16,
+    head: String,
+    body: String,
+}
+
+impl Answer {
+    fn json(&self) -> Value {
+        serde_json::from_str(&self.body).unwrap()
+    }
+}
+
+fn parsed(text: &str) -> Answer {
+    let (head, body) = text.split_once("\r\n\r\n").unwrap();
+    let status = head.split(' ').nth(1).unwrap().parse().unwrap();
+    Answer { status, head: head.to_lowercase(), body: body.to_owned() }
+}
+
+impl Bench {
+    fn ask(&self, request_line: &str, headers: &str) -> Answer {
+        let request = format!("{request_line} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n{headers}\r\n");
+        parsed(&exchange(self.control.control_address(), &request))
+    }
+
+    fn ask_metrics_port(&self, request_line: &str) -> Answer {
+        let request = format!("{request_line} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
+        parsed(&exchange(self.control.metrics_address(), &request))
+    }
+}
+
+#[test]
+fn health_says_alive_and_names_what_is_degraded() {
+    let bench = Bench::start("");
+    let answer = bench.ask("GET /health", "");
+    assert_eq!(answer.status, 200);
+    assert!(answer.head.contains("content-type: application/json"), "{}", answer.head);
+    let value = answer.json();
+    assert_eq!(
+        (&value["success"], &value["status"], &value["phase"]),
+        (&true.into(), &"degraded".into(), &"starting".into())
+    );
+    assert_eq!(value["degraded"][0]["part"], "shard");
+    bench.report(VendorState::Connecting, false);
+    let value = bench.ask("GET /health", "").json();
+    assert_eq!(value["degraded"][0]["name"], "north");
+    assert_eq!(value["degraded"][0]["reason"], "is not bound; 5 failures in a row");
+    assert_eq!(value["shards"][0]["snapshot_version"], 1);
+    assert_eq!(value["version"], env!("CARGO_PKG_VERSION"));
+    assert!(value["uptime_seconds"].is_u64() && value["started_at"].is_string());
+}
+
+#[test]
+fn ready_follows_the_vendors_and_the_way_down() {
+    let bench = Bench::start("");
+    assert_eq!(bench.ask("GET /ready", "").status, 503);
+    bench.report(VendorState::Connecting, false);
+    let answer = bench.ask("GET /ready", "");
+    assert_eq!((answer.status, &answer.json()["error"]["message"]), (503, &"No vendor is bound.".into()));
+    bench.report(VendorState::Bound, false);
+    let answer = bench.ask("GET /ready", "");
+    assert_eq!((answer.status, &answer.json()["ready"]), (200, &true.into()));
+    bench.control.begin_drain();
+    assert_eq!(bench.ask("GET /ready", "").status, 503);
+}
+
+#[test]
+fn ready_may_do_without_a_vendor() {
+    let bench = Bench::start("ready_requires_vendor = false");
+    assert_eq!(bench.ask("GET /ready", "").status, 503);
+    bench.report(VendorState::Connecting, false);
+    assert_eq!(bench.ask("GET /ready", "").status, 200);
+}
+
+#[test]
+fn metrics_are_on_both_ports() {
+    let bench = Bench::start("");
+    for answer in [bench.ask("GET /metrics", ""), bench.ask_metrics_port("GET /metrics")] {
+        assert_eq!(answer.status, 200);
+        assert!(answer.head.contains("content-type: text/plain; version=0.0.4"), "{}", answer.head);
+        assert!(answer.body.contains("# TYPE smpp_server_bind_requests_total counter\n"));
+    }
+}
+
+#[test]
+fn other_paths_and_methods_are_refused_in_json() {
+    let bench = Bench::start("");
+    for (request_line, status, code) in [
+        ("GET /", 404, "not_found"),
+        ("GET /api/v1/vendors", 404, "not_found"),
+        ("GET /health/", 404, "not_found"),
+        ("POST /health", 405, "method_not_allowed"),
+        ("DELETE /metrics", 405, "method_not_allowed"),
+        ("POST /nowhere", 404, "not_found"),
+    ] {
+        let answer = bench.ask(request_line, "Content-Length: 0\r\n");
+        let value = answer.json();
+        assert_eq!((answer.status, &value["success"]), (status, &false.into()), "{request_line}");
+        assert_eq!(value["error"]["code"], code, "{request_line}");
+        assert!(value["error"]["message"].as_str().is_some_and(|message| message.ends_with('.')), "{request_line}");
+        assert_eq!(answer.head.contains("allow: get, head"), status == 405, "{request_line}");
+    }
+    assert_eq!(bench.ask_metrics_port("GET /health").status, 404);
+    let head = bench.ask("HEAD /health", "");
+    assert_eq!((head.status, head.body.as_str()), (200, ""));
+    assert_eq!(bench.ask("GET /health?verbose=1", "").status, 200);
+}
+
+#[test]
+fn a_token_is_wanted_everywhere_but_for_probes_and_prometheus() {
+    let bench = Bench::start(TOKEN);
+    bench.report(VendorState::Bound, false);
+    for headers in
+        ["", "Authorization: Bearer opensesam\r\n", "Authorization: Basic opensesame\r\n", "Authorization: B\r\n"]
+    {
+        for path in ["/metrics", "/nowhere"] {
+            let answer = bench.ask(&format!("GET {path}"), headers);
+            assert_eq!((answer.status, &answer.json()["error"]["code"]), (401, &"unauthorized".into()), "{headers}");
+            assert!(answer.head.contains("www-authenticate: bearer"), "{}", answer.head);
+        }
+    }
+    for headers in ["Authorization: Bearer opensesame\r\n", "authorization: bearer  opensesame\r\n"] {
+        assert_eq!(bench.ask("GET /metrics", headers).status, 200, "{headers}");
+        assert_eq!(bench.ask("GET /nowhere", headers).status, 404, "{headers}");
+    }
+    assert_eq!(bench.ask("GET /ready", "").status, 200);
+    assert_eq!(bench.ask_metrics_port("GET /metrics").status, 200);
+}
+
+#[test]
+fn without_the_token_health_names_nothing() {
+    let bench = Bench::start(TOKEN);
+    bench.report(VendorState::Connecting, false);
+    let answer = bench.ask("GET /health", "");
+    assert_eq!((answer.status, &answer.json()["status"]), (200, &"degraded".into()));
+    assert!(!answer.body.contains("north"), "{}", answer.body);
+    assert!(bench.ask("GET /health", "Authorization: Bearer opensesame\r\n").body.contains("north"));
+}
+
+#[test]
+fn what_is_too_large_is_refused() {
+    let bench = Bench::start("");
+    let answer = bench.ask("POST /health", "Content-Length: 10000000\r\n");
+    assert_eq!((answer.status, &answer.json()["error"]["code"]), (413, &"body_too_large".into()));
+    assert_eq!(bench.ask("GET /health", &format!("X: {}\r\n", "x".repeat(40_000))).status, 431);
+    assert_eq!(bench.ask("GET /health", &"X: y\r\n".repeat(100)).status, 431);
+}
+
+#[test]
+fn garbage_and_silent_clients_leave_the_port_quick() {
+    let bench = Bench::start("");
+    let address = bench.control.control_address();
+    let silent: Vec<TcpStream> = (0..20).map(|_| TcpStream::connect(address).unwrap()).collect();
+    let mut garbage = TcpStream::connect(address).unwrap();
+    garbage.write_all(b"\x00\x00\x00\x10\x00\x00\x00\x15\r\n\r\n").unwrap();
+    garbage.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+    let mut answer = Vec::new();
+    garbage.read_to_end(&mut answer).unwrap();
+    assert!(answer.starts_with(b"HTTP/1.1 400"), "{}", answer.escape_ascii());
+    assert_eq!(bench.ask("GET /health", "").status, 200);
+    drop(silent);
+}

@@ -4,9 +4,7 @@ use super::*;
 use crate::config;
 use serde_json::Value;
 use smpp_pdu::CommandStatus;
-use smpp_shards::{
-    CloseCause, ConnectFailure, ConnectStep, CustomerId, EndReason, LinkId, VendorId,
-};
+use smpp_shards::{CloseCause, ConnectFailure, ConnectStep, CustomerId, EndReason, LinkId, VendorId};
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::Path;
 
@@ -75,22 +73,14 @@ fn every_event() -> Vec<(Event, &'static str, &'static str)> {
             "bind rejected",
         ),
         (Event::LobbyClosed { peer: PEER, reason: EndReason::BindTimer }, "WARN", "connection closed before a bind"),
-        (
-            Event::SessionClosed { customer, peer: PEER, reason: EndReason::Unbound },
-            "INFO",
-            "customer's session ended",
-        ),
+        (Event::SessionClosed { customer, peer: PEER, reason: EndReason::Unbound }, "INFO", "customer's session ended"),
         (
             Event::SessionClosed { customer, peer: PEER, reason: EndReason::Connection(CloseCause::Reset) },
             "WARN",
             "customer's session ended",
         ),
         (Event::LinkBound { vendor, link, local }, "INFO", "vendor bound"),
-        (
-            Event::LinkConnectFailed { vendor, link, failure, again_ms: 2_000 },
-            "WARN",
-            "vendor could not be connected",
-        ),
+        (Event::LinkConnectFailed { vendor, link, failure, again_ms: 2_000 }, "WARN", "vendor could not be connected"),
         (
             Event::LinkDown {
                 vendor,

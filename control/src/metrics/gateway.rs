@@ -49,8 +49,8 @@ fn write_customers(out: &mut Exposition, picture: &Picture<'_>) {
     let help = "Receipts and MO handed back to the vendor: the customer was absent, silent or refused.";
     picture.per_customer(out, "smpp_gateway_handed_back_total", Kind::Counter, help, |it| it.undelivered);
     let help = "Answers that came when the customer's session was gone.";
-    out.family("smpp_gateway_answers_without_session_total", Kind::Counter, help);
-    out.sample(&[], picture.customer_sum(|customer| customer.answers_without_session));
+    let count = picture.answers_without_session;
+    out.single("smpp_gateway_answers_without_session_total", Kind::Counter, help, count);
 }
 
 fn write_vendors(out: &mut Exposition, picture: &Picture<'_>) {
@@ -91,9 +91,8 @@ fn write_receipts(out: &mut Exposition, picture: &Picture<'_>) {
     let help = "Mobile-originated messages taken in.";
     picture.per_vendor(out, "smpp_gateway_mobile_originated_total", Kind::Counter, help, |it| it.mobile_originated);
     let help = "Receipts and MO of a vendor that wait for customers.";
-    picture.per_vendor(out, "smpp_gateway_deliveries_waiting", Kind::Gauge, help, |it| {
-        u64::from(it.deliveries_waiting)
-    });
+    picture
+        .per_vendor(out, "smpp_gateway_deliveries_waiting", Kind::Gauge, help, |it| u64::from(it.deliveries_waiting));
 }
 
 fn write_control(out: &mut Exposition, state: &State) {

@@ -1,1 +1,215 @@
-//! t
+//! Every metric of the contract, its figure, and the text format's rules.
+
+use super::*;
+use crate::config::{self, LogSettings};
+use crate::log::Log;
+use smpp_shards::{Report, ShardId, VendorState};
+use std::collections::{BTreeMap, HashSet};
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+
+/// The contract's names that break the rule that counters, and only they, end in `_total`.
+const ODD_NAMES: [&str; 3] =
+    ["smpp_server_active_sessions_total", "sms_sent_per_customer", "sms_received_per_customer"];
+
+fn state() -> State {
+    let text = r#"
+        gateway.accept = "relay"
+        gateway.node_id = "node \"1\"\\ "
+        [[customers]]
+        smpp_system_id = "acme"
+        account_id = "a\"b\\c\nd"
+        smpp_password = "secret12"
+        [[customers]]
+        smpp_system_id = "bolt"
+        smpp_password = "secret12"
+        [[customers]]
+        smpp_system_id = "idle"
+        smpp_password = "secret12"
+        [[vendors]]
+        instance_name = "north"
+        host = "127.0.0.1"
+        port = 3601
+        [[vendors]]
+        instance_name = "south"
+        host = "127.0.0.1"
+        port = 3602"#;
+    let configuration = config::parse(Path::new("test.toml"), text, &|_| None).unwrap();
+    let snapshot = Arc::new(configuration.snapshot(2, 1).unwrap());
+    let log = Log::to(LogSettings::default(), Box::new(std::io::sink())).unwrap();
+    State::new(snapshot, configuration.gateway.node_id, log, 2, Arc::new(AtomicU64::new(4)))
+}
+
+/// North lives on shard 0 and has `acme` there, south on shard 1 and has `bolt`.
+fn reports() -> [Report; 2] {
+    let mut zero = Report { shard: ShardId(0), snapshot_version: 1, sessions: 3, lobby: 1, ..Report::default() };
+    zero.customers = vec![CustomerCounters::default(); 3];
+    zero.vendors = vec![VendorCounters::default(); 2];
+    let mut one = Report { shard: ShardId(1), ..zero.clone() };
+    zero.binds_refused = 5;
+    zero.answers_without_session = 1;
+    zero.customers[0] = CustomerCounters {
+        binds: 4,
+        submits: 100,
+        submits_ok: 90,
+        submits_failed: 10,
+        throttled_rate: 6,
+        throttled_window: 2,
+        delivered: 33,
+        ..CustomerCounters::default()
+    };
+    zero.vendors[0] = VendorCounters {
+        state: VendorState::Bound,
+        connects: 2,
+        disconnects: 1,
+        submits: 95,
+        submits_ok: 90,
+        submits_failed: 2,
+        throttled: 2,
+        unknown_outcomes: 1,
+        queued: 7,
+        receipts: [1, 30, 0, 0, 2, 0, 0, 0],
+        receipts_matched: 31,
+        mobile_originated: 4,
+        ..VendorCounters::default()
+    };
+    one.binds_refused = 2;
+    one.customers[1].binds = 1;
+    one.vendors[1].queued = 5;
+    one.vendors[1].receipts_matched = 2;
+    [zero, one]
+}
+
+fn rendered() -> String {
+    let state = state();
+    reports().into_iter().for_each(|report| state.take_report(report));
+    render(&state)
+}
+
+fn value(text: &str, series: &str) -> Option<f64> {
+    let line = text.lines().find(|line| line.strip_prefix(series).is_some_and(|rest| rest.starts_with(' ')))?;
+    line.rsplit(' ').next()?.parse().ok()
+}
+
+#[test]
+fn every_metric_of_the_contract_has_its_figure() {
+    let text = rendered();
+    let acme = r#"customer_id="a\"b\\c\nd""#;
+    for (series, expected) in [
+        ("smpp_server_active_sessions_total".to_owned(), 6.0),
+        (r#"smpp_server_bind_requests_total{status="success"}"#.into(), 5.0),
+        (r#"smpp_server_bind_requests_total{status="failure"}"#.into(), 7.0),
+        (format!("smpp_server_submit_sm_total{{{acme}}}"), 100.0),
+        (r#"smpp_server_deliver_sm_total{vendor_id="north"}"#.into(), 37.0),
+        (r#"smpp_client_connections_total{vendor_id="north",status="connected"}"#.into(), 2.0),
+        (r#"smpp_client_connections_total{vendor_id="north",status="disconnected"}"#.into(), 1.0),
+        (r#"smpp_client_submit_sm_total{vendor_id="north",status="success"}"#.into(), 90.0),
+        (r#"smpp_client_submit_sm_total{vendor_id="north",status="failure"}"#.into(), 5.0),
+        (r#"smpp_client_dlr_received_total{vendor_id="north",dlr_status="delivered"}"#.into(), 30.0),
+        (r#"smpp_client_dlr_received_total{vendor_id="south",dlr_status="rejected"}"#.into(), 0.0),
+        (r#"smpp_client_throughput_current{vendor_id="north"}"#.into(), 0.0),
+        (r#"message_queue_depth{priority="all"}"#.into(), 12.0),
+        ("dlr_tracking_hits_total".into(), 33.0),
+        (r#"rate_limit_exceeded_total{type="customer"}"#.into(), 6.0),
+        (r#"rate_limit_exceeded_total{type="vendor"}"#.into(), 2.0),
+        (format!("sms_sent_per_customer{{{acme}}}"), 90.0),
+        (format!("sms_received_per_customer{{{acme}}}"), 33.0),
+        (r#"smpp_gateway_snapshot_version{shard="1"}"#.into(), 1.0),
+        (r#"smpp_gateway_vendor_state{vendor_id="north",state="connected"}"#.into(), 1.0),
+        ("smpp_gateway_answers_without_session_total".into(), 1.0),
+        ("smpp_gateway_window_exceeded_total".into(), 2.0),
+        ("smpp_gateway_log_events_dropped_total".into(), 4.0),
+    ] {
+        assert_eq!(value(&text, &series), Some(expected), "{series}");
+    }
+    assert!(value(&text, "process_resident_memory_bytes").is_some_and(|bytes| bytes > 100_000.0));
+    assert!(value(&text, "process_cpu_seconds_total").is_some_and(|seconds| seconds > 0.0));
+}
+
+#[test]
+fn customers_that_never_came_have_no_series() {
+    let text = rendered();
+    assert!(text.contains("customer_id=\"bolt\""));
+    assert!(!text.contains("customer_id=\"idle\""));
+}
+
+#[test]
+fn throughput_is_what_was_sent_between_two_reports() {
+    let state = state();
+    let [zero, _] = reports();
+    state.take_report(zero.clone());
+    assert_eq!(value(&render(&state), r#"smpp_client_throughput_current{vendor_id="north"}"#), Some(0.0));
+    let mut later = zero;
+    later.vendors[0].submits += 1_000;
+    state.take_report(later);
+    assert!(value(&render(&state), r#"smpp_client_throughput_current{vendor_id="north"}"#).is_some_and(|it| it > 0.0));
+}
+
+#[test]
+fn before_the_first_report_there_is_something_to_read_already() {
+    let text = render(&state());
+    lint(&text);
+    assert_eq!(value(&text, "smpp_server_active_sessions_total"), Some(0.0));
+}
+
+#[test]
+fn the_text_keeps_the_format_s_rules() {
+    lint(&rendered());
+}
+
+/// What `promtool check metrics` looks at.
+fn lint(text: &str) {
+    assert!(text.ends_with('\n'));
+    let mut kinds: BTreeMap<&str, &str> = BTreeMap::new();
+    let (mut seen, mut helped, mut family) = (HashSet::new(), "", "");
+    for line in text.lines() {
+        if let Some(rest) = line.strip_prefix("# HELP ") {
+            let (name, help) = rest.split_once(' ').unwrap();
+            assert!(help.ends_with('.') && help.len() > 10, "{line}");
+            assert!(!kinds.contains_key(name), "two families of one name: {line}");
+            helped = name;
+        } else if let Some(rest) = line.strip_prefix("# TYPE ") {
+            let (name, kind) = rest.split_once(' ').unwrap();
+            assert_eq!(name, helped, "TYPE without HELP");
+            let is_counter = kind == "counter";
+            assert!(is_counter || kind == "gauge", "{line}");
+            assert!(ODD_NAMES.contains(&name) || name.ends_with("_total") == is_counter, "{line}");
+            kinds.insert(name, kind);
+            family = name;
+        } else {
+            let name_end = line.find(['{', ' ']).unwrap();
+            assert_eq!(&line[..name_end], family, "a sample outside of its family: {line}");
+            assert!(family.bytes().all(|it| it == b'_' || it.is_ascii_lowercase() || it.is_ascii_digit()), "{line}");
+            let (series, value) = line.rsplit_once(' ').unwrap();
+            assert!(value.parse::<f64>().is_ok_and(|value| value >= 0.0), "{line}");
+            assert!(seen.insert(series.to_owned()), "twice: {line}");
+            lint_labels(&series[name_end..]);
+        }
+    }
+    assert!(!kinds.is_empty());
+}
+
+/// `{name="value",…}` or nothing, with backslash, quote and line end escaped.
+fn lint_labels(labels: &str) {
+    if labels.is_empty() {
+        return;
+    }
+    let mut rest = labels.strip_prefix('{').unwrap();
+    loop {
+        let (name, value) = rest.split_once("=\"").unwrap();
+        assert!(name.bytes().all(|it| it == b'_' || it.is_ascii_lowercase()), "{labels}");
+        let mut letters = value.char_indices();
+        let end = loop {
+            match letters.next().unwrap() {
+                (_, '\\') => assert!(matches!(letters.next(), Some((_, '\\' | '"' | 'n'))), "{labels}"),
+                (at, '"') => break at,
+                (_, letter) => assert!(!letter.is_control(), "{labels}"),
+            }
+        };
+        match &value[end + 1..] {
+            "}" => return,
+            more => rest = more.strip_prefix(',').unwrap(),
+        }
+    }
+}
