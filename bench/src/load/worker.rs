@@ -190,7 +190,11 @@ impl Run<'_> {
         Ok(())
     }
 
+    /// Unbinds what is bound; a client that neither reads nor writes properly just goes.
     fn unbind_all(&mut self) -> Result<(), LoadError> {
+        if self.setup.options.never_read || self.setup.options.slow_bytes {
+            return Ok(());
+        }
         for session in &mut self.fleet.sessions {
             if session.state == State::Waiting {
                 session.state = State::Closed;
