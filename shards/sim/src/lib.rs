@@ -1,1 +1,32 @@
-//! Placeholder until its first commit.
+//! The simulator: the real shard code under a virtual clock, with a network of byte streams that splits, stalls and
+//! resets, and model customers, vendors and a control thread that misbehave as their seed says. A reference model
+//! watches the octets that cross each shard's border. One thread; a seed and a commit replay everything.
+
+mod control;
+mod customer;
+mod customer_habits;
+mod ground;
+mod host;
+mod model;
+mod network;
+mod pipe_end;
+mod random;
+mod scenario;
+mod schedule;
+mod trace;
+mod traffic;
+mod vendor;
+mod vendor_habits;
+mod vendor_receipts;
+mod world;
+
+pub use model::Counts;
+pub use world::{Outcome, World};
+
+/// Runs one seed; `verbose` prints every step.
+///
+/// # Panics
+/// With a sentence that names the seed, when something that must hold does not.
+pub fn run(seed: u64, verbose: bool) -> Outcome {
+    World::new(seed, verbose).run()
+}

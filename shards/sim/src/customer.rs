@@ -1,0 +1,462 @@
+//! Model customers (ESMEs): sessions that connect, bind, submit, answer and end in all the ways that peers have.
+//! Single thread; what they send they tell the reference model.
+
+use std::collections::BTreeSet;
+
+use smpp_pdu::bind::Bind;
+use smpp_pdu::{CommandId, CommandStatus, Header, encode};
+
+use crate::customer_habits::{Ending, Habits, Mischief, Reading};
+use crate::ground::Ground;
+use crate::model::{Expect, Message};
+use crate::network::{NetId, Peer, Side};
+use crate::pipe_end::{Input, PipeEnd};
+use crate::random::Stream;
+use crate::schedule::Event;
+use crate::traffic::{Composed, compose, probe};
+
+/// What a session does next.
+#[derive(Clone, Debug)]
+pub enum SessionStep {
+    /// Connects and binds.
+    Connect,
+    /// Submits, and again later.
+    Submit,
+    /// Sends an enquire_link, and the next one later.
+    Enquire,
+    /// Reads some more.
+    Read,
+    /// Answers a deliver_sm.
+    Answer(u32, CommandStatus),
+    /// Does what it does wrong.
+    Misbehave,
+    /// Its time is up.
+    End,
+    /// Closes what is still open.
+    Close,
+}
+
+/// How far a session has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum State {
+    Away,
+    Binding,
+    Bound,
+    Leaving,
+}
+
+/// One of a customer's sessions; connects again and again.
+pub struct Session {
+    index: usize,
+    customer: usize,
+    is_first: bool,
+    epoch: u32,
+    state: State,
+    habits: Habits,
+    end: Option<PipeEnd>,
+    sequence: u32,
+    unanswered: BTreeSet<u32>,
+    random: Stream,
+}
+
+impl Session {
+    /// The session of that number; `is_first` marks the one that each customer has once faults are over.
+    pub fn new(index: usize, customer: usize, is_first: bool, ground: &mut Ground) -> Self {
+        let mut session = Self {
+            index,
+            customer,
+            is_first,
+            epoch: 0,
+            state: State::Away,
+            habits: Habits::good(),
+            end: None,
+            sequence: 0,
+            unanswered: BTreeSet::new(),
+            random: Stream::new(ground.seed, &format!("session {index}")),
+        };
+        let millis = session.random.spread(1, 2_000);
+        session.later(millis * 1_000, SessionStep::Connect, ground);
+        session
+    }
+
+    /// Whose it is.
+    pub fn customer(&self) -> usize {
+        self.customer
+    }
+
+    /// Bound and able to submit and receive.
+    pub fn is_ready(&self) -> bool {
+        self.state == State::Bound && self.habits.command == CommandId::BIND_TRANSCEIVER
+    }
+
+    /// Not connected.
+    pub fn is_away(&self) -> bool {
+        self.state == State::Away
+    }
+
+    /// Whether it is the one that its customer keeps.
+    pub fn is_first(&self) -> bool {
+        self.is_first
+    }
+
+    /// Faults are over: whatever it was doing ends, and each customer's first session comes back decent.
+    pub fn heal(&mut self, ground: &mut Ground) {
+        self.leave(Ending::Close, ground);
+        self.epoch += 1;
+        if self.is_first && ground.scenario.customers[self.customer].address_allowed {
+            self.later(100_000, SessionStep::Connect, ground);
+        }
+    }
+
+    /// Something came, or the connection ended.
+    pub fn arrive(&mut self, net: NetId, ground: &mut Ground) {
+        if self.end.as_ref().is_none_or(|end| end.net != net) {
+            return;
+        }
+        let bound = self.state != State::Binding;
+        match self.habits.reading {
+            Reading::Never if bound => {}
+            Reading::Slow(_, millis) if bound => self.later(millis * 1_000, SessionStep::Read, ground),
+            _ => self.read(usize::MAX, ground),
+        }
+    }
+
+    /// The connection may be written to again.
+    pub fn room(&mut self, net: NetId, ground: &mut Ground) {
+        if let Some(end) = self.end.as_mut().filter(|end| end.net == net) {
+            end.flush(ground);
+        }
+    }
+
+    /// The next step; steps of earlier connections are left out by the caller.
+    pub fn step(&mut self, epoch: u32, step: SessionStep, ground: &mut Ground) -> Option<NetId> {
+        if epoch != self.epoch {
+            return None;
+        }
+        match step {
+            SessionStep::Connect => return self.connect(ground),
+            SessionStep::Submit => self.submit_burst(ground),
+            SessionStep::Enquire => self.enquire(ground),
+            SessionStep::Read => {
+                if let Reading::Slow(octets, _) = self.habits.reading {
+                    self.read(octets, ground);
+                }
+            }
+            SessionStep::Answer(sequence, status) => self.answer_delivery(sequence, status, ground),
+            SessionStep::Misbehave => self.misbehave(ground),
+            SessionStep::End => self.leave(self.habits.ending, ground),
+            SessionStep::Close => self.gone(false, ground),
+        }
+        None
+    }
+
+    /// Sends the submit that must reach that vendor.
+    pub fn probe(&mut self, vendor: usize, ground: &mut Ground) {
+        let (sequence, number) = (self.next_sequence(), ground.model.messages.len());
+        let composed = probe(&ground.scenario, self.customer, vendor, sequence, number);
+        self.send_submit(sequence, composed, true, ground);
+        self.flush(ground);
+    }
+
+    /// Sends a submit while the gateway drains.
+    pub fn submit_one(&mut self, ground: &mut Ground) {
+        let (sequence, number) = (self.next_sequence(), ground.model.messages.len());
+        let composed = probe(&ground.scenario, self.customer, 0, sequence, number);
+        self.send_submit(sequence, composed, false, ground);
+        self.flush(ground);
+    }
+
+    fn later(&mut self, micros: u64, step: SessionStep, ground: &mut Ground) {
+        let event = Event::Session { session: self.index, epoch: self.epoch, step };
+        ground.schedule.in_micros(micros, event);
+    }
+
+    fn flush(&mut self, ground: &mut Ground) {
+        if let Some(end) = &mut self.end {
+            end.flush(ground);
+        }
+    }
+
+    fn next_sequence(&mut self) -> u32 {
+        self.sequence = self.sequence.wrapping_add(1);
+        self.sequence
+    }
+
+    fn connect(&mut self, ground: &mut Ground) -> Option<NetId> {
+        if self.end.is_some() || ground.model.draining {
+            return None;
+        }
+        let plan = ground.scenario.customers[self.customer].clone();
+        self.habits = if ground.healed { Habits::good() } else { Habits::draw(&mut self.random, plan.mischief) };
+        let net = ground.network.open(Peer::Session(self.index));
+        let may_bind = plan.address_allowed && self.habits.right_name && self.habits.right_password;
+        ground.model.customer_opened(net, self.customer, may_bind);
+        ground.trace.line(
+            ground.schedule.now(),
+            format_args!("session {} of customer {} connects as {}: {:?}", self.index, self.customer, net.0, self.habits),
+        );
+        self.end = Some(PipeEnd::new(net));
+        self.state = State::Binding;
+        self.unanswered.clear();
+        self.sequence = *self.random.pick(&[0, 0, 1_000, 0x7FFF_FFF0, 0xFFFF_FFF0, u32::MAX]);
+        if self.habits.mischief == Some(Mischief::SubmitBeforeBind) {
+            self.submit(ground);
+        }
+        self.bind(ground);
+        if self.habits.mischief == Some(Mischief::Hasty) {
+            for _ in 0..self.habits.burst {
+                self.submit(ground);
+            }
+        }
+        self.flush(ground);
+        let patience_us = self.random.range(2_000_000, 6_000_000);
+        self.later(self.habits.life_ms.saturating_mul(1_000).max(patience_us), SessionStep::End, ground);
+        Some(net)
+    }
+
+    fn bind(&mut self, ground: &mut Ground) {
+        let plan = ground.scenario.customers[self.customer].clone();
+        let sequence = self.next_sequence();
+        let Some(end) = &mut self.end else { return };
+        ground.model.customer_requests(end.net, self.habits.command, sequence);
+        let bind = Bind {
+            system_id: if self.habits.right_name { plan.system_id.as_bytes() } else { b"stranger" },
+            password: if self.habits.right_password { plan.password.as_bytes() } else { b"wrong" },
+            system_type: b"",
+            interface_version: self.habits.version,
+            addr_ton: 0,
+            addr_npi: 0,
+            address_range: b"",
+        };
+        encode::bind(end.output(), self.habits.command, sequence, &bind);
+    }
+
+    fn read(&mut self, most: usize, ground: &mut Ground) {
+        let Some(end) = &mut self.end else { return };
+        if end.read(most, ground) == Input::Ended {
+            self.gone(false, ground);
+            return;
+        }
+        while let Some(pdu) = self.end.as_mut().and_then(|end| end.next_pdu(ground.seed)) {
+            self.take(&pdu, ground);
+        }
+        self.flush(ground);
+        if let (Some(end), Reading::Slow(_, millis)) = (&self.end, self.habits.reading)
+            && ground.network.readable(end.net, Side::Peer, ground.schedule.now()) != crate::network::Readable::Nothing
+        {
+            self.later(millis * 1_000, SessionStep::Read, ground);
+        }
+    }
+
+    fn take(&mut self, pdu: &[u8], ground: &mut Ground) {
+        let (Some(header), Some(end)) = (Header::read(pdu), &mut self.end) else { return };
+        let (sequence, ok) = (header.sequence_number, CommandStatus::ESME_ROK);
+        match header.command_id {
+            CommandId::SUBMIT_SM_RESP | CommandId::GENERIC_NACK => {
+                self.unanswered.remove(&sequence);
+            }
+            CommandId::DELIVER_SM => self.plan_answer(sequence, ground),
+            CommandId::ENQUIRE_LINK if self.habits.answers_enquiries => {
+                encode::header_only(end.output(), CommandId::ENQUIRE_LINK_RESP, ok, sequence);
+            }
+            CommandId::UNBIND => encode::header_only(end.output(), CommandId::UNBIND_RESP, ok, sequence),
+            CommandId::UNBIND_RESP => self.later(50_000, SessionStep::Close, ground),
+            CommandId::BIND_TRANSCEIVER_RESP | CommandId::BIND_TRANSMITTER_RESP | CommandId::BIND_RECEIVER_RESP => {
+                self.bind_answered(header.command_status, ground);
+            }
+            _ => {}
+        }
+    }
+
+    fn bind_answered(&mut self, status: CommandStatus, ground: &mut Ground) {
+        if self.state != State::Binding {
+            return;
+        }
+        if !status.is_ok() {
+            // Being refused once does not keep everybody from trying again at once.
+            let micros = self.random.spread(1, 200_000);
+            self.later(micros, SessionStep::Close, ground);
+            return;
+        }
+        self.state = State::Bound;
+        if ground.healed {
+            return;
+        }
+        self.later(self.habits.pause_us, SessionStep::Submit, ground);
+        if self.habits.enquire_ms > 0 {
+            self.later(self.habits.enquire_ms * 1_000, SessionStep::Enquire, ground);
+        }
+        if self.habits.mischief.is_some() {
+            let micros = self.random.spread(1, 1_000_000);
+            self.later(micros, SessionStep::Misbehave, ground);
+        }
+    }
+
+    fn plan_answer(&mut self, sequence: u32, ground: &mut Ground) {
+        let Some(most_ms) = self.habits.answer_ms else { return };
+        let status = if self.random.chance(self.habits.refusals) {
+            let statuses =
+                [CommandStatus::ESME_RX_T_APPN, CommandStatus::ESME_RX_P_APPN, CommandStatus::ESME_RX_R_APPN];
+            *self.random.pick(&statuses)
+        } else {
+            CommandStatus::ESME_ROK
+        };
+        let micros = self.random.range(1, most_ms * 1_000);
+        self.later(micros, SessionStep::Answer(sequence, status), ground);
+    }
+
+    fn answer_delivery(&mut self, sequence: u32, status: CommandStatus, ground: &mut Ground) {
+        let doubled = self.random.chance(self.habits.doubled);
+        let Some(end) = &mut self.end else { return };
+        ground.model.customer_answers(end.net, sequence, status);
+        for _ in 0..1 + usize::from(doubled) {
+            encode::deliver_sm_resp(end.output(), status, sequence);
+        }
+        end.flush(ground);
+    }
+
+    fn enquire(&mut self, ground: &mut Ground) {
+        let sequence = self.next_sequence();
+        let Some(end) = self.end.as_mut().filter(|_| self.state == State::Bound) else { return };
+        ground.model.customer_requests(end.net, CommandId::ENQUIRE_LINK, sequence);
+        encode::header_only(end.output(), CommandId::ENQUIRE_LINK, CommandStatus::ESME_ROK, sequence);
+        end.flush(ground);
+        self.later(self.habits.enquire_ms * 1_000, SessionStep::Enquire, ground);
+    }
+
+    fn submit_burst(&mut self, ground: &mut Ground) {
+        if self.state != State::Bound || ground.healed {
+            return;
+        }
+        for _ in 0..self.habits.burst {
+            if self.unanswered.len() >= self.habits.window || self.end.as_ref().is_none_or(|end| end.waiting() > 50_000) {
+                break;
+            }
+            self.submit(ground);
+        }
+        self.flush(ground);
+        let micros = self.random.range(1, 2 * self.habits.pause_us);
+        self.later(micros, SessionStep::Submit, ground);
+    }
+
+    fn submit(&mut self, ground: &mut Ground) {
+        let number = ground.model.messages.len();
+        if number as u64 >= ground.scenario.messages_max {
+            return;
+        }
+        let sequence = self.next_sequence();
+        let malformed = self.habits.malformed;
+        let scenario = ground.scenario.clone();
+        let composed = compose(&scenario, self.customer, sequence, number, malformed, &mut self.random);
+        self.send_submit(sequence, composed, false, ground);
+    }
+
+    fn send_submit(&mut self, sequence: u32, composed: Composed, must_succeed: bool, ground: &mut Ground) {
+        let Some(end) = &mut self.end else { return };
+        let can_submit = self.habits.command != CommandId::BIND_RECEIVER;
+        end.output().extend_from_slice(&composed.pdu);
+        self.unanswered.insert(sequence);
+        ground.model.customer_submits(Message {
+            customer: self.customer,
+            net: end.net,
+            sequence,
+            pdu: composed.pdu,
+            expect: composed.expect,
+            vendors: composed.vendors,
+            registered: composed.registered,
+            may_have_been_bound: self.state == State::Bound && can_submit,
+            must_succeed: must_succeed && composed.expect == Expect::Routed,
+            fed_at: None,
+            emissions: Vec::new(),
+            answer: None,
+            id: None,
+            receipts_taken: 0,
+        });
+    }
+
+    fn misbehave(&mut self, ground: &mut Ground) {
+        let Some(mischief) = self.habits.mischief else { return };
+        let sequence = self.next_sequence();
+        let random = &mut self.random;
+        let Some(end) = &mut self.end else { return };
+        let (net, ok) = (end.net, CommandStatus::ESME_ROK);
+        match mischief {
+            Mischief::SubmitBeforeBind | Mischief::Hasty => {}
+            Mischief::BindTwice => self.bind(ground),
+            Mischief::Garbage => {
+                ground.model.customer_sends_garbage(net);
+                let length = random.spread(1, 300);
+                let octets: Vec<u8> = (0..length).map(|_| random.below(256) as u8).collect();
+                end.output().extend_from_slice(&octets);
+            }
+            Mischief::Length(length) => {
+                ground.model.customer_sends_garbage(net);
+                end.output().extend_from_slice(&length.to_be_bytes());
+                end.output().extend_from_slice(&[0; 12]);
+            }
+            Mischief::HalfHeader => {
+                ground.model.customer_sends_garbage(net);
+                end.output().extend_from_slice(&[0, 0, 0, 40, 0, 0, 0]);
+                // Whatever it sent now would be taken for the rest of that PDU.
+                self.state = State::Leaving;
+            }
+            Mischief::UnknownCommand => {
+                let command = CommandId(0x0000_0777);
+                ground.model.customer_requests(net, command, sequence);
+                encode::header_only(end.output(), command, ok, sequence);
+            }
+            Mischief::Unserved(command) => {
+                ground.model.customer_requests(net, command, sequence);
+                encode::header_only(end.output(), command, ok, sequence);
+            }
+            Mischief::StrayAnswer => {
+                // Not the number of any request that the gateway has made.
+                let sequence = sequence | 0x6000_0000;
+                encode::header_only(end.output(), CommandId::SUBMIT_SM_RESP, ok, sequence);
+                encode::deliver_sm_resp(end.output(), ok, sequence);
+            }
+        }
+        self.flush(ground);
+    }
+
+    fn leave(&mut self, ending: Ending, ground: &mut Ground) {
+        let sequence = self.next_sequence();
+        let Some(end) = &mut self.end else { return };
+        match ending {
+            Ending::Unbind if self.state == State::Bound => {
+                self.state = State::Leaving;
+                ground.model.customer_requests(end.net, CommandId::UNBIND, sequence);
+                encode::header_only(end.output(), CommandId::UNBIND, CommandStatus::ESME_ROK, sequence);
+                end.flush(ground);
+                self.later(3_000_000, SessionStep::Close, ground);
+            }
+            Ending::HalfClose => {
+                ground.network.finish(end.net, Side::Peer, &mut ground.schedule);
+                ground.model.peer_gone(end.net);
+                self.state = State::Leaving;
+                self.later(1_000_000, SessionStep::Close, ground);
+            }
+            Ending::Reset => self.gone(true, ground),
+            Ending::Unbind | Ending::Close => self.gone(false, ground),
+        }
+    }
+
+    /// The connection is over; the next one comes after a while.
+    fn gone(&mut self, reset: bool, ground: &mut Ground) {
+        let Some(end) = self.end.take() else { return };
+        ground.model.peer_gone(end.net);
+        if reset {
+            ground.network.reset(end.net, Side::Peer, &mut ground.schedule);
+        } else {
+            ground.network.close(end.net, Side::Peer, &mut ground.schedule);
+        }
+        self.state = State::Away;
+        self.epoch += 1;
+        if !ground.healed {
+            let millis = self.random.spread(1, 2_000);
+            self.later(millis * 1_000, SessionStep::Connect, ground);
+        } else if self.is_first && ground.scenario.customers[self.customer].address_allowed {
+            self.later(500_000, SessionStep::Connect, ground);
+        }
+    }
+}

@@ -1,0 +1,317 @@
+//! What shards write to customers: binds within their bound, every submit answered once and for a cause, receipts and
+//! MO to their own customer only, within its window.
+
+use smpp_pdu::bind::BindResp;
+use smpp_pdu::message::{ESM_TYPE_MASK, ShortMessage, resp_message_id};
+use smpp_pdu::{CommandId, CommandStatus, Header, MessageState, Receipt, Tag};
+use smpp_shards::{Time, bounds};
+
+use super::{Answer, AttemptKind, Message, Model, WireSide, token_in, tlvs_of, violation};
+use crate::network::NetId;
+
+/// A model vendor's own optional parameter: the number of the attempt.
+pub const ATTEMPT_TAG: Tag = Tag(0x1501);
+
+impl Model {
+    /// A customer writes a request that wants an answer.
+    pub fn customer_requests(&mut self, net: NetId, command: CommandId, sequence: u32) {
+        self.customer_wire(net).requests.insert(sequence, command);
+    }
+
+    /// A customer writes octets that are no PDUs: whatever it gets for them is right.
+    pub fn customer_sends_garbage(&mut self, net: NetId) {
+        self.customer_wire(net).sent_garbage = true;
+    }
+
+    /// A customer writes a submit_sm; gives the message's number.
+    pub fn customer_submits(&mut self, message: Message) -> usize {
+        let number = self.messages.len();
+        let (net, sequence) = (message.net, message.sequence);
+        self.messages.push(message);
+        let wire = self.customer_wire(net);
+        wire.requests.insert(sequence, CommandId::SUBMIT_SM);
+        wire.submits.insert(sequence, number);
+        number
+    }
+
+    /// A customer writes its answer to a deliver_sm.
+    pub fn customer_answers(&mut self, net: NetId, sequence: u32, status: CommandStatus) {
+        let Some((attempt, _)) = self.customer_wire(net).offers.remove(&sequence) else { return };
+        if !status.is_ok() {
+            return;
+        }
+        let attempt = &mut self.attempts[attempt];
+        attempt.taken = true;
+        if let AttemptKind::Receipt(Some(message), state) = attempt.kind
+            && state.is_final()
+        {
+            self.messages[message].receipts_taken += 1;
+        }
+        self.counts.taken += 1;
+    }
+
+    pub(super) fn emitted_to_customer(&mut self, net: NetId, header: Header, pdu: &[u8], now: Time) {
+        match header.command_id {
+            CommandId::SUBMIT_SM_RESP => self.submit_answered(net, header, pdu, now),
+            CommandId::DELIVER_SM => self.offered(net, header, pdu, now),
+            CommandId::ENQUIRE_LINK | CommandId::UNBIND => {
+                if self.customer_wire(net).bound.is_none() {
+                    violation!(self, "{} gets {:?} before it is bound", self.name(net), header.command_id);
+                }
+            }
+            CommandId::GENERIC_NACK => self.nacked(net, header, now),
+            command if command.is_response() => self.answered(net, header, pdu, now),
+            command => violation!(self, "{} gets {command:?}, which no customer gets", self.name(net)),
+        }
+    }
+
+    fn take_request(&mut self, net: NetId, header: Header) -> CommandId {
+        match self.customer_wire(net).requests.remove(&header.sequence_number) {
+            Some(command) => command,
+            None => violation!(self, "{} gets {header:?} to no request, or a second time", self.name(net)),
+        }
+    }
+
+    fn nacked(&mut self, net: NetId, header: Header, now: Time) {
+        let wire = self.customer_wire(net);
+        if !wire.requests.contains_key(&header.sequence_number) && wire.sent_garbage {
+            return;
+        }
+        if self.take_request(net, header) == CommandId::SUBMIT_SM {
+            self.answer_message(net, header, now);
+        }
+    }
+
+    fn answered(&mut self, net: NetId, header: Header, pdu: &[u8], now: Time) {
+        let request = self.take_request(net, header);
+        if request.response() != header.command_id {
+            violation!(self, "{} asked {request:?} and gets {header:?}", self.name(net));
+        }
+        match request {
+            CommandId::UNBIND => self.customer_wire(net).leaving = true,
+            CommandId::ENQUIRE_LINK if header.command_status.is_ok() => {}
+            _ if request.is_bind() => {
+                if header.command_status.is_ok() {
+                    self.bound(net, request, pdu, now);
+                }
+            }
+            _ if header.command_status.is_ok() => {
+                violation!(self, "{} gets ESME_ROK for {request:?}, which is not served", self.name(net));
+            }
+            _ => {}
+        }
+    }
+
+    fn bound(&mut self, net: NetId, request: CommandId, pdu: &[u8], now: Time) {
+        let wire = self.customer_wire(net);
+        let customer = wire.customer;
+        let (may_bind, was_bound) = (wire.may_bind, wire.bound.is_some());
+        let version = if BindResp::decode(pdu).sc_interface_version.is_some() { 0x34 } else { 0x33 };
+        wire.bound = Some((request, version));
+        let early: Vec<usize> = wire.submits.values().copied().collect();
+        if was_bound || !may_bind {
+            violation!(self, "{} binds, but must not", self.name(net));
+        }
+        // What came behind the bind is looked at only now.
+        for message in early {
+            let fed_at = &mut self.messages[message].fed_at;
+            *fed_at = fed_at.map(|_| now);
+        }
+        self.counts.binds += 1;
+        let most = self.scenario.settings.customers[customer].smpp_max_binds;
+        let sessions = self.wires.values().filter(|wire| match &wire.side {
+            WireSide::Customer(other) => other.customer == customer && other.bound.is_some() && !wire.gone,
+            WireSide::Vendor(_) => false,
+        });
+        let sessions = sessions.count();
+        if most > 0 && sessions > most as usize {
+            violation!(self, "customer {customer} has {sessions} binds of at most {most}");
+        }
+    }
+
+    fn submit_answered(&mut self, net: NetId, header: Header, pdu: &[u8], now: Time) {
+        let request = self.take_request(net, header);
+        if request != CommandId::SUBMIT_SM {
+            violation!(self, "{} asked {request:?} and gets {header:?}", self.name(net));
+        }
+        let Some(number) = self.answer_message(net, header, now) else { return };
+        if !header.command_status.is_ok() {
+            if pdu.len() != 16 {
+                violation!(self, "an error answer to {} has a body", self.name(net));
+            }
+            return;
+        }
+        let id = resp_message_id(pdu).to_vec();
+        if id.is_empty() {
+            violation!(self, "message {number} is accepted without an id");
+        }
+        self.tie_id(number, id);
+    }
+
+    fn answer_message(&mut self, net: NetId, header: Header, now: Time) -> Option<usize> {
+        let number = self.customer_wire(net).submits.remove(&header.sequence_number)?;
+        let status = header.command_status;
+        let message = &self.messages[number];
+        if message.answer.is_some() {
+            violation!(self, "message {number} is answered a second time: {header:?}");
+        }
+        if let Some(why) = self.objection(message, status) {
+            violation!(self, "message {number} of {} is answered {status:?}, but {why}: {message:?}", self.name(net));
+        }
+        let counter =
+            if status.is_ok() { &mut self.counts.answered_ok } else { &mut self.counts.answered_else };
+        *counter += 1;
+        self.messages[number].answer = Some(Answer { status, at: now });
+        Some(number)
+    }
+
+    /// An id is one message's of one customer, in its answer and in its receipts.
+    fn tie_id(&mut self, number: usize, id: Vec<u8>) {
+        let customer = self.messages[number].customer;
+        match &self.messages[number].id {
+            Some(known) if *known != id => {
+                violation!(
+                    self,
+                    "message {number} has the id {} and also {}",
+                    known.escape_ascii(),
+                    id.escape_ascii()
+                )
+            }
+            Some(_) => return,
+            None => {}
+        }
+        if let Some(other) = self.ids.insert((customer, id.clone()), number)
+            && other != number
+        {
+            violation!(self, "messages {other} and {number} of customer {customer} have one id");
+        }
+        self.messages[number].id = Some(id);
+    }
+
+    /// A deliver_sm goes to a customer.
+    fn offered(&mut self, net: NetId, header: Header, pdu: &[u8], now: Time) {
+        let Ok(delivered) = ShortMessage::decode(pdu) else {
+            violation!(self, "{} gets a deliver_sm that cannot be read", self.name(net));
+        };
+        let number = self.attempt_of(net, &delivered);
+        let attempt = self.attempts[number].clone();
+        let wire = self.customer_wire(net);
+        let (customer, bound) = (wire.customer, wire.bound);
+        let Some((command, version)) = bound else {
+            violation!(self, "{} gets a delivery before it is bound", self.name(net));
+        };
+        if command == CommandId::BIND_TRANSMITTER {
+            violation!(self, "{} gets a delivery on a transmitter's bind", self.name(net));
+        }
+        if let Some(status) = attempt.acknowledged {
+            violation!(self, "attempt {number} is offered after its vendor was told {status:?}");
+        }
+        if let Some(before) = attempt.offered
+            && self.wires.get(&before).is_some_and(|wire| !wire.gone && self.is_offered(before, number))
+        {
+            violation!(self, "attempt {number} is offered to two sessions at one time");
+        }
+        match attempt.kind {
+            AttemptKind::Mobile(owner) => {
+                if owner != Some(customer) {
+                    violation!(self, "{} gets an MO of customer {owner:?}: attempt {number}", self.name(net));
+                }
+                self.check_mobile(number, &delivered, version);
+            }
+            AttemptKind::Receipt(message, state) => {
+                let Some(message) = message else {
+                    violation!(self, "{} gets a receipt for no message: attempt {number}", self.name(net));
+                };
+                self.check_receipt(net, customer, message, state, &delivered);
+            }
+        }
+        self.attempts[number].offered = Some(net);
+        let wire = self.customer_wire(net);
+        if wire.offers.insert(header.sequence_number, (number, now)).is_some() {
+            violation!(self, "{} gets sequence_number {} twice", self.name(net), header.sequence_number);
+        }
+        let still_counts = |at: Time| now.millis_since(at) < bounds::DELIVER_RESPONSE_MS_MAX;
+        let open = wire.offers.values().filter(|(_, at)| still_counts(*at)).count();
+        let window = self.scenario.settings.gateway.deliver_window as usize;
+        if open > window {
+            violation!(self, "{} has {open} open deliveries in a window of {window}", self.name(net));
+        }
+    }
+
+    fn is_offered(&self, net: NetId, attempt: usize) -> bool {
+        match self.wires.get(&net).map(|wire| &wire.side) {
+            Some(WireSide::Customer(wire)) => wire.offers.values().any(|(offered, _)| *offered == attempt),
+            _ => false,
+        }
+    }
+
+    /// Which attempt of a vendor it is: by the vendor's own parameter, or by its text, or, where neither is left,
+    /// by its message and state.
+    fn attempt_of(&self, net: NetId, delivered: &ShortMessage<'_>) -> usize {
+        let by_parameter = delivered.tlvs.find(ATTEMPT_TAG).and_then(|tlv| tlv.integer()).map(|number| number as usize);
+        let found = by_parameter.or_else(|| token_in(delivered.text())).or_else(|| self.attempt_by_id(net, delivered));
+        match found.filter(|number| *number < self.attempts.len()) {
+            Some(number) => number,
+            None => violation!(self, "{} gets a delivery that no vendor sent: {delivered:?}", self.name(net)),
+        }
+    }
+
+    fn attempt_by_id(&self, net: NetId, delivered: &ShortMessage<'_>) -> Option<usize> {
+        let WireSide::Customer(wire) = &self.wires.get(&net)?.side else { return None };
+        let receipt = Receipt::parse(delivered.text());
+        let id = receipt.id?.to_vec();
+        let state = receipt.state()?;
+        let message = *self.ids.get(&(wire.customer, id))?;
+        self.attempts.iter().position(|attempt| {
+            attempt.kind == AttemptKind::Receipt(Some(message), state)
+                && attempt.acknowledged.is_none()
+                && attempt.fed_at.is_some()
+                && attempt.offered.is_none_or(|before| self.wires.get(&before).is_none_or(|wire| wire.gone))
+        })
+    }
+
+    fn check_mobile(&self, number: usize, delivered: &ShortMessage<'_>, version: u8) {
+        let Ok(sent) = ShortMessage::decode(&self.attempts[number].pdu) else { return };
+        let same = sent.source == delivered.source
+            && sent.dest == delivered.dest
+            && sent.esm_class == delivered.esm_class
+            && sent.data_coding == delivered.data_coding
+            && sent.text() == delivered.text()
+            && (version <= 0x33 || tlvs_of(&sent, &[]) == tlvs_of(delivered, &[]));
+        if !same {
+            violation!(self, "MO attempt {number} was changed on its way: {sent:?} became {delivered:?}");
+        }
+    }
+
+    fn check_receipt(
+        &mut self,
+        net: NetId,
+        customer: usize,
+        number: usize,
+        state: MessageState,
+        delivered: &ShortMessage<'_>,
+    ) {
+        let message = &self.messages[number];
+        if message.customer != customer {
+            violation!(self, "{} gets the receipt of customer {}'s message {number}", self.name(net), message.customer);
+        }
+        if !message.wants(state) {
+            violation!(self, "{} gets a receipt {state:?} that message {number} did not ask for", self.name(net));
+        }
+        if delivered.esm_class & ESM_TYPE_MASK == 0 {
+            violation!(self, "the receipt of message {number} is not marked as one: {delivered:?}");
+        }
+        let receipt = Receipt::parse(delivered.text());
+        let in_text = receipt.id.map(<[u8]>::to_vec);
+        let in_parameter = delivered.tlvs.find(Tag::RECEIPTED_MESSAGE_ID).map(|tlv| tlv.c_octets().to_vec());
+        if in_text.is_none() && in_parameter.is_none() {
+            violation!(self, "the receipt of message {number} names no id: {delivered:?}");
+        }
+        for id in [in_text, in_parameter].into_iter().flatten() {
+            self.tie_id(number, id);
+        }
+        if receipt.state().is_some_and(|said| said != state) {
+            violation!(self, "the receipt of message {number} says {:?} for {state:?}", receipt.state());
+        }
+    }
+}

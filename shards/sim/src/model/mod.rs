@@ -1,0 +1,409 @@
+//! The reference model: what must hold, beside the real code. It watches the octets that cross each shard's border
+//! and what the model peers do, and panics with a sentence that names the seed. Single thread; never acts.
+
+mod customer_side;
+mod final_checks;
+mod limits;
+mod verdict;
+mod vendor_side;
+
+use std::collections::BTreeMap;
+use std::rc::Rc;
+
+use smpp_pdu::message::ShortMessage;
+use smpp_pdu::{CommandId, CommandStatus, Deframed, Header, MessageState, deframe};
+use smpp_shards::{Time, bounds};
+
+use crate::network::NetId;
+use crate::scenario::Scenario;
+use crate::trace::Trace;
+pub use customer_side::ATTEMPT_TAG;
+pub use limits::ReferenceBucket;
+
+/// Ends the run with a sentence that names the seed.
+macro_rules! violation {
+    ($model:expr, $($words:tt)*) => {
+        panic!("seed {}: {}", $model.seed, format_args!($($words)*))
+    };
+}
+pub(crate) use violation;
+
+/// What must come of a message, as far as its sender alone decides.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Expect {
+    /// Nothing in it is wrong.
+    Routed,
+    /// The source is not the customer's.
+    SourceRefused,
+    /// No rule matches.
+    NoRoute,
+    /// The body, its times or its flags are wrong; whatever is said, it is refused.
+    Malformed,
+}
+
+/// A submit_sm of a model customer.
+#[derive(Clone, Debug)]
+pub struct Message {
+    /// Whose.
+    pub customer: usize,
+    /// Over which connection.
+    pub net: NetId,
+    /// Under which sequence_number.
+    pub sequence: u32,
+    /// The whole PDU as it was sent.
+    pub pdu: Vec<u8>,
+    /// What must come of it.
+    pub expect: Expect,
+    /// The vendors that its route allows, as a set of bits.
+    pub vendors: u64,
+    /// registered_delivery as it was sent.
+    pub registered: u8,
+    /// Whether the session could be bound for submits when it was sent.
+    pub may_have_been_bound: bool,
+    /// Sent once faults were over: nothing but ESME_ROK will do.
+    pub must_succeed: bool,
+    /// When its shard got it.
+    pub fed_at: Option<Time>,
+    /// When, to whom and with what success it was sent on.
+    pub emissions: Vec<Emission>,
+    /// What the customer was told.
+    pub answer: Option<Answer>,
+    /// The id that its receipts carry or that its answer gave.
+    pub id: Option<Vec<u8>>,
+    /// Final receipts that the customer took.
+    pub receipts_taken: u32,
+}
+
+/// A message sent to a vendor.
+#[derive(Clone, Copy, Debug)]
+pub struct Emission {
+    /// To which.
+    pub vendor: usize,
+    /// When the shard wrote it.
+    pub at: Time,
+    /// What the vendor said.
+    pub outcome: Outcome,
+}
+
+/// What a vendor said to a submit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// Nothing.
+    Open,
+    /// ESME_ROK.
+    Taken,
+    /// A refusal for now.
+    Temporary(CommandStatus),
+    /// A throttle: it uses up no try.
+    Throttled(CommandStatus),
+    /// A refusal for good.
+    Permanent(CommandStatus),
+}
+
+/// What a customer was told.
+#[derive(Clone, Copy, Debug)]
+pub struct Answer {
+    /// The outcome.
+    pub status: CommandStatus,
+    /// When the shard wrote it.
+    pub at: Time,
+}
+
+/// A deliver_sm of a model vendor: one attempt; a repetition is another one.
+#[derive(Clone, Debug)]
+pub struct Attempt {
+    /// Over which connection.
+    pub net: NetId,
+    /// What it is.
+    pub kind: AttemptKind,
+    /// When its shard got it.
+    pub fed_at: Option<Time>,
+    /// What the vendor was answered.
+    pub acknowledged: Option<CommandStatus>,
+    /// Whether the customer has answered ESME_ROK.
+    pub taken: bool,
+    /// The connection over which it was last offered to the customer.
+    pub offered: Option<NetId>,
+    /// The octets as the vendor sent them.
+    pub pdu: Vec<u8>,
+}
+
+/// What a vendor delivers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AttemptKind {
+    /// A receipt for a message; for none that was ever sent where it is `None`.
+    Receipt(Option<usize>, MessageState),
+    /// A mobile-originated message and the customer whose number it went to.
+    Mobile(Option<usize>),
+}
+
+/// A connection as the model sees it.
+#[derive(Debug)]
+struct Wire {
+    side: WireSide,
+    /// Octets of a PDU of which the shard has written only a part: never between two calls.
+    skip: usize,
+    /// The gateway has closed it or knows that it is gone.
+    gone: bool,
+    /// The peer has ended it.
+    peer_gone: bool,
+}
+
+#[derive(Debug)]
+enum WireSide {
+    Customer(CustomerWire),
+    Vendor(VendorWire),
+}
+
+/// A connection to a model customer.
+#[derive(Debug, Default)]
+struct CustomerWire {
+    customer: usize,
+    may_bind: bool,
+    sent_garbage: bool,
+    feed: Vec<u8>,
+    feed_is_lost: bool,
+    bound: Option<(CommandId, u8)>,
+    leaving: bool,
+    requests: BTreeMap<u32, CommandId>,
+    submits: BTreeMap<u32, usize>,
+    offers: BTreeMap<u32, (usize, Time)>,
+}
+
+/// A connection to a model vendor.
+#[derive(Debug, Default)]
+struct VendorWire {
+    vendor: usize,
+    feed: Vec<u8>,
+    bound: bool,
+    submits: BTreeMap<u32, Open>,
+    attempts: BTreeMap<u32, usize>,
+}
+
+/// A submit that a vendor has not answered.
+#[derive(Clone, Copy, Debug)]
+struct Open {
+    message: usize,
+    emission: usize,
+    at: Time,
+}
+
+/// Everything that is known.
+pub struct Model {
+    seed: u64,
+    scenario: Rc<Scenario>,
+    wires: BTreeMap<NetId, Wire>,
+    /// All messages, by number.
+    pub messages: Vec<Message>,
+    /// All attempts of vendors, by number.
+    pub attempts: Vec<Attempt>,
+    ids: BTreeMap<(usize, Vec<u8>), usize>,
+    buckets: Vec<ReferenceBucket>,
+    /// From when on the gateway refuses because it stops.
+    pub draining: bool,
+    /// Customers whose rates cannot be told from outside, for reading was stopped in between.
+    blurred: Vec<bool>,
+    /// How often something happened, for the report.
+    pub counts: Counts,
+}
+
+/// How often something happened.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Counts {
+    /// Submits answered ESME_ROK.
+    pub answered_ok: u64,
+    /// Submits answered otherwise.
+    pub answered_else: u64,
+    /// Submits written to vendors.
+    pub emissions: u64,
+    /// Receipts and MO that customers took.
+    pub taken: u64,
+    /// Binds of customers that succeeded.
+    pub binds: u64,
+}
+
+impl Model {
+    /// Knows nothing yet.
+    pub fn new(seed: u64, scenario: Rc<Scenario>) -> Self {
+        let buckets = scenario.settings.vendors.iter();
+        let buckets = buckets.map(|vendor| ReferenceBucket::new(vendor.throughput, vendor.burst)).collect();
+        let blurred = vec![false; scenario.customers.len()];
+        Self {
+            seed,
+            scenario,
+            wires: BTreeMap::new(),
+            messages: Vec::new(),
+            attempts: Vec::new(),
+            ids: BTreeMap::new(),
+            buckets,
+            draining: false,
+            blurred,
+            counts: Counts::default(),
+        }
+    }
+
+    /// A customer connects; `may_bind` says whether its bind can succeed.
+    pub fn customer_opened(&mut self, net: NetId, customer: usize, may_bind: bool) {
+        let side = WireSide::Customer(CustomerWire { customer, may_bind, ..CustomerWire::default() });
+        self.wires.insert(net, Wire { side, skip: 0, gone: false, peer_gone: false });
+    }
+
+    /// A link to a vendor is connected.
+    pub fn link_opened(&mut self, net: NetId, vendor: usize) {
+        let side = WireSide::Vendor(VendorWire { vendor, ..VendorWire::default() });
+        self.wires.insert(net, Wire { side, skip: 0, gone: false, peer_gone: false });
+    }
+
+    /// The peer has ended the connection or sees that it is gone.
+    pub fn peer_gone(&mut self, net: NetId) {
+        if let Some(wire) = self.wires.get_mut(&net) {
+            wire.peer_gone = true;
+        }
+    }
+
+    /// The shard was told that the connection is gone.
+    pub fn gateway_lost(&mut self, net: NetId, _now: Time) {
+        self.gone(net);
+    }
+
+    /// The shard has closed the connection.
+    pub fn gateway_closed(&mut self, net: NetId, _now: Time) {
+        self.gone(net);
+    }
+
+    fn gone(&mut self, net: NetId) {
+        if let Some(wire) = self.wires.get_mut(&net) {
+            wire.gone = true;
+        }
+    }
+
+    /// A connection came to another shard, with octets that the shard it left had written already.
+    pub fn adopted(&mut self, net: NetId, octets: usize, _now: Time) {
+        if let Some(wire) = self.wires.get_mut(&net) {
+            wire.skip += octets;
+        }
+    }
+
+    /// A shard has stopped reading a bound session: when it looks at the octets it has is not seen from outside.
+    pub fn reading_stopped(&mut self, net: NetId) {
+        if let Some(Wire { side: WireSide::Customer(wire), .. }) = self.wires.get_mut(&net)
+            && wire.bound.is_some()
+        {
+            self.blurred[wire.customer] = true;
+        }
+    }
+
+    /// Octets are handed to a shard.
+    pub fn fed(&mut self, net: NetId, octets: &[u8], now: Time) {
+        let Some(wire) = self.wires.get_mut(&net) else { return };
+        let (feed, lost) = match &mut wire.side {
+            WireSide::Customer(wire) => (&mut wire.feed, Some(&mut wire.feed_is_lost)),
+            WireSide::Vendor(wire) => (&mut wire.feed, None),
+        };
+        if lost.as_deref() == Some(&true) {
+            return;
+        }
+        feed.extend_from_slice(octets);
+        let mut headers = Vec::new();
+        let mut used = 0;
+        loop {
+            match deframe(&feed[used..], bounds::PDU_BYTES_MAX) {
+                Deframed::Pdu { header, pdu } => {
+                    used += pdu.len();
+                    headers.push(header);
+                }
+                Deframed::NeedMore { .. } => break,
+                Deframed::Fatal { .. } => {
+                    if let Some(lost) = lost {
+                        *lost = true;
+                    }
+                    break;
+                }
+            }
+        }
+        feed.drain(..used);
+        for header in headers {
+            self.fed_pdu(net, header, now);
+        }
+    }
+
+    fn fed_pdu(&mut self, net: NetId, header: Header, now: Time) {
+        match &self.wires[&net].side {
+            WireSide::Customer(wire) if header.command_id == CommandId::SUBMIT_SM => {
+                if let Some(&message) = wire.submits.get(&header.sequence_number) {
+                    self.messages[message].fed_at = Some(now);
+                }
+            }
+            WireSide::Vendor(wire) if header.command_id == CommandId::DELIVER_SM => {
+                if let Some(&attempt) = wire.attempts.get(&header.sequence_number) {
+                    self.attempts[attempt].fed_at = Some(now);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// A shard has written octets for a connection: whole PDUs, always.
+    pub fn emitted(&mut self, net: NetId, octets: &[u8], now: Time, trace: &Trace) {
+        let Some(wire) = self.wires.get_mut(&net) else { return };
+        let skipped = wire.skip.min(octets.len());
+        wire.skip -= skipped;
+        let mut rest = &octets[skipped..];
+        while !rest.is_empty() {
+            let Deframed::Pdu { header, pdu } = deframe(rest, bounds::PDU_BYTES_MAX) else {
+                violation!(self, "a shard wrote what is no whole PDU to connection {}: {rest:02X?}", net.0);
+            };
+            rest = &rest[pdu.len()..];
+            trace.line(now, format_args!("gateway to {}: {header:?}", self.name(net)));
+            match self.wires[&net].side {
+                WireSide::Customer(_) => self.emitted_to_customer(net, header, pdu, now),
+                WireSide::Vendor(_) => self.emitted_to_vendor(net, header, pdu, now),
+            }
+        }
+    }
+
+    /// For a reader: who is at the far end.
+    pub fn name(&self, net: NetId) -> String {
+        match self.wires.get(&net).map(|wire| &wire.side) {
+            Some(WireSide::Customer(wire)) => format!("customer {} on connection {}", wire.customer, net.0),
+            Some(WireSide::Vendor(wire)) => format!("vendor {} on connection {}", wire.vendor, net.0),
+            None => format!("connection {}", net.0),
+        }
+    }
+
+    /// Messages without an answer on connections that are still there.
+    pub fn unanswered(&self) -> usize {
+        let live = self.wires.values().filter(|wire| !wire.gone && !wire.peer_gone);
+        live.map(|wire| match &wire.side {
+            WireSide::Customer(wire) => wire.submits.len(),
+            WireSide::Vendor(wire) => wire.attempts.len(),
+        })
+        .sum()
+    }
+
+    fn customer_wire(&mut self, net: NetId) -> &mut CustomerWire {
+        match self.wires.get_mut(&net).map(|wire| &mut wire.side) {
+            Some(WireSide::Customer(wire)) => wire,
+            _ => panic!("seed {}: connection {} is no customer's", self.seed, net.0),
+        }
+    }
+
+    fn vendor_wire(&mut self, net: NetId) -> &mut VendorWire {
+        match self.wires.get_mut(&net).map(|wire| &mut wire.side) {
+            Some(WireSide::Vendor(wire)) => wire,
+            _ => panic!("seed {}: connection {} is no vendor's", self.seed, net.0),
+        }
+    }
+}
+
+/// The number that stands between two `#` in a text that a model peer wrote, which tells whose it is.
+pub fn token_in(text: &[u8]) -> Option<usize> {
+    let start = text.iter().position(|octet| *octet == b'#')? + 1;
+    let length = text[start..].iter().position(|octet| *octet == b'#')?;
+    core::str::from_utf8(&text[start..start + length]).ok()?.parse().ok()
+}
+
+/// The optional parameters of a message as pairs, without those that `leave_out` names.
+fn tlvs_of<'a>(message: &ShortMessage<'a>, leave_out: &[smpp_pdu::Tag]) -> Vec<(u16, &'a [u8])> {
+    message.tlvs.into_iter().filter(|tlv| !leave_out.contains(&tlv.tag)).map(|tlv| (tlv.tag.0, tlv.value)).collect()
+}

@@ -1,0 +1,227 @@
+//! What shards write to vendors: binds within their bound, messages only where their route leads, unchanged, within
+//! window and rate, and never again after an unknown outcome; receipts acknowledged only when the customer took them.
+
+use smpp_pdu::message::{REGISTERED_RECEIPT_MASK, ShortMessage};
+use smpp_pdu::{CommandId, CommandStatus, Header, Tag};
+use smpp_shards::Time;
+use smpp_shards::settings::{BindType, RequestReceipts};
+
+use super::{Attempt, AttemptKind, Emission, Model, Open, Outcome, WireSide, token_in, tlvs_of, violation};
+use crate::network::NetId;
+
+impl Model {
+    /// A vendor accepts a bind.
+    pub fn vendor_binds(&mut self, net: NetId) {
+        self.vendor_wire(net).bound = true;
+    }
+
+    /// A vendor answers a submit for the first time.
+    pub fn vendor_answers(&mut self, net: NetId, sequence: u32, outcome: Outcome) {
+        let Some(open) = self.vendor_wire(net).submits.remove(&sequence) else { return };
+        self.messages[open.message].emissions[open.emission].outcome = outcome;
+    }
+
+    /// A vendor is about to write a deliver_sm: its number.
+    pub fn next_attempt(&self) -> usize {
+        self.attempts.len()
+    }
+
+    /// A vendor writes a deliver_sm.
+    pub fn vendor_delivers(&mut self, sequence: u32, attempt: Attempt) {
+        let (net, number) = (attempt.net, self.attempts.len());
+        self.attempts.push(attempt);
+        self.vendor_wire(net).attempts.insert(sequence, number);
+    }
+
+    pub(super) fn emitted_to_vendor(&mut self, net: NetId, header: Header, pdu: &[u8], now: Time) {
+        match header.command_id {
+            CommandId::SUBMIT_SM => self.submitted(net, header, pdu, now),
+            CommandId::DELIVER_SM_RESP => self.acknowledged(net, header),
+            command if command.is_bind() => self.binds(net, command),
+            CommandId::ENQUIRE_LINK
+            | CommandId::ENQUIRE_LINK_RESP
+            | CommandId::UNBIND
+            | CommandId::UNBIND_RESP
+            | CommandId::GENERIC_NACK => {}
+            command => violation!(self, "{} gets {command:?}, which no vendor gets", self.name(net)),
+        }
+    }
+
+    fn binds(&mut self, net: NetId, command: CommandId) {
+        let vendor = self.vendor_wire(net).vendor;
+        let settings = &self.scenario.settings.vendors[vendor];
+        let expected = match settings.bind_type {
+            BindType::Transceiver => CommandId::BIND_TRANSCEIVER,
+            BindType::Transmitter => CommandId::BIND_TRANSMITTER,
+            BindType::Receiver => CommandId::BIND_RECEIVER,
+        };
+        if command != expected {
+            violation!(self, "{} gets {command:?} for {expected:?}", self.name(net));
+        }
+        let links = self.wires.values().filter(|wire| match &wire.side {
+            WireSide::Vendor(other) => other.vendor == vendor && !wire.gone,
+            WireSide::Customer(_) => false,
+        });
+        let links = links.count();
+        if links > settings.binds as usize {
+            violation!(self, "vendor {vendor} has {links} links of at most {}", settings.binds);
+        }
+    }
+
+    fn submitted(&mut self, net: NetId, header: Header, pdu: &[u8], now: Time) {
+        let Ok(sent) = ShortMessage::decode(pdu) else {
+            violation!(self, "{} gets a submit_sm that cannot be read", self.name(net));
+        };
+        let Some(number) = token_in(sent.text()).filter(|number| *number < self.messages.len()) else {
+            violation!(self, "{} gets a submit_sm that no customer sent: {sent:?}", self.name(net));
+        };
+        let wire = self.vendor_wire(net);
+        let (vendor, is_bound) = (wire.vendor, wire.bound);
+        if !is_bound {
+            violation!(self, "{} gets message {number} before it is bound", self.name(net));
+        }
+        self.check_route(vendor, number);
+        self.check_not_doubled(vendor, number, now);
+        self.check_content(vendor, number, &sent);
+        if !self.buckets[vendor].take(now) {
+            let rate = self.scenario.settings.vendors[vendor].throughput;
+            violation!(self, "vendor {vendor} gets more than its {rate} messages/s with message {number}");
+        }
+        let emission = self.messages[number].emissions.len();
+        self.messages[number].emissions.push(Emission { vendor, at: now, outcome: Outcome::Open });
+        self.counts.emissions += 1;
+        let wire = self.vendor_wire(net);
+        let open = Open { message: number, emission, at: now };
+        if wire.submits.insert(header.sequence_number, open).is_some() {
+            violation!(self, "{} gets sequence_number {} twice", self.name(net), header.sequence_number);
+        }
+        self.check_link_window(net, vendor, now);
+    }
+
+    fn check_route(&self, vendor: usize, number: usize) {
+        let message = &self.messages[number];
+        if message.vendors & 1 << vendor == 0 {
+            violation!(self, "message {number} goes to vendor {vendor}, where no rule leads: {message:?}");
+        }
+        if let Some(answer) = message.answer {
+            violation!(self, "message {number} goes to vendor {vendor} after its answer {:?}", answer.status);
+        }
+    }
+
+    fn check_not_doubled(&self, vendor: usize, number: usize, now: Time) {
+        let gateway = &self.scenario.settings.gateway;
+        let mut tries = 1;
+        for emission in &self.messages[number].emissions {
+            match emission.outcome {
+                Outcome::Throttled(_) => {}
+                Outcome::Temporary(_) => {
+                    if emission.vendor == vendor {
+                        tries += 1;
+                        let waited = now.millis_since(emission.at);
+                        if waited < gateway.retry_interval_ms {
+                            violation!(self, "message {number} is tried again after only {waited} ms");
+                        }
+                    }
+                }
+                outcome => violation!(
+                    self,
+                    "message {number} goes to vendor {vendor} although vendor {} had it: {outcome:?}",
+                    emission.vendor
+                ),
+            }
+        }
+        if tries > gateway.retry_count {
+            violation!(self, "message {number} is tried {tries} times at vendor {vendor}");
+        }
+    }
+
+    fn check_content(&self, vendor: usize, number: usize, sent: &ShortMessage<'_>) {
+        let message = &self.messages[number];
+        let Ok(original) = ShortMessage::decode(&message.pdu) else {
+            violation!(self, "message {number}, which cannot be read, goes to vendor {vendor}");
+        };
+        let settings = &self.scenario.settings.vendors[vendor];
+        let customer = &self.scenario.settings.customers[message.customer];
+        let forced = customer.force_source_address.as_deref().map(str::as_bytes);
+        let source_ok = sent.source.addr == forced.unwrap_or(original.source.addr)
+            && (forced.is_some() || sent.source.ton == settings.source_ton.unwrap_or(original.source.ton))
+            && (forced.is_some() || sent.source.npi == settings.source_npi.unwrap_or(original.source.npi));
+        let dest_ok = sent.dest.addr == original.dest.addr
+            && sent.dest.ton == settings.dest_ton.unwrap_or(original.dest.ton)
+            && sent.dest.npi == settings.dest_npi.unwrap_or(original.dest.npi);
+        let coding = match (original.data_coding, settings.default_data_coding) {
+            (0, Some(coding)) => coding,
+            (coding, _) => coding,
+        };
+        let asked = sent.registered_delivery & REGISTERED_RECEIPT_MASK;
+        let receipts_ok = match settings.request_receipts {
+            RequestReceipts::AsAsked => sent.registered_delivery == original.registered_delivery,
+            RequestReceipts::Always => asked != 0,
+        };
+        let service_type = settings.service_type.as_deref().map_or(original.service_type, str::as_bytes);
+        let rest_ok = sent.esm_class == original.esm_class
+            && sent.data_coding == coding
+            && sent.protocol_id == original.protocol_id
+            && sent.priority_flag == original.priority_flag
+            && sent.service_type == service_type
+            && sent.validity_period == original.validity_period
+            && sent.text() == original.text();
+        let payload = [Tag::MESSAGE_PAYLOAD];
+        let tlvs_ok = settings.interface_version <= 0x33 || tlvs_of(sent, &payload) == tlvs_of(&original, &payload);
+        if !(source_ok && dest_ok && receipts_ok && rest_ok && tlvs_ok) {
+            violation!(self, "message {number} reaches vendor {vendor} changed: {original:?} became {sent:?}");
+        }
+    }
+
+    fn check_link_window(&mut self, net: NetId, vendor: usize, now: Time) {
+        let settings = &self.scenario.settings.vendors[vendor];
+        let (window, timeout) = (settings.window_size as usize, settings.response_timeout_ms);
+        let wire = self.vendor_wire(net);
+        let open = wire.submits.values().filter(|open| now.millis_since(open.at) < timeout).count();
+        if open > window {
+            violation!(self, "{} has {open} open submits in a window of {window}", self.name(net));
+        }
+    }
+
+    fn acknowledged(&mut self, net: NetId, header: Header) {
+        let Some(number) = self.vendor_wire(net).attempts.remove(&header.sequence_number) else {
+            violation!(self, "{} gets {header:?} to nothing, or a second time", self.name(net));
+        };
+        let status = header.command_status;
+        let attempt = &self.attempts[number];
+        if status.is_ok() && !attempt.taken {
+            if let Some(why) = self.must_have_been_taken(number) {
+                violation!(self, "attempt {number} is acknowledged, and no customer took it: {why}: {attempt:?}");
+            }
+        }
+        self.attempts[number].acknowledged = Some(status);
+    }
+
+    /// Why a delivery that no customer took must not be acknowledged; `None` where it is rightly unknown or unwanted.
+    fn must_have_been_taken(&self, number: usize) -> Option<&'static str> {
+        let attempt = &self.attempts[number];
+        match attempt.kind {
+            AttemptKind::Mobile(_) => Some("it is an MO"),
+            AttemptKind::Receipt(None, _) => None,
+            AttemptKind::Receipt(Some(message), state) => {
+                let message = &self.messages[message];
+                // Without an answer that reached the shard before the receipt, the id may be unknown to it; after a
+                // final receipt it is forgotten.
+                let answer = message.answer.filter(|answer| answer.status.is_ok())?;
+                let known = attempt.fed_at.is_some_and(|fed| answer.at < fed);
+                let wanted = message.wants(state) && state.is_final();
+                (known && wanted && message.receipts_taken == 0).then_some("its message waits for it")
+            }
+        }
+    }
+
+    /// Whether a vendor's refusal of that status is one for now, as its settings say.
+    pub fn outcome_of(status: CommandStatus) -> Outcome {
+        match status.0 {
+            0 => Outcome::Taken,
+            0x58 | 0x14 => Outcome::Throttled(status),
+            crate::scenario::TEMPORARY => Outcome::Temporary(status),
+            _ => Outcome::Permanent(status),
+        }
+    }
+}

@@ -1,0 +1,87 @@
+//! Which answers a submit may get, told from its sender, its route and what vendors said.
+
+use smpp_pdu::CommandStatus;
+use smpp_pdu::MessageState;
+use smpp_pdu::message::{REGISTERED_INTERMEDIATE, REGISTERED_RECEIPT_MASK};
+
+use super::{Expect, Message, Model, Outcome};
+
+impl Message {
+    /// Whether it surely passed the customer's rate limit.
+    pub fn took_a_token(&self) -> bool {
+        if !self.emissions.is_empty() {
+            return true;
+        }
+        let Some(answer) = self.answer else { return false };
+        self.expect == Expect::Routed && matches!(answer.status, CommandStatus::ESME_ROK | CommandStatus::ESME_RMSGQFUL)
+    }
+
+    /// Whether it surely stood in its session's window for a while.
+    pub fn was_open(&self) -> bool {
+        !self.emissions.is_empty()
+    }
+
+    /// Whether its sender wants to be told of that state.
+    pub fn wants(&self, state: MessageState) -> bool {
+        if state == MessageState::Enroute {
+            return self.registered & REGISTERED_INTERMEDIATE != 0;
+        }
+        let good = matches!(state, MessageState::Delivered | MessageState::Accepted);
+        match self.registered & REGISTERED_RECEIPT_MASK {
+            0 => false,
+            1 => true,
+            2 => !good,
+            _ => good,
+        }
+    }
+
+    /// Whether a vendor has said exactly that.
+    fn was_told(&self, status: CommandStatus) -> bool {
+        self.emissions.iter().any(|emission| match emission.outcome {
+            Outcome::Temporary(told) | Outcome::Throttled(told) | Outcome::Permanent(told) => told == status,
+            Outcome::Taken => status.is_ok(),
+            Outcome::Open => false,
+        })
+    }
+}
+
+impl Model {
+    /// Why that answer is wrong; `None` when it may be given.
+    pub(super) fn objection(&self, message: &Message, status: CommandStatus) -> Option<&'static str> {
+        let settings = &self.scenario.settings.customers[message.customer];
+        let may_submit = message.may_have_been_bound;
+        if message.must_succeed && !status.is_ok() {
+            return Some("faults are over, so it must succeed");
+        }
+        if status.is_ok() {
+            return match message.expect {
+                Expect::Routed if message.was_told(status) => None,
+                Expect::Routed => Some("no vendor has taken it"),
+                _ => Some("it must be refused"),
+            };
+        }
+        if message.was_told(status) {
+            return None;
+        }
+        match status {
+            CommandStatus::ESME_RINVBNDSTS if may_submit => Some("the session is bound for submits"),
+            CommandStatus::ESME_RINVBNDSTS => None,
+            CommandStatus::ESME_RTHROTTLED if settings.smpp_throughput > 0 || settings.smpp_window > 0 => None,
+            CommandStatus::ESME_RTHROTTLED => Some("the customer has no limit"),
+            CommandStatus::ESME_RSYSERR if self.draining => None,
+            CommandStatus::ESME_RSYSERR => Some("nothing is wrong with the gateway"),
+            _ => match message.expect {
+                Expect::Malformed => None,
+                Expect::SourceRefused if status == CommandStatus::ESME_RINVSRCADR => None,
+                Expect::SourceRefused => Some("its source is not the customer's"),
+                Expect::NoRoute if status == CommandStatus::ESME_RINVDSTADR => None,
+                Expect::NoRoute => Some("it has no route"),
+                Expect::Routed if status == CommandStatus::ESME_RMSGQFUL => None,
+                Expect::Routed if status == CommandStatus::ESME_RUNKNOWNERR => {
+                    message.emissions.is_empty().then_some("it was sent to no vendor")
+                }
+                Expect::Routed => Some("nothing is wrong with it"),
+            },
+        }
+    }
+}

@@ -1,0 +1,326 @@
+//! What a seed means: settings, peers with their habits, routes and faults. Drawn once; pure functions of the seed.
+
+use std::net::Ipv4Addr;
+
+use regex::bytes::Regex;
+use smpp_shards::settings::{
+    BindType, CustomerSettings, GatewaySettings, InboundRouteSettings, MessageIdFormat, ReceiptIdFrom, RequestReceipts,
+    RuleSettings, Settings, VendorIdFormat, VendorSettings,
+};
+
+use crate::network::Weather;
+use crate::random::Stream;
+use crate::vendor_habits::VendorHabits;
+
+/// command_status with which model vendors refuse for now, beside the throttles.
+pub const TEMPORARY: u32 = 0x0000_0400;
+/// command_status with which model vendors refuse for good, beside ESME_RINVDSTADR.
+pub const PERMANENT: u32 = 0x0000_0401;
+
+/// Destinations begin with one of these; `999` and a vendor's number lead to that vendor alone.
+pub const PREFIXES: [&str; 7] = ["44", "4479", "1", "1555", "49", "33", "88"];
+
+/// A routing rule as the reference model reads it.
+pub struct Rule {
+    /// Only for that customer.
+    pub customer: Option<usize>,
+    dest: Option<Regex>,
+    source: Option<Regex>,
+    /// To which vendor.
+    pub vendor: usize,
+}
+
+/// One model customer.
+#[derive(Clone, Debug)]
+pub struct CustomerPlan {
+    /// Its system_id.
+    pub system_id: String,
+    /// Its password.
+    pub password: String,
+    /// How many sessions it likes to have.
+    pub sessions: usize,
+    /// Thousandths of its connections that misbehave in some way.
+    pub mischief: u64,
+    /// Whether it may bind from where its sessions are.
+    pub address_allowed: bool,
+}
+
+/// Everything that a seed decides beforehand.
+pub struct Scenario {
+    /// How many shards.
+    pub shards: u16,
+    /// The gateway's configuration.
+    pub settings: Settings,
+    /// The routing rules once more, for the reference model.
+    pub rules: Vec<Rule>,
+    /// By customer.
+    pub customers: Vec<CustomerPlan>,
+    /// By vendor.
+    pub vendors: Vec<VendorHabits>,
+    /// The network while faults last.
+    pub weather: Weather,
+    /// Milliseconds after which faults end.
+    pub heal_ms: u64,
+    /// Messages that all sessions may send together while faults last.
+    pub messages_max: u64,
+    /// Milliseconds between snapshots that change nothing; 0 is never.
+    pub reload_ms: u64,
+    /// Milliseconds that the control thread takes for a bind at the most.
+    pub check_ms: u64,
+    /// Octets of one receive at the most.
+    pub receive_bytes: usize,
+    /// Wake-ups, in a thousand, that are late.
+    pub turn_pauses: u64,
+}
+
+/// The address from which a session connects.
+pub fn session_address(session: usize) -> Ipv4Addr {
+    Ipv4Addr::new(10, 0, (session >> 8) as u8, session as u8)
+}
+
+impl Scenario {
+    /// The scenario of that seed.
+    pub fn new(seed: u64) -> Self {
+        let mut random = Stream::new(seed, "scenario");
+        let shards = *random.pick(&[1, 1, 2, 2, 2, 3, 4]);
+        let vendors: Vec<VendorHabits> = (0..random.range(1, 4)).map(|_| VendorHabits::draw(&mut random)).collect();
+        let customers: Vec<CustomerPlan> =
+            (0..random.range(1, 4)).map(|index| draw_customer(index as usize, &mut random)).collect();
+        let mut settings = Settings { gateway: draw_gateway(&mut random), ..Settings::default() };
+        settings.customers = customers.iter().map(|plan| customer_settings(plan, &mut random)).collect();
+        settings.vendors =
+            vendors.iter().enumerate().map(|(index, habits)| vendor_settings(index, habits, &mut random)).collect();
+        settings.routing_rules = draw_rules(&settings, &mut random);
+        for (index, customer) in settings.customers.iter().enumerate() {
+            for number in 0..2 {
+                settings.inbound_routes.push(InboundRouteSettings {
+                    did: format!("{}770{index}{number}", if number == 0 { "" } else { "+" }),
+                    smpp_system_id: customer.smpp_system_id.clone(),
+                    ..InboundRouteSettings::default()
+                });
+            }
+        }
+        let rules = reference_rules(&settings);
+        Self {
+            shards,
+            rules,
+            customers,
+            vendors,
+            weather: draw_weather(&mut random),
+            heal_ms: random.range(4_000, 12_000),
+            messages_max: random.range(100, 1_500),
+            reload_ms: if random.chance(300) { random.range(500, 4_000) } else { 0 },
+            check_ms: random.spread(1, 400),
+            receive_bytes: *random.pick(&[512, 4_096, 16_384, 65_536]),
+            turn_pauses: random.fault(300, 30),
+            settings,
+        }
+    }
+
+    /// The vendors that may carry a message, as a set of bits. Addresses are compared without a leading plus.
+    pub fn vendors_for(&self, customer: usize, source: &[u8], dest: &[u8]) -> u64 {
+        let (source, dest) = (without_plus(source), without_plus(dest));
+        let matches = |rule: &&Rule| {
+            rule.customer.is_none_or(|only| only == customer)
+                && rule.dest.as_ref().is_none_or(|pattern| pattern.is_match(dest))
+                && rule.source.as_ref().is_none_or(|pattern| pattern.is_match(source))
+        };
+        self.rules.iter().filter(matches).fold(0, |set, rule| set | 1 << rule.vendor)
+    }
+
+    /// The customer to whom MO for that number go.
+    pub fn inbound_customer(&self, did: &[u8]) -> Option<usize> {
+        let did = without_plus(did);
+        let route = self.settings.inbound_routes.iter().find(|route| without_plus(route.did.as_bytes()) == did)?;
+        self.customers.iter().position(|plan| plan.system_id == route.smpp_system_id)
+    }
+
+    /// Whether that customer may use that source address.
+    pub fn source_allowed(&self, customer: usize, source: &[u8]) -> bool {
+        let source = without_plus(source);
+        self.settings.customers[customer].allowed_source_addresses.iter().any(|pattern| {
+            let pattern = without_plus(pattern.as_bytes());
+            match pattern.strip_suffix(b"*") {
+                Some(prefix) => source.starts_with(prefix),
+                None => source == pattern,
+            }
+        })
+    }
+}
+
+/// An address without its leading plus.
+pub fn without_plus(address: &[u8]) -> &[u8] {
+    address.strip_prefix(b"+").unwrap_or(address)
+}
+
+fn draw_gateway(random: &mut Stream) -> GatewaySettings {
+    let enquire_link_ms = if random.chance(800) { random.range(500, 4_000) } else { 0 };
+    GatewaySettings {
+        node: random.below(256) as u8,
+        bind_timeout_ms: random.range(800, 3_000),
+        enquire_link_ms,
+        inactivity_timeout_ms: if enquire_link_ms > 0 { enquire_link_ms * 3 } else { 0 },
+        deliver_window: random.spread(1, 100) as u32,
+        relay_deadline_ms: random.range(300, 4_000),
+        receipt_hold_ms: random.range(100, 3_000),
+        receipt_early_ms: random.range(100, 2_000),
+        retry_count: random.range(1, 4) as u32,
+        retry_interval_ms: random.range(20, 500),
+        ..GatewaySettings::default()
+    }
+}
+
+fn draw_customer(index: usize, random: &mut Stream) -> CustomerPlan {
+    CustomerPlan {
+        system_id: format!("customer{index}"),
+        password: format!("pass{}", random.below(1000)),
+        sessions: random.range(1, 4) as usize,
+        mischief: if random.chance(700) { random.range(100, 900) } else { 0 },
+        address_allowed: index == 0 || random.chance(900),
+    }
+}
+
+fn customer_settings(plan: &CustomerPlan, random: &mut Stream) -> CustomerSettings {
+    let allowed: Vec<String> = match random.below(3) {
+        0 => vec!["*".into()],
+        1 => vec!["+1000*".into(), "ACME".into()],
+        _ => vec!["1000*".into(), "100".into(), "ACME".into()],
+    };
+    let limited = random.chance(400);
+    CustomerSettings {
+        smpp_system_id: plan.system_id.clone(),
+        smpp_password: Some(plan.password.clone()),
+        smpp_allowed_ips: match (plan.address_allowed, random.chance(500)) {
+            (true, true) => vec!["10.0.0.0/8".into(), "192.0.2.1".into()],
+            (true, false) => Vec::new(),
+            (false, _) => vec!["192.0.2.0/24".into()],
+        },
+        smpp_max_binds: if random.chance(400) { random.range(1, 4) as u32 } else { 0 },
+        smpp_throughput: if limited { random.spread(5, 400) as u32 } else { 0 },
+        smpp_burst: if limited && random.chance(500) { random.spread(1, 100) as u32 } else { 0 },
+        smpp_window: if random.chance(600) { random.spread(1, 100) as u32 } else { 0 },
+        message_id_format: *random.pick(&[MessageIdFormat::Uuid, MessageIdFormat::Hex, MessageIdFormat::Decimal]),
+        allowed_source_addresses: allowed,
+        force_source_address: random.chance(150).then(|| "FORCED".into()),
+        ..CustomerSettings::default()
+    }
+}
+
+fn vendor_settings(index: usize, habits: &VendorHabits, random: &mut Stream) -> VendorSettings {
+    VendorSettings {
+        instance_name: format!("vendor{index}"),
+        host: "vendor.invalid".into(),
+        port: 2775,
+        username: format!("gateway{index}"),
+        password: "secret".into(),
+        interface_version: *random.pick(&[0x34, 0x34, 0x34, 0x50, 0x33]),
+        bind_type: *random.pick(&[BindType::Transceiver, BindType::Transceiver, BindType::Transmitter]),
+        binds: random.spread(1, 4) as u32,
+        window_size: random.spread(1, 100) as u32,
+        throughput: if random.chance(400) { random.spread(20, 500) as u32 } else { 0 },
+        burst: if random.chance(300) { random.spread(1, 50) as u32 } else { 0 },
+        priority: random.below(3) as i32,
+        is_primary: random.chance(300),
+        response_timeout_ms: random.range(200, 3_000),
+        enquire_link_ms: if random.chance(800) { random.range(300, 3_000) } else { 0 },
+        bind_timeout_ms: random.range(300, 2_000),
+        queue_messages: random.spread(1, 2_000) as u32,
+        queue_bytes: random.spread(500, 1_000_000),
+        queue_seconds: if random.chance(300) { random.range(1, 3) as u32 } else { 0 },
+        request_receipts: *random.pick(&[
+            RequestReceipts::AsAsked,
+            RequestReceipts::AsAsked,
+            RequestReceipts::Always,
+        ]),
+        message_id_format: habits.response_id,
+        receipt_id_format: habits.receipt_id,
+        receipt_id_from: habits.receipt_id_from,
+        default_data_coding: random.chance(150).then_some(3),
+        source_ton: random.chance(150).then_some(5),
+        source_npi: random.chance(150).then_some(0),
+        dest_ton: random.chance(150).then_some(1),
+        dest_npi: random.chance(150).then_some(1),
+        service_type: random.chance(150).then(|| "GW".into()),
+        temporary_statuses: vec![TEMPORARY],
+        permanent_statuses: vec![PERMANENT],
+        ..VendorSettings::default()
+    }
+}
+
+fn draw_rules(settings: &Settings, random: &mut Stream) -> Vec<RuleSettings> {
+    let vendors: Vec<String> = settings.vendors.iter().map(|vendor| vendor.instance_name.clone()).collect();
+    let mut rules = Vec::new();
+    for (index, vendor) in vendors.iter().enumerate() {
+        let dest_pattern = Some(format!("^999{index}"));
+        rules.push(RuleSettings { priority: 1, dest_pattern, vendor: vendor.clone(), ..RuleSettings::default() });
+    }
+    let patterns = ["^44", "^4479.*", "^1.*", r"^\+1555", "^1[25-9]", "^49", "^(33|34)", "^33.*$", "^491500000000$"];
+    for _ in 0..random.range(2, 8) {
+        let anybody = random.chance(750);
+        let customer = (!anybody).then(|| random.pick(&settings.customers).smpp_system_id.clone());
+        let anywhere = random.chance(60);
+        rules.push(RuleSettings {
+            priority: random.below(3) as i32 * 10,
+            customer,
+            dest_pattern: (!anywhere).then(|| (*random.pick(&patterns)).to_owned()),
+            source_pattern: random.chance(150).then(|| "^1000".to_owned()),
+            vendor: random.pick(&vendors).clone(),
+            weight: random.range(1, 5) as u32,
+            is_active: random.chance(930),
+        });
+    }
+    rules
+}
+
+fn reference_rules(settings: &Settings) -> Vec<Rule> {
+    // Addresses have lost their plus when rules are compared, so patterns may ask for none.
+    let pattern = |text: &Option<String>| {
+        text.as_ref().map(|text| Regex::new(&text.replace(r"^\+", "^")).expect("the scenario writes valid patterns"))
+    };
+    let active = settings.routing_rules.iter().filter(|rule| rule.is_active);
+    active
+        .map(|rule| Rule {
+            customer: rule.customer.as_ref().map(|name| {
+                let position = settings.customers.iter().position(|customer| customer.smpp_system_id == *name);
+                position.expect("the scenario names its own customers")
+            }),
+            dest: pattern(&rule.dest_pattern),
+            source: pattern(&rule.source_pattern),
+            vendor: settings
+                .vendors
+                .iter()
+                .position(|vendor| vendor.instance_name == rule.vendor)
+                .expect("the scenario names its own vendors"),
+        })
+        .collect()
+}
+
+fn draw_weather(random: &mut Stream) -> Weather {
+    Weather {
+        latency_us: random.spread(5, 20_000),
+        jitter_us: random.spread(1, 20_000),
+        splits: random.fault(600, 900),
+        dribbles: random.fault(300, 300),
+        stalls: random.fault(400, 100),
+        stall_ms: random.spread(10, 3_000),
+        resets: random.fault(400, 5_000),
+        kernel_bytes: random.spread(512, 65_536),
+    }
+}
+
+/// The network once faults are over.
+pub fn fair_weather() -> Weather {
+    Weather { latency_us: 200, jitter_us: 100, kernel_bytes: 65_536, ..Weather::default() }
+}
+
+/// The three ways in which receipts may carry ids, with the two forms of numbers.
+pub fn draw_id_forms(random: &mut Stream) -> (VendorIdFormat, VendorIdFormat, ReceiptIdFrom) {
+    let (response, receipt) = *random.pick(&[
+        (VendorIdFormat::Text, VendorIdFormat::Text),
+        (VendorIdFormat::Hex, VendorIdFormat::Hex),
+        (VendorIdFormat::Hex, VendorIdFormat::Decimal),
+        (VendorIdFormat::Decimal, VendorIdFormat::Hex),
+        (VendorIdFormat::Decimal, VendorIdFormat::Decimal),
+    ]);
+    (response, receipt, *random.pick(&[ReceiptIdFrom::Both, ReceiptIdFrom::Text, ReceiptIdFrom::Tlv]))
+}

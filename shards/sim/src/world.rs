@@ -1,0 +1,369 @@
+//! One run: the shards with their hosts, the peers, the control thread, and the phases from the first connection to
+//! the last unbind. Single thread; everything follows from the seed.
+
+use std::rc::Rc;
+
+use smpp_shards::{DrainPhase, Now, Shard, ShardId, ShardSetup, Time, bounds, mesh};
+
+use crate::control::Control;
+use crate::customer::Session;
+use crate::ground::Ground;
+use crate::host::{EPOCH_UNIX_MS, Host, Mail, Wishes};
+use crate::model::{Counts, Model, violation};
+use crate::network::{NetId, Network, Peer, Side};
+use crate::random::Stream;
+use crate::scenario::{Scenario, fair_weather};
+use crate::schedule::{Event, Phase, Schedule};
+use crate::trace::Trace;
+use crate::vendor::Vendor;
+
+/// Events of one run at the most: more is a loop without end.
+const EVENTS_MAX: u64 = 20_000_000;
+
+/// Milliseconds within which everything must be finished once faults are over: the longest waiting time before a
+/// bind with its jitter (36 s), a peer that is found to take nothing (30 s) and the timers of the settings.
+const SETTLE_MS_MAX: u64 = 100_000;
+
+/// Milliseconds within which a phase of the drain must be quiet.
+const DRAIN_MS_MAX: u64 = 15_000;
+
+/// What came of a run.
+#[derive(Clone, Copy, Debug)]
+pub struct Outcome {
+    /// Equal for two runs of one seed.
+    pub trace_hash: u64,
+    /// Events that happened.
+    pub events: u64,
+    /// Virtual milliseconds.
+    pub virtual_ms: u64,
+    /// Milliseconds from the end of faults to quiet.
+    pub settle_ms: u64,
+    /// Messages that customers sent.
+    pub messages: usize,
+    /// Deliveries that vendors tried.
+    pub attempts: usize,
+    /// How often something happened.
+    pub counts: Counts,
+}
+
+/// Everything there is.
+pub struct World {
+    ground: Ground,
+    hosts: Vec<Host>,
+    control: Control,
+    sessions: Vec<Session>,
+    vendors: Vec<Vendor>,
+    random: Stream,
+    events: u64,
+}
+
+impl World {
+    /// The world of that seed, at its beginning.
+    pub fn new(seed: u64, verbose: bool) -> Self {
+        let scenario = Rc::new(Scenario::new(seed));
+        let mut ground = Ground {
+            seed,
+            schedule: Schedule::default(),
+            network: Network::new(Stream::new(seed, "network"), scenario.weather.clone()),
+            model: Model::new(seed, scenario.clone()),
+            trace: Trace::new(verbose),
+            turns: Stream::new(seed, "turns"),
+            turn_pauses: scenario.turn_pauses,
+            receive_bytes: scenario.receive_bytes,
+            vendor_is_reachable: vec![true; scenario.vendors.len()],
+            healed: false,
+            alerts: 0,
+            scenario: scenario.clone(),
+        };
+        let control = Control::new(&ground);
+        let mut random = Stream::new(seed, "world");
+        let now = Now { mono: Time::default(), unix_ms: EPOCH_UNIX_MS };
+        let hosts = mesh(scenario.shards).into_iter().enumerate().map(|(index, rings)| {
+            let setup = ShardSetup {
+                shard: ShardId(index as u16),
+                shards: scenario.shards,
+                seed: random.next_u64(),
+                snapshot: control.snapshot(),
+                rings,
+            };
+            Host::new(index, Shard::new(setup, now))
+        });
+        let hosts = hosts.collect();
+        let vendors = (0..scenario.vendors.len()).map(|index| Vendor::new(index, &mut ground)).collect();
+        let mut sessions = Vec::new();
+        for (customer, plan) in scenario.customers.iter().enumerate() {
+            for number in 0..plan.sessions {
+                sessions.push(Session::new(sessions.len(), customer, number == 0, &mut ground));
+            }
+        }
+        Self { ground, hosts, control, sessions, vendors, random, events: 0 }
+    }
+
+    /// The whole run; panics with a sentence when something is wrong.
+    pub fn run(mut self) -> Outcome {
+        self.start();
+        let heal_at = Time::default().after_ms(self.ground.scenario.heal_ms);
+        self.run_until(heal_at);
+        self.heal();
+        let settle_ms = self.settle(SETTLE_MS_MAX, "faults are over");
+        self.probe();
+        self.settle(DRAIN_MS_MAX, "the last submits went out");
+        self.drain();
+        self.ground.model.check_limits();
+        self.ground.model.check_probes(&self.ground.scenario.settings.vendors);
+        Outcome {
+            trace_hash: self.ground.trace.hash(),
+            events: self.events,
+            virtual_ms: self.ground.schedule.now().0 / 1_000_000,
+            settle_ms,
+            messages: self.ground.model.messages.len(),
+            attempts: self.ground.model.attempts.len(),
+            counts: self.ground.model.counts,
+        }
+    }
+
+    fn start(&mut self) {
+        for index in 0..self.hosts.len() {
+            let mut wishes = Wishes::default();
+            self.hosts[index].start(&mut self.ground, &mut wishes);
+            self.grant(wishes);
+        }
+        self.ground.schedule.in_millis(1_000, Event::Phase(Phase::Look));
+        if self.ground.scenario.reload_ms > 0 {
+            self.ground.schedule.in_millis(self.ground.scenario.reload_ms, Event::Phase(Phase::Reload));
+        }
+    }
+
+    fn heal(&mut self) {
+        self.ground.trace.line(self.ground.schedule.now(), format_args!("faults are over"));
+        self.ground.healed = true;
+        self.ground.network.weather = fair_weather();
+        self.ground.turn_pauses = 0;
+        for session in &mut self.sessions {
+            session.heal(&mut self.ground);
+        }
+        for vendor in &mut self.vendors {
+            vendor.heal(&mut self.ground);
+        }
+    }
+
+    /// Runs until everything is quiet; gives the milliseconds that took.
+    fn settle(&mut self, most_ms: u64, since: &str) -> u64 {
+        let began = self.ground.schedule.now();
+        loop {
+            let until = self.ground.schedule.now().after_ms(100);
+            self.run_until(until);
+            let took = self.ground.schedule.now().millis_since(began);
+            if self.is_settled() {
+                return took;
+            }
+            if took > most_ms {
+                violation!(self.ground, "not everything is finished {took} ms after {since}: {}", self.describe());
+            }
+        }
+    }
+
+    fn is_settled(&self) -> bool {
+        let settings = &self.ground.scenario.settings;
+        let sessions_ready = self.sessions.iter().all(|session| {
+            let wanted = session.is_first() && self.ground.scenario.customers[session.customer()].address_allowed;
+            if wanted { session.is_ready() } else { session.is_away() }
+        });
+        let vendors = self.vendors.iter().zip(&settings.vendors);
+        sessions_ready
+            && vendors
+                .clone()
+                .all(|(vendor, settings)| vendor.bound_links() == settings.binds as usize && vendor.deliveries() == 0)
+            && self.ground.model.unanswered() == 0
+            && self.hosts.iter().all(|host| {
+                let report = host.report();
+                report.is_quiet && report.messages_open == 0 && report.deliveries_open == 0
+            })
+    }
+
+    fn describe(&self) -> String {
+        let now = self.ground.schedule.now();
+        let mut words = format!("{} unanswered", self.ground.model.unanswered());
+        for host in &self.hosts {
+            let report = host.report();
+            words += &format!(
+                "; shard {}: {} messages, {} deliveries, {} sessions, quiet {}",
+                host.id, report.messages_open, report.deliveries_open, report.sessions, report.is_quiet
+            );
+        }
+        for vendor in &self.vendors {
+            words += &format!("; {}", vendor.describe(now));
+        }
+        for session in self.sessions.iter().filter(|session| session.is_first() && !session.is_ready()) {
+            words += &format!("; customer {} is not bound", session.customer());
+        }
+        words
+    }
+
+    /// Every customer submits to every vendor once more, and wants a receipt.
+    fn probe(&mut self) {
+        for vendor in 0..self.vendors.len() {
+            for session in 0..self.sessions.len() {
+                if self.sessions[session].is_ready() {
+                    self.sessions[session].probe(vendor, &mut self.ground);
+                }
+            }
+            let until = self.ground.schedule.now().after_ms(300);
+            self.run_until(until);
+        }
+    }
+
+    fn drain(&mut self) {
+        self.ground.model.draining = true;
+        self.drain_phase(DrainPhase::Refuse);
+        for session in self.sessions.iter_mut().filter(|session| session.is_ready()) {
+            session.submit_one(&mut self.ground);
+        }
+        self.drain_phase(DrainPhase::UnbindCustomers);
+        if let Some(session) = self.sessions.iter().find(|session| !session.is_away()) {
+            violation!(self.ground, "customer {} is still connected when all have unbound", session.customer());
+        }
+        self.drain_phase(DrainPhase::UnbindVendors);
+        if let Some(vendor) = self.vendors.iter().position(|vendor| vendor.bound_links() > 0) {
+            violation!(self.ground, "vendor {vendor} is still bound when all are unbound");
+        }
+    }
+
+    fn drain_phase(&mut self, phase: DrainPhase) {
+        for index in 0..self.hosts.len() {
+            self.hosts[index].post(Mail::Drain(phase), &mut self.ground);
+        }
+        let began = self.ground.schedule.now();
+        loop {
+            let until = self.ground.schedule.now().after_ms(100);
+            self.run_until(until);
+            let took = self.ground.schedule.now().millis_since(began);
+            if self.hosts.iter().all(|host| host.report().is_quiet) {
+                // What was written last is still on its way.
+                let until = self.ground.schedule.now().after_ms(500);
+                self.run_until(until);
+                return;
+            }
+            if took > DRAIN_MS_MAX {
+                violation!(self.ground, "phase {phase:?} is not quiet after {took} ms: {}", self.describe());
+            }
+        }
+    }
+
+    fn run_until(&mut self, until: Time) {
+        while let Some(event) = self.ground.schedule.next(until) {
+            self.events += 1;
+            if self.events > EVENTS_MAX {
+                violation!(self.ground, "events without end: {}", self.describe());
+            }
+            self.happen(event);
+        }
+    }
+
+    fn happen(&mut self, event: Event) {
+        let ground = &mut self.ground;
+        match event {
+            Event::Turn(host) => {
+                if self.hosts[host].is_due(ground.schedule.now()) {
+                    let mut wishes = Wishes::default();
+                    self.hosts[host].turn(ground, &mut wishes);
+                    self.grant(wishes);
+                }
+            }
+            Event::Arrive(net, side) => self.arrive(net, side),
+            Event::Room(net, Side::Peer) => match ground.network.peer(net) {
+                Peer::Session(session) => self.sessions[session].room(net, ground),
+                Peer::Vendor(vendor) => self.vendors[vendor].room(net, ground),
+            },
+            Event::Room(net, Side::Gateway) => match ground.network.owner(net) {
+                Some((host, conn)) => self.hosts[host].room(conn, ground),
+                None => self.hosts.iter_mut().for_each(|host| host.go_on_closing(net, false, ground)),
+            },
+            Event::Stall(net) => {
+                if let Some((host, _)) = ground.network.owner(net) {
+                    self.hosts[host].look_at_stall(net, ground);
+                }
+            }
+            Event::CloseNow(net) => self.hosts.iter_mut().for_each(|host| host.go_on_closing(net, true, ground)),
+            Event::Connected { host, link, ticket } => self.hosts[host].connected(link, ticket, ground),
+            Event::Checked { host, verdict } => self.hosts[host].post(Mail::Verdict(verdict), ground),
+            Event::Session { session, epoch, step } => {
+                if let Some(net) = self.sessions[session].step(epoch, step, ground) {
+                    let host = self.random.below(self.hosts.len() as u64) as usize;
+                    self.hosts[host].accept(net, ground);
+                }
+            }
+            Event::Vendor { vendor, step } => self.vendors[vendor].step(step, ground),
+            Event::Phase(Phase::Reload) => self.reload(),
+            Event::Phase(Phase::Look) => self.look(),
+        }
+    }
+
+    fn arrive(&mut self, net: NetId, side: Side) {
+        let ground = &mut self.ground;
+        if ground.network.is_closed(net, side) {
+            ground.network.answer_closed(net, side, &mut ground.schedule);
+            return;
+        }
+        match (side, ground.network.peer(net)) {
+            (Side::Gateway, _) => {
+                if let Some((host, conn)) = ground.network.owner(net) {
+                    self.hosts[host].arrive(conn, ground);
+                }
+            }
+            (Side::Peer, Peer::Session(session)) => self.sessions[session].arrive(net, ground),
+            (Side::Peer, Peer::Vendor(vendor)) => self.vendors[vendor].arrive(net, ground),
+        }
+    }
+
+    fn grant(&mut self, wishes: Wishes) {
+        for bell in wishes.bells {
+            self.hosts[bell.index()].ring(&mut self.ground);
+        }
+        for (to, mail) in wishes.moves {
+            self.hosts[to.index()].post(mail, &mut self.ground);
+        }
+        for request in wishes.binds {
+            self.control.check(&request, &mut self.ground);
+        }
+    }
+
+    fn reload(&mut self) {
+        let snapshot = self.control.rebuild(&self.ground);
+        for host in &mut self.hosts {
+            host.post(Mail::Apply(snapshot.clone()), &mut self.ground);
+        }
+        if !self.ground.healed {
+            self.ground.schedule.in_millis(self.ground.scenario.reload_ms, Event::Phase(Phase::Reload));
+        }
+    }
+
+    /// Looks at what the shards tell of themselves: nothing grows beyond its bound.
+    fn look(&mut self) {
+        let settings = &self.ground.scenario.settings;
+        for host in &self.hosts {
+            for (net, octets) in host.queued() {
+                let most = match self.ground.network.peer(net) {
+                    Peer::Session(_) => bounds::SESSION_OUTPUT_BYTES_MAX + 4 * self.ground.receive_bytes,
+                    Peer::Vendor(_) => bounds::LINK_OUTPUT_BYTES_MAX + 4 * self.ground.receive_bytes,
+                };
+                if octets > most + 2 * bounds::PDU_BYTES_MAX {
+                    violation!(self.ground, "{octets} octets wait for {}", self.ground.model.name(net));
+                }
+            }
+            let report = host.report();
+            for (index, (counters, vendor)) in report.vendors.iter().zip(&settings.vendors).enumerate() {
+                // A message that was throttled goes back to the front, whatever has come behind it meanwhile.
+                let in_windows = vendor.window_size * vendor.binds;
+                if counters.queued > vendor.queue_messages + in_windows
+                    || counters.in_flight > in_windows
+                    || counters.links_bound > vendor.binds
+                    || counters.deliveries_waiting > bounds::DELIVERIES_PER_VENDOR_MAX
+                {
+                    violation!(self.ground, "vendor {index} is beyond a bound: {counters:?}");
+                }
+            }
+        }
+        self.ground.schedule.in_millis(1_000, Event::Phase(Phase::Look));
+    }
+}
