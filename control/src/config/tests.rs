@@ -370,26 +370,3 @@ fn what_the_commented_configuration_calls_a_default_is_one() {
     expected.node = number;
     assert_eq!(format!("{:?}", configuration.settings.gateway), format!("{expected:?}"));
 }
-
-#[test]
-fn temp_speed() {
-    let hash = bcrypt::hash("secret12", 4).unwrap();
-    let mut text = String::from("gateway.accept = \"relay\"\n");
-    for i in 0..10000 {
-        text += &format!(
-            "[[customers]]\nsmpp_system_id = \"c{i}\"\nsmpp_password_hash = \"{hash}\"\nsmpp_max_binds = 3\nallowed_source_addresses = [\"*\"]\n"
-        );
-    }
-    for i in 0..1000 {
-        text += &format!("[[vendors]]\ninstance_name = \"v{i}\"\nhost = \"h\"\nport = 3\n");
-    }
-    for i in 0..10000 {
-        text += &format!("[[routing_rules]]\npriority = {i}\ndest_pattern = \"^{i}\"\nvendor = \"v{}\"\n", i % 1000);
-    }
-    let t = std::time::Instant::now();
-    let c = parsed(&text).unwrap();
-    println!("SPEED load {:?}", t.elapsed());
-    let t = std::time::Instant::now();
-    c.snapshot(2, 2).unwrap();
-    println!("SPEED snapshot {:?}", t.elapsed());
-}
