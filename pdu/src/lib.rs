@@ -13,7 +13,7 @@
 //! - [`body`]: any of them as one value.
 //! - [`tlv`]: optional parameters.
 //! - [`receipt`], [`id`], [`time`]: what stands as text in PDUs.
-//! - [`coding`], [`gsm`], [`concat`]: alphabets, and long messages in parts.
+//! - [`coding`], [`gsm`], [`mod@concat`]: alphabets, and long messages in parts.
 //! - [`encode`]: write PDUs into a caller's buffer; cannot fail.
 
 pub mod bind;

@@ -9,6 +9,7 @@ set -eu
 
 here=$(cd "$(dirname "$0")" && pwd)
 recorded="$here/instructions.json"
+compiler=$(rustc --version)
 tolerance=${TOLERANCE:-5}
 few=1000
 many=21000
@@ -33,14 +34,15 @@ measured=$(for operation in $("$program"); do
 done)
 
 if [ "${1:-}" = --record ]; then
-    echo "$measured" | awk 'BEGIN { printf "{" }
-        { printf "%s\n  \"%s\": %s", (NR > 1 ? "," : ""), $1, $2 }
+    echo "$measured" | awk -v compiler="$compiler" 'BEGIN { printf "{\n  \"compiler\": \"%s\"", compiler }
+        { printf ",\n  \"%s\": %s", $1, $2 }
         END { printf "\n}\n" }' >"$recorded"
     cat "$recorded"
     exit 0
 fi
 
 [ -f "$recorded" ] || { echo "nothing is recorded yet: run with --record" >&2; exit 2; }
+grep -qF "\"$compiler\"" "$recorded" || echo "recorded with another compiler than $compiler: expect drift" >&2
 echo "$measured" | while read -r name count; do
     before=$(sed -n "s/.*\"$name\": \([0-9.]*\).*/\1/p" "$recorded")
     echo "$name $count ${before:-0}"
