@@ -17,6 +17,9 @@ use rustls::{ClientConfig, ClientConnection, Connection, ServerConfig, ServerCon
 pub const PDU_BYTES_MAX: usize = 65_536;
 /// The size of the loop's shared receive buffer, octets: one read's worth and a PDU cut by the last one.
 pub const INBOX_BYTES: usize = 256 * 1024 + PDU_BYTES_MAX;
+/// Octets waiting to be written beyond which nothing more is read: a peer that sends and never reads costs
+/// this much and no more.
+pub const UNSENT_BYTES_MAX: usize = 4 << 20;
 
 /// What one read has brought.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -42,12 +45,13 @@ pub struct Wire {
     pub out: Vec<u8>,
     written: usize,
     blocked: bool,
+    held: bool,
 }
 
 impl Wire {
     /// A plain connection.
     pub fn plain(socket: TcpStream) -> Self {
-        Self { socket, tls: None, tail: Vec::new(), out: Vec::new(), written: 0, blocked: false }
+        Self { socket, tls: None, tail: Vec::new(), out: Vec::new(), written: 0, blocked: false, held: false }
     }
 
     /// A TLS client; the handshake begins with the first flush.
@@ -97,6 +101,26 @@ impl Wire {
     #[inline]
     pub fn blocked(&self) -> bool {
         self.blocked
+    }
+
+    /// Whether reading must wait, because more than [`UNSENT_BYTES_MAX`] octets wait to be written even after a
+    /// try to write them. The writable edge will come; ask [`Wire::take_held`] then.
+    ///
+    /// # Errors
+    /// As [`Wire::flush`].
+    #[inline]
+    pub fn holds_back(&mut self) -> io::Result<bool> {
+        if self.unsent() > UNSENT_BYTES_MAX {
+            self.flush()?;
+            self.held = self.unsent() > UNSENT_BYTES_MAX;
+        }
+        Ok(self.held)
+    }
+
+    /// Whether a read was put off by [`Wire::holds_back`] and has to be made up for; forgets that.
+    #[inline]
+    pub fn take_held(&mut self) -> bool {
+        std::mem::take(&mut self.held)
     }
 
     /// Puts what was left over at the front of `inbox` and reads behind it, once.

@@ -146,6 +146,19 @@ fn the_simulator_closes_when_the_framing_is_lost() {
 }
 
 #[test]
+fn a_peer_that_never_reads_is_not_read_for_ever() {
+    let smsc = smsc(&[]);
+    let mut esme = Esme::bound(smsc.address(), CommandId::BIND_TRANSCEIVER);
+    let sent = esme.send_until_stuck();
+    assert!(sent < 100 << 20, "{sent} octets were taken");
+    // Once it reads again it has every answer.
+    for _ in 0..sent / 16 {
+        assert_eq!(esme.receive().unwrap().0.command_id, CommandId::ENQUIRE_LINK_RESP);
+    }
+    assert_eq!(smsc.stop().unwrap().enquire_links, sent as u64 / 16);
+}
+
+#[test]
 fn a_pdu_that_comes_octet_by_octet_is_one_pdu() {
     let smsc = smsc(&[]);
     let mut esme = Esme::bound(smsc.address(), CommandId::BIND_TRANSCEIVER);

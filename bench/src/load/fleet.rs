@@ -9,20 +9,18 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use mio::net::TcpStream;
 use mio::{Events, Poll, Token};
 use rustls::ClientConfig;
 use rustls::pki_types::ServerName;
-use smpp_pdu::bind::Bind;
 use smpp_pdu::command::CommandId;
 use smpp_pdu::{CommandStatus, Deframed, deframe, encode};
 
 use super::book::{Book, Progress};
-use super::error::{LoadError, Step};
+use super::error::LoadError;
 use super::message::Composer;
-use super::options::{BindType, LoadOptions};
+use super::options::LoadOptions;
 use super::pacer::Pacer;
-use super::session::{Outcome, RECONNECT_AFTER, Role, Session, State, first_enquire};
+use super::session::{Outcome, Role, Session, State, first_enquire};
 use crate::clock::{self, Alarm, MILLISECOND, SECOND};
 use crate::stop::Stop;
 use crate::wire::{INBOX_BYTES, PDU_BYTES_MAX, Wire};
@@ -57,16 +55,16 @@ impl Buffers {
 /// The sessions of one worker.
 #[derive(Debug)]
 pub(super) struct Fleet<'a> {
-    setup: &'a Setup<'a>,
+    pub(super) setup: &'a Setup<'a>,
     progress: &'a Progress,
-    poll: Poll,
-    alarm: Alarm,
+    pub(super) poll: Poll,
+    pub(super) alarm: Alarm,
     pub(super) sessions: Vec<Session>,
     /// The sessions that submit, by index.
-    submitters: Vec<usize>,
+    pub(super) submitters: Vec<usize>,
     /// The submitter whose turn it is at a steady rate.
-    cursor: usize,
-    composer: Composer,
+    pub(super) cursor: usize,
+    pub(super) composer: Composer,
     pub(super) book: Book,
     /// Messages still to be sent; `u64::MAX` for no end.
     pub(super) budget: u64,
@@ -84,6 +82,8 @@ pub(super) struct Fleet<'a> {
     pub(super) last_loss: Option<String>,
     /// Whether the end has come: what breaks now is not connected again.
     pub(super) closing: bool,
+    /// Sessions that have something to write, within a turn.
+    pub(super) touched: Vec<usize>,
     next_housekeeping: u64,
     next_interval: u64,
 }
@@ -121,6 +121,7 @@ impl<'a> Fleet<'a> {
             fatal: None,
             last_loss: None,
             closing: false,
+            touched: Vec::new(),
             next_housekeeping: now,
             next_interval: now + SECOND,
         })
@@ -155,28 +156,6 @@ impl<'a> Fleet<'a> {
         match self.fatal.take() {
             Some(error) => Err(error),
             None => Ok(now),
-        }
-    }
-
-    /// Connects waiting sessions as far as `connect_parallel` allows.
-    pub(super) fn connect_waiting(&mut self, now: u64) {
-        let parallel = self.setup.options.connect_parallel;
-        for index in 0..self.sessions.len() {
-            if self.coming_up >= parallel {
-                return;
-            }
-            if self.sessions[index].state == State::Waiting && self.sessions[index].deadline <= now {
-                self.connect(index, now);
-            }
-        }
-    }
-
-    /// Lets every submitter fill its window: the start of a closed loop.
-    pub(super) fn refill_all(&mut self) {
-        let now = clock::now();
-        for index in self.submitters.clone() {
-            self.refill(index, now);
-            self.push(index);
         }
     }
 
@@ -217,8 +196,10 @@ impl<'a> Fleet<'a> {
             }
             self.connected(index);
         }
+        let mut readable = readable;
         if writable && self.sessions[index].wire.as_ref().is_some_and(Wire::blocked) {
             self.flush(index);
+            readable |= self.sessions[index].wire.as_mut().is_some_and(Wire::take_held);
             self.refill(index, clock::now());
             self.push(index);
         }
@@ -227,71 +208,16 @@ impl<'a> Fleet<'a> {
         }
     }
 
-    fn connect(&mut self, index: usize, now: u64) {
-        let made = TcpStream::connect(self.setup.address).and_then(|socket| {
-            socket.set_nodelay(true)?;
-            let mut wire = match &self.setup.tls {
-                None => Wire::plain(socket),
-                Some((config, name)) => Wire::tls_client(socket, config.clone(), name.clone())?,
-            };
-            wire.register(self.poll.registry(), Token(index))?;
-            Ok(wire)
-        });
-        self.coming_up += 1;
-        let session = &mut self.sessions[index];
-        session.state = State::Connecting;
-        session.deadline = now + clock::from_seconds(self.setup.options.bind_timeout);
-        match made {
-            Ok(wire) => session.wire = Some(wire),
-            Err(error) => self.lose(index, error.to_string()),
-        }
-    }
-
-    /// A writable edge while connecting: the connection is up or has failed.
-    fn connected(&mut self, index: usize) {
-        let Some(wire) = &self.sessions[index].wire else { return };
-        match (wire.socket().take_error(), wire.socket().peer_addr()) {
-            (Ok(Some(error)), _) | (Err(error), _) => self.lose(index, error.to_string()),
-            (Ok(None), Ok(_)) => self.send_bind(index),
-            (Ok(None), Err(_)) => {}
-        }
-    }
-
-    fn send_bind(&mut self, index: usize) {
-        let options = self.setup.options;
-        let session = &mut self.sessions[index];
-        let command = match (session.role, options.bind_type) {
-            (Role::Receiver, _) | (_, BindType::Rx) => CommandId::BIND_RECEIVER,
-            (_, BindType::Trx) => CommandId::BIND_TRANSCEIVER,
-            (_, BindType::Tx) => CommandId::BIND_TRANSMITTER,
-        };
-        let (name, password) = (options.customer_name(session.customer), options.customer_password(session.customer));
-        let body = Bind {
-            system_id: name.as_bytes(),
-            password: password.as_bytes(),
-            system_type: options.system_type.as_bytes(),
-            interface_version: 0x34,
-            addr_ton: 0,
-            addr_npi: 0,
-            address_range: b"",
-        };
-        session.state = State::Binding;
-        session.deadline = clock::now() + clock::from_seconds(options.bind_timeout);
-        let sequence = session.take_sequence();
-        if let Some(wire) = &mut session.wire {
-            encode::bind(&mut wire.out, command, sequence, &body);
-        }
-        self.push(index);
-    }
-
     fn receive(&mut self, index: usize, closed: bool, inbox: &mut [u8]) {
         loop {
             let session = &mut self.sessions[index];
             let Some(wire) = &mut session.wire else { return };
-            let received = match wire.receive(inbox) {
-                Ok(received) => received,
-                Err(error) => return self.lose(index, error.to_string()),
-            };
+            let received =
+                match wire.holds_back().and_then(|held| if held { Ok(None) } else { wire.receive(inbox).map(Some) }) {
+                    Ok(Some(received)) => received,
+                    Ok(None) => return,
+                    Err(error) => return self.lose(index, error.to_string()),
+                };
             let now = clock::now();
             let (used, end) = self.take_pdus(index, &inbox[..received.filled], now);
             match end {
@@ -373,83 +299,9 @@ impl<'a> Fleet<'a> {
         }
     }
 
-    /// Closed loop: sends as many as the window takes.
-    #[inline]
-    fn refill(&mut self, index: usize, now: u64) {
-        if !self.sending || self.pacer.is_some() {
-            return;
-        }
-        let session = &mut self.sessions[index];
-        if session.role != Role::Submitter {
-            return;
-        }
-        let count = u64::from(session.room()).min(self.budget);
-        if count == 0 {
-            return;
-        }
-        session.submit(&mut self.composer, count as u32, now);
-        self.book.totals.sent += count;
-        if self.budget != u64::MAX {
-            self.budget -= count;
-        }
-    }
-
-    /// Steady rate: sends what is due at `now`, round the sessions that have room, and sets the alarm.
-    fn pace(&mut self, now: u64) -> Result<(), LoadError> {
-        let Some(mut pacer) = self.pacer.take() else { return Ok(()) };
-        let first = self.cursor;
-        let mut stalled = false;
-        let mut sent = 0;
-        while self.sending && sent < self.budget && pacer.next() <= now {
-            let Some(index) = self.next_with_room() else {
-                stalled = true;
-                break;
-            };
-            self.sessions[index].submit(&mut self.composer, 1, pacer.next());
-            pacer.advance();
-            sent += 1;
-        }
-        self.book.totals.sent += sent;
-        if self.budget != u64::MAX {
-            self.budget -= sent;
-        }
-        let touched = (sent as usize).min(self.submitters.len());
-        // The round robin skips sessions without room, so that more than `sent` may have been passed over.
-        let passed =
-            if touched == self.submitters.len() || stalled { self.submitters.len() } else { self.passed_since(first) };
-        for step in 0..if sent == 0 { 0 } else { passed } {
-            let index = self.submitters[(first + step) % self.submitters.len()];
-            self.push(index);
-        }
-        let due = (self.sending && self.budget > 0 && !stalled).then(|| pacer.next());
-        self.pacer = Some(pacer);
-        self.alarm.set(due).map_err(LoadError::system("setting a timer"))
-    }
-
-    /// How far the cursor has moved since it was at `first`, a whole round counted as one.
-    fn passed_since(&self, first: usize) -> usize {
-        let count = self.submitters.len();
-        match (self.cursor + count - first) % count {
-            0 => count,
-            steps => steps,
-        }
-    }
-
-    fn next_with_room(&mut self) -> Option<usize> {
-        let count = self.submitters.len();
-        for _ in 0..count {
-            let index = self.submitters[self.cursor];
-            self.cursor = (self.cursor + 1) % count;
-            if self.sessions[index].room() > 0 {
-                return Some(index);
-            }
-        }
-        None
-    }
-
     /// Writes what a session has to say, unless the socket is known to be full.
     #[inline]
-    fn push(&mut self, index: usize) {
+    pub(super) fn push(&mut self, index: usize) {
         if self.sessions[index].wire.as_ref().is_some_and(|wire| wire.unsent() > 0 && !wire.blocked()) {
             self.flush(index);
         }
@@ -461,57 +313,6 @@ impl<'a> Fleet<'a> {
         let limit = if self.setup.options.slow_bytes && session.state == State::Bound { 0 } else { usize::MAX };
         if let Err(error) = wire.flush_up_to(limit) {
             self.lose(index, error.to_string());
-        }
-    }
-
-    /// A session has ended; `detail` says how.
-    fn lose(&mut self, index: usize, detail: String) {
-        let session = &mut self.sessions[index];
-        let step = match session.state {
-            State::Waiting | State::Closed => return,
-            State::Connecting => Step::Tcp,
-            State::Binding if session.wire.as_ref().is_some_and(Wire::is_handshaking) => Step::Tls,
-            State::Binding => Step::Bind,
-            State::Bound | State::Unbinding => Step::Traffic,
-        };
-        let asked_for = session.state == State::Unbinding;
-        match step {
-            Step::Traffic => self.bound -= 1,
-            _ => self.coming_up -= 1,
-        }
-        if let Some(wire) = &mut session.wire {
-            wire.say_goodbye();
-        }
-        session.close(&mut self.book);
-        let customer = session.customer;
-        if asked_for {
-            return;
-        }
-        self.book.totals.disconnects += u64::from(step == Step::Traffic);
-        if self.setting_up {
-            if self.fatal.is_none() {
-                self.fatal = Some(self.session_error(customer, step, detail));
-            }
-        } else if self.setup.options.reconnect && !self.closing {
-            let session = &mut self.sessions[index];
-            session.state = State::Waiting;
-            session.deadline = clock::now() + RECONNECT_AFTER;
-        } else {
-            self.last_loss = Some(self.session_error(customer, step, detail).to_string());
-        }
-    }
-
-    /// Whether no session is left, nor will be.
-    pub(super) fn all_lost(&self) -> bool {
-        self.last_loss.is_some() && self.sessions.iter().all(|session| session.state == State::Closed)
-    }
-
-    fn session_error(&self, customer: u32, step: Step, detail: String) -> LoadError {
-        LoadError::Session {
-            target: self.setup.options.target.clone(),
-            system_id: self.setup.options.customer_name(customer),
-            step,
-            detail,
         }
     }
 

@@ -11,6 +11,7 @@
 //! answers that come after the end of the measurement.
 
 mod book;
+mod connecting;
 mod error;
 mod fleet;
 mod message;
@@ -18,6 +19,7 @@ mod options;
 mod pacer;
 mod receipts;
 mod report;
+mod sending;
 mod session;
 mod worker;
 

@@ -259,8 +259,10 @@ impl Server {
         // Out of its place while it is worked on, so that the rest of the server can be borrowed beside it.
         let Some(mut connection) = self.connections[index].take() else { return };
         let mut open = true;
+        let mut readable = readable;
         if writable && connection.wire.blocked() {
             open = connection.wire.flush().is_ok();
+            readable |= connection.wire.take_held();
             self.wake_account(&connection);
         }
         if open && readable {
@@ -283,6 +285,11 @@ impl Server {
     /// Reads and handles what has come; false when the connection must end.
     fn receive(&mut self, index: usize, connection: &mut Connection, closed: bool, inbox: &mut [u8]) -> bool {
         loop {
+            match connection.wire.holds_back() {
+                Ok(true) => return true,
+                Ok(false) => {}
+                Err(_) => return false,
+            }
             let Ok(received) = connection.wire.receive(inbox) else { return false };
             let now = clock::now();
             let used = self.take_pdus(index, connection, &inbox[..received.filled], now);

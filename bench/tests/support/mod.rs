@@ -86,6 +86,24 @@ impl Esme {
         header.command_status
     }
 
+    /// Writes enquire_links, a thousand at a time, until a write takes longer than half a second; how many
+    /// octets went. The peer's answers are not read meanwhile.
+    pub(crate) fn send_until_stuck(&mut self) -> usize {
+        self.stream.set_write_timeout(Some(Duration::from_millis(500))).unwrap();
+        let mut batch = Vec::new();
+        (1..=1000).for_each(|sequence| {
+            encode::header_only(&mut batch, CommandId::ENQUIRE_LINK, CommandStatus::ESME_ROK, sequence);
+        });
+        let mut sent = 0;
+        while sent < 1 << 30 {
+            match self.stream.write(&batch[sent % batch.len()..]) {
+                Ok(count) => sent += count,
+                Err(_) => return sent,
+            }
+        }
+        sent
+    }
+
     /// Sends a submit_sm and gives its sequence number.
     pub(crate) fn submit(&mut self, registered_delivery: u8) -> u32 {
         self.sequence += 1;
