@@ -160,13 +160,18 @@ impl Shard {
         self.rings.stage(home, |record| Record::Submit(submit).write(record));
     }
 
-    /// Sends the message at once where the lane is free, else queues it; `false` when there is no room.
+    /// Sends the message at once where the lane is free, else queues it; `false` when there is no room, or when this
+    /// vendor cannot be given it.
     #[inline]
     fn send_or_queue(&mut self, slot: u32, now: Now, out: &mut Output) -> bool {
         let (vendor, bytes, priority) = {
             let message = self.messages.get(slot);
             (message.vendor, message.pdu.len(), message.facts.priority)
         };
+        if !super::rewrite::can_carry(&self.messages.get(slot).pdu, &self.snapshot.vendors[vendor.index()]) {
+            self.messages.get_mut(slot).refusal = CommandStatus::ESME_RINVMSGLEN;
+            return false;
+        }
         let lane = &mut self.lanes[vendor.index()];
         if lane.counters.queued == 0
             && lane.paused_until <= now.mono

@@ -32,7 +32,13 @@ pub(super) fn submit_sm(out: &mut Vec<u8>, pdu: &[u8], vendor: &Vendor, forced_s
         (coding, _) => coding,
     };
     let registered = message.registered_delivery | u8::from(vendor.always_receipts());
-    let form = Form::of(&message, settings.long_messages);
+    // No TLV goes to a peer of version 3.3: parts are told by a header, and the text stands in short_message.
+    let has_tlvs = settings.interface_version > 0x33;
+    let mut form = Form::of(&message, if has_tlvs { settings.long_messages } else { LongMessages::Udh });
+    if !has_tlvs && message.short_message.is_empty() {
+        let text = message.text();
+        form.text = &text[..text.len().min(SHORT_MESSAGE_MAX - form.header.len())];
+    }
     let pdu = Encoder::new(out, CommandId::SUBMIT_SM, CommandStatus::ESME_ROK, 0)
         .c_octets(service_type, SERVICE_TYPE_MAX)
         .address(source, ADDRESS_MAX)
@@ -49,8 +55,7 @@ pub(super) fn submit_sm(out: &mut Vec<u8>, pdu: &[u8], vendor: &Vendor, forced_s
         .u8((form.header.len() + form.text.len()) as u8)
         .octets(&form.header)
         .octets(form.text);
-    // No TLV goes to a peer of version 3.3.
-    if settings.interface_version <= 0x33 {
+    if !has_tlvs {
         return pdu.finish();
     }
     let mut pdu = pdu;
@@ -67,6 +72,21 @@ pub(super) fn submit_sm(out: &mut Vec<u8>, pdu: &[u8], vendor: &Vendor, forced_s
     }
     pdu.finish();
 }
+
+/// Whether this vendor can be given the message at all: one of version 3.3 has no message_payload, so that what
+/// stands there must fit into short_message.
+pub(super) fn can_carry(pdu: &[u8], vendor: &Vendor) -> bool {
+    if vendor.settings.interface_version > 0x33 {
+        return true;
+    }
+    ShortMessage::decode(pdu).is_ok_and(|message| {
+        let has_sar = message.tlvs.find(Tag::SAR_MSG_REF_NUM).is_some();
+        message.text().len() + if has_sar { SAR_HEADER_LENGTH } else { 0 } <= SHORT_MESSAGE_MAX
+    })
+}
+
+/// Octets of the longest user data header that replaces sar TLVs (a 16-bit reference).
+const SAR_HEADER_LENGTH: usize = 7;
 
 /// How the text of one part goes to a vendor.
 struct Form<'a> {
