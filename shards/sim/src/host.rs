@@ -414,11 +414,18 @@ impl Host {
     fn drain(&mut self, ground: &mut Ground, wishes: &mut Wishes) {
         let mut dirty = core::mem::take(&mut self.dirty);
         self.out.take_dirty(&mut dirty);
+        let mut actions = core::mem::take(&mut self.actions);
+        self.out.take_actions(&mut actions);
+        for action in &actions {
+            if let Action::Close { conn, .. } = action
+                && let Some(Some(slot)) = self.slots.get(conn.index())
+            {
+                ground.model.gateway_closing(slot.net);
+            }
+        }
         for conn in &dirty {
             self.take_octets(*conn, ground);
         }
-        let mut actions = core::mem::take(&mut self.actions);
-        self.out.take_actions(&mut actions);
         for action in actions.drain(..) {
             self.carry_out(action, ground, wishes);
         }

@@ -158,8 +158,8 @@ impl Network {
             return octets.len();
         }
         if self.weather.resets > 0 && self.random.below(1_000_000) < self.weather.resets {
-            self.reset(net, Side::Peer, schedule);
-            self.reset(net, Side::Gateway, schedule);
+            self.cut(net, Side::Peer, schedule);
+            self.cut(net, Side::Gateway, schedule);
             return octets.len();
         }
         let mut delay_us = self.weather.latency_us + self.random.below(self.weather.jitter_us + 1);
@@ -262,10 +262,14 @@ impl Network {
 
     /// That end resets the connection: what is still on its way to the other one is lost.
     pub fn reset(&mut self, net: NetId, side: Side, schedule: &mut Schedule) {
+        self.connections[net.0].closed[index(side)] = true;
+        self.cut(net, side.other(), schedule);
+    }
+
+    /// Lets one end see a reset.
+    fn cut(&mut self, net: NetId, to: Side, schedule: &mut Schedule) {
         let at = Time(schedule.now().0 + self.weather.latency_us * 1_000);
-        let to = side.other();
         let connection = &mut self.connections[net.0];
-        connection.closed[index(side)] = true;
         if connection.reset[index(to)].is_none() {
             connection.reset[index(to)] = Some(at);
             schedule.at(at, Event::Arrive(net, to));
@@ -274,7 +278,7 @@ impl Network {
         pipe.flying.clear();
         pipe.octets.truncate(pipe.arrived);
         // A writer that waits for room must learn that there is nobody any more.
-        if core::mem::take(&mut connection.pipes[index(side)].blocked) {
+        if core::mem::take(&mut connection.pipes[index(to.other())].blocked) {
             schedule.at(at, Event::Room(net, to));
         }
     }

@@ -213,7 +213,12 @@ fn vendor_settings(index: usize, habits: &VendorHabits, random: &mut Stream) -> 
         port: 2775,
         username: format!("gateway{index}"),
         password: "secret".into(),
-        interface_version: *random.pick(&[0x34, 0x34, 0x34, 0x50, 0x33]),
+        // Without optional parameters the ids of receipts can only stand in their texts.
+        interface_version: match (habits.receipt_id_from, random.below(5)) {
+            (ReceiptIdFrom::Text, 0) => 0x33,
+            (_, 1) => 0x50,
+            _ => 0x34,
+        },
         bind_type: *random.pick(&[BindType::Transceiver, BindType::Transceiver, BindType::Transmitter]),
         binds: random.spread(1, 4) as u32,
         window_size: random.spread(1, 100) as u32,

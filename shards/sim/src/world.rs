@@ -206,10 +206,11 @@ impl World {
             for session in 0..self.sessions.len() {
                 if self.sessions[session].is_ready() {
                     self.sessions[session].probe(vendor, &mut self.ground);
+                    // One at a time, and slower than any limit.
+                    let until = self.ground.schedule.now().after_ms(210);
+                    self.run_until(until);
                 }
             }
-            let until = self.ground.schedule.now().after_ms(300);
-            self.run_until(until);
         }
     }
 

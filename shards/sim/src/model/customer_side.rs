@@ -120,7 +120,7 @@ impl Model {
         self.counts.binds += 1;
         let most = self.scenario.settings.customers[customer].smpp_max_binds;
         let sessions = self.wires.values().filter(|wire| match &wire.side {
-            WireSide::Customer(other) => other.customer == customer && other.bound.is_some() && !wire.gone,
+            WireSide::Customer(other) => other.customer == customer && other.bound.is_some() && !wire.gone && !wire.closing,
             WireSide::Vendor(_) => false,
         });
         let sessions = sessions.count();
@@ -207,7 +207,7 @@ impl Model {
             violation!(self, "attempt {number} is offered after its vendor was told {status:?}");
         }
         if let Some(before) = attempt.offered
-            && self.wires.get(&before).is_some_and(|wire| !wire.gone && self.is_offered(before, number))
+            && self.wires.get(&before).is_some_and(|wire| !wire.gone && !wire.closing && self.is_offered(before, number))
         {
             violation!(self, "attempt {number} is offered to two sessions at one time");
         }
@@ -266,7 +266,7 @@ impl Model {
             attempt.kind == AttemptKind::Receipt(Some(message), state)
                 && attempt.acknowledged.is_none()
                 && attempt.fed_at.is_some()
-                && attempt.offered.is_none_or(|before| self.wires.get(&before).is_none_or(|wire| wire.gone))
+                && attempt.offered.is_none_or(|before| self.wires.get(&before).is_none_or(|wire| wire.gone || wire.closing))
         })
     }
 

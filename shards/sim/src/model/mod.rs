@@ -145,6 +145,8 @@ struct Wire {
     skip: usize,
     /// The gateway has closed it or knows that it is gone.
     gone: bool,
+    /// The gateway closes it in the call whose octets are being looked at.
+    closing: bool,
     /// The peer has ended it.
     peer_gone: bool,
 }
@@ -245,13 +247,13 @@ impl Model {
     /// A customer connects; `may_bind` says whether its bind can succeed.
     pub fn customer_opened(&mut self, net: NetId, customer: usize, may_bind: bool) {
         let side = WireSide::Customer(CustomerWire { customer, may_bind, ..CustomerWire::default() });
-        self.wires.insert(net, Wire { side, skip: 0, gone: false, peer_gone: false });
+        self.wires.insert(net, Wire { side, skip: 0, gone: false, closing: false, peer_gone: false });
     }
 
     /// A link to a vendor is connected.
     pub fn link_opened(&mut self, net: NetId, vendor: usize) {
         let side = WireSide::Vendor(VendorWire { vendor, ..VendorWire::default() });
-        self.wires.insert(net, Wire { side, skip: 0, gone: false, peer_gone: false });
+        self.wires.insert(net, Wire { side, skip: 0, gone: false, closing: false, peer_gone: false });
     }
 
     /// The peer has ended the connection or sees that it is gone.
@@ -269,6 +271,13 @@ impl Model {
     /// The shard has closed the connection.
     pub fn gateway_closed(&mut self, net: NetId, _now: Time) {
         self.gone(net);
+    }
+
+    /// The shard closes the connection in the very call whose octets come next.
+    pub fn gateway_closing(&mut self, net: NetId) {
+        if let Some(wire) = self.wires.get_mut(&net) {
+            wire.closing = true;
+        }
     }
 
     fn gone(&mut self, net: NetId) {

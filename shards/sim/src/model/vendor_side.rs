@@ -59,7 +59,7 @@ impl Model {
             violation!(self, "{} gets {command:?} for {expected:?}", self.name(net));
         }
         let links = self.wires.values().filter(|wire| match &wire.side {
-            WireSide::Vendor(other) => other.vendor == vendor && !wire.gone,
+            WireSide::Vendor(other) => other.vendor == vendor && !wire.gone && !wire.closing,
             WireSide::Customer(_) => false,
         });
         let links = links.count();

@@ -2,7 +2,7 @@
 
 use smpp_pdu::CommandStatus;
 use smpp_pdu::MessageState;
-use smpp_pdu::message::{REGISTERED_INTERMEDIATE, REGISTERED_RECEIPT_MASK};
+use smpp_pdu::message::{REGISTERED_INTERMEDIATE, REGISTERED_RECEIPT_MASK, SHORT_MESSAGE_MAX, ShortMessage};
 
 use super::{Expect, Message, Model, Outcome};
 
@@ -35,6 +35,11 @@ impl Message {
         }
     }
 
+    /// Whether it may expire.
+    fn has_validity(&self) -> bool {
+        ShortMessage::decode(&self.pdu).is_ok_and(|decoded| !decoded.validity_period.is_empty())
+    }
+
     /// Whether a vendor has said exactly that.
     fn was_told(&self, status: CommandStatus) -> bool {
         self.emissions.iter().any(|emission| match emission.outcome {
@@ -46,6 +51,14 @@ impl Message {
 }
 
 impl Model {
+    /// Whether one of its vendors speaks a version without message_payload, and short_message cannot hold its text.
+    fn is_too_long(&self, message: &Message) -> bool {
+        let vendors = self.scenario.settings.vendors.iter().enumerate();
+        let mut allowed = vendors.filter(|(index, _)| message.vendors & 1 << index != 0);
+        let length = ShortMessage::decode(&message.pdu).map_or(0, |decoded| decoded.text().len());
+        length > SHORT_MESSAGE_MAX && allowed.any(|(_, vendor)| vendor.interface_version <= 0x33)
+    }
+
     /// Why that answer is wrong; `None` when it may be given.
     pub(super) fn objection(&self, message: &Message, status: CommandStatus) -> Option<&'static str> {
         let settings = &self.scenario.settings.customers[message.customer];
@@ -77,6 +90,8 @@ impl Model {
                 Expect::NoRoute if status == CommandStatus::ESME_RINVDSTADR => None,
                 Expect::NoRoute => Some("it has no route"),
                 Expect::Routed if status == CommandStatus::ESME_RMSGQFUL => None,
+                Expect::Routed if status == CommandStatus::ESME_RINVMSGLEN && self.is_too_long(message) => None,
+                Expect::Routed if status == CommandStatus::ESME_RINVEXPIRY && message.has_validity() => None,
                 Expect::Routed if status == CommandStatus::ESME_RUNKNOWNERR => {
                     message.emissions.is_empty().then_some("it was sent to no vendor")
                 }
