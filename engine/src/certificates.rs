@@ -236,3 +236,6 @@ impl ServerCertVerifier for Unverified {
         self.provider.signature_verification_algorithms.supported_schemes()
     }
 }
+
+#[cfg(test)]
+pub(crate) mod tests;

@@ -57,7 +57,7 @@ fn run(path: &std::path::Path) -> ExitCode {
         Err(code) => return code,
     };
     match Gateway::start(configuration) {
-        Ok(gateway) => match stop::run_until_stopped(gateway, &mut signals, |text| eprintln!("smpp-gateway: {text}")) {
+        Ok(gateway) => match stop::run_until_stopped(gateway, &mut signals) {
             Ending::Drained => ExitCode::SUCCESS,
             Ending::Cut => ExitCode::FAILURE,
         },

@@ -339,3 +339,6 @@ const fn reading_of(mode: ReadMode) -> Reading {
         ReadMode::Stream => Reading::Stream,
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -229,7 +229,7 @@ fn seed() -> u64 {
 }
 
 /// A doorbell as the control thread knows it.
-struct BellOf(Arc<Doorbell>);
+pub(crate) struct BellOf(pub(crate) Arc<Doorbell>);
 
 impl Bell for BellOf {
     fn ring(&self) {

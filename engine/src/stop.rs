@@ -8,7 +8,8 @@ use std::time::{Duration, Instant};
 use crossbeam_channel::RecvTimeoutError;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
-use smpp_control::ToShard;
+use smpp_control::config::LogLevel;
+use smpp_control::{Field, Log, ToShard};
 use smpp_shards::DrainPhase;
 
 use crate::start::Gateway;
@@ -25,6 +26,9 @@ const END_MAX: Duration = Duration::from_millis(1_200);
 
 /// From one look at the signals to the next while waiting for the shards.
 const LOOK: Duration = Duration::from_millis(50);
+
+/// As what these lines stand in the log.
+const COMPONENT: &str = "gateway";
 
 /// How a gateway ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -43,35 +47,48 @@ pub fn catch_signals() -> io::Result<Signals> {
     Signals::new([SIGTERM, SIGINT, SIGHUP])
 }
 
-/// Minds the signals until one of them ends the gateway, then takes it down. `tell` is given what an operator
-/// should know.
-pub fn run_until_stopped(gateway: Gateway, signals: &mut Signals, mut tell: impl FnMut(&str)) -> Ending {
+/// Minds the signals until one of them ends the gateway, then takes it down.
+pub fn run_until_stopped(gateway: Gateway, signals: &mut Signals) -> Ending {
     loop {
         for signal in signals.wait() {
             if signal != SIGHUP {
-                return drain(gateway, signals, &mut tell);
+                return drain(gateway, signals);
             }
-            match gateway.reload_certificates() {
-                Ok(()) => tell("certificates reloaded"),
-                Err(errors) => {
-                    for error in errors {
-                        tell(&format!("certificates not reloaded, the old ones stay in force: {error}"));
-                    }
-                }
+            reload(&gateway);
+        }
+    }
+}
+
+fn reload(gateway: &Gateway) {
+    let log = gateway.control.log();
+    match gateway.reload_certificates() {
+        Ok(()) => tell(&log, LogLevel::Info, "certificates reloaded"),
+        Err(errors) => {
+            for error in errors {
+                let reason = error.to_string();
+                let message = "certificates not reloaded, the old ones stay in force";
+                log.write(LogLevel::Error, COMPONENT, message, &[("reason", Field::Text(&reason))]);
             }
         }
     }
 }
 
-fn drain(gateway: Gateway, signals: &mut Signals, tell: &mut impl FnMut(&str)) -> Ending {
+fn tell(log: &Log, level: LogLevel, message: &'static str) {
+    log.write(level, COMPONENT, message, &[]);
+}
+
+fn drain(gateway: Gateway, signals: &mut Signals) -> Ending {
     let start = Instant::now();
+    let log = gateway.control.log();
+    gateway.control.begin_drain();
     let mut ending = Ending::Drained;
     for (phase, until) in PHASES {
-        tell(match phase {
+        let message = match phase {
             DrainPhase::Refuse => "draining: no new binds and submits",
             DrainPhase::UnbindCustomers => "draining: unbinding customers",
             DrainPhase::UnbindVendors => "draining: unbinding vendors",
-        });
+        };
+        tell(&log, LogLevel::Info, message);
         send_all(&gateway, || ToShard::Drain(phase));
         if !wait_for(&gateway, phase, start + until, signals) {
             ending = Ending::Cut;
@@ -83,12 +100,12 @@ fn drain(gateway: Gateway, signals: &mut Signals, tell: &mut impl FnMut(&str)) -
     // Nothing is ever sent here: it ends when the last shard's thread has.
     while let Err(RecvTimeoutError::Timeout) = gateway.ended.recv_deadline(end) {
         if Instant::now() >= end {
-            tell("a shard did not end in time");
+            tell(&log, LogLevel::Warn, "a shard did not end in time");
             break;
         }
     }
+    tell(&log, LogLevel::Info, "stopped");
     gateway.control.stop();
-    tell("stopped");
     ending
 }
 

@@ -1,0 +1,55 @@
+#!/usr/bin/env bash
+# Installs what the tests need and the machine lacks: Debian packages (as root or with sudo), and the SMPP clients
+# of others into target/interop. Does nothing, and quickly, where everything is there.
+set -euo pipefail
+cd "$(dirname "$0")"
+sources=$PWD
+target=${CARGO_TARGET_DIR:-$(cd ../../.. && pwd)/target}
+interop=$target/interop
+
+packages=()
+need() {
+    # need PACKAGE COMMAND...: the package, unless the command succeeds.
+    local package=$1
+    shift
+    "$@" >/dev/null 2>&1 || packages+=("$package")
+}
+need python3 python3 --version
+need python3-venv python3 -c 'import ensurepip, venv'
+need nodejs node --version
+need npm npm --version
+need tshark tshark --version
+need valgrind valgrind --version
+need gcc cc --version
+
+if [ "${#packages[@]}" -gt 0 ]; then
+    as_root=()
+    if [ "$(id -u)" != 0 ]; then
+        command -v sudo >/dev/null || {
+            echo "these packages are missing, and there is no sudo to install them: ${packages[*]}" >&2
+            exit 1
+        }
+        as_root=(sudo)
+    fi
+    apt=("${as_root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get -y -qq)
+    echo "installing ${packages[*]}"
+    "${apt[@]}" update
+    "${apt[@]}" install --no-install-recommends "${packages[@]}" >/dev/null
+fi
+
+# What was installed is told by copies of the lists, which are written last.
+mkdir -p "$interop"
+if ! cmp -s requirements.txt "$interop/requirements.txt"; then
+    echo "installing python-smpplib into $interop"
+    rm -rf "$interop/python" "$interop/requirements.txt"
+    python3 -m venv "$interop/python"
+    "$interop/python/bin/pip" install --quiet --disable-pip-version-check -r requirements.txt
+    cp requirements.txt "$interop/requirements.txt"
+fi
+if ! cmp -s package.json "$interop/package.installed.json"; then
+    echo "installing node-smpp into $interop"
+    rm -rf "$interop/node_modules" "$interop/package.installed.json"
+    cp package.json "$interop/package.json"
+    (cd "$interop" && npm install --silent --no-audit --no-fund --no-package-lock)
+    cp "$sources/package.json" "$interop/package.installed.json"
+fi
