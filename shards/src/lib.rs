@@ -16,6 +16,7 @@ pub mod bucket;
 pub mod deadlines;
 mod deliveries;
 pub mod event;
+pub mod facts;
 mod lane;
 mod link;
 pub mod message_id;

@@ -1,16 +1,14 @@
 //! The messages that wait for a vendor on this shard: in its queue, in a window, for a retry, or for another shard.
 
-use smpp_pdu::message::{ESM_UDHI, ShortMessage};
-use smpp_pdu::time::SmppTime;
-use smpp_pdu::{CommandStatus, Tag};
+use smpp_pdu::CommandStatus;
 
 use crate::bounds::{BODY_KEEP_BYTES, MESSAGE_TIMER_STEP_MS, MESSAGES_MAX};
 use crate::deadlines::Deadlines;
+use crate::facts::Facts;
 use crate::lane::Ticket;
 use crate::message_id::{IdStyle, MessageId};
 use crate::names::{CustomerId, LinkId, ShardId, VendorId};
-use crate::snapshot::Statuses;
-use crate::time::{Now, Time};
+use crate::time::Time;
 use crate::tried::Tried;
 use crate::wire::Origin;
 
@@ -28,80 +26,6 @@ pub(crate) enum MessageState {
     Retrying,
     /// The answer of another shard.
     HandedOn,
-}
-
-/// What the gateway must know of a submit_sm apart from its octets. Read once, when it comes in.
-#[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Facts {
-    /// registered_delivery as the customer sent it.
-    pub(crate) registered_delivery: u8,
-    pub(crate) priority: u8,
-    /// Where registered_delivery stands.
-    pub(crate) registered_at: u16,
-    /// Stray octets stand behind the body, so that it cannot be copied as it is.
-    pub(crate) is_untidy: bool,
-    /// When its validity ends.
-    pub(crate) valid_until: Time,
-}
-
-impl Facts {
-    /// Reads and checks what does not depend on the customer.
-    ///
-    /// # Errors
-    /// The command_status of the refusal.
-    #[inline]
-    pub(crate) fn read(message: &ShortMessage<'_>, statuses: &Statuses, now: Now) -> Result<Self, CommandStatus> {
-        let mut facts = Self {
-            registered_delivery: message.registered_delivery,
-            priority: message.priority_flag,
-            registered_at: message.offsets.registered_delivery as u16,
-            is_untidy: false,
-            valid_until: Time::NEVER,
-        };
-        if message.dest.addr.is_empty() {
-            return Err(CommandStatus::ESME_RINVDSTADR);
-        }
-        if message.priority_flag > 3 {
-            return Err(CommandStatus::ESME_RINVPRTFLG);
-        }
-        if !message.schedule_delivery_time.is_empty() {
-            return Err(statuses.schedule);
-        }
-        if !message.validity_period.is_empty() {
-            facts.valid_until = validity(message.validity_period, statuses, now)?;
-        }
-        if !message.tlvs.as_bytes().is_empty() {
-            facts.is_untidy = check_optional(message)?;
-        }
-        Ok(facts)
-    }
-}
-
-#[cold]
-fn validity(text: &[u8], statuses: &Statuses, now: Now) -> Result<Time, CommandStatus> {
-    let time = SmppTime::parse(text).map_err(|_| CommandStatus::ESME_RINVEXPIRY)?;
-    match time.unix_millis(now.unix_ms).checked_sub(now.unix_ms) {
-        None | Some(0) => Err(statuses.expired),
-        Some(millis) => Ok(now.mono.after_ms(millis)),
-    }
-}
-
-/// Whether stray octets follow the TLVs; refuses what contradicts itself.
-fn check_optional(message: &ShortMessage<'_>) -> Result<bool, CommandStatus> {
-    let mut whole = 0;
-    for tlv in message.tlvs {
-        whole += 4 + tlv.value.len();
-        match tlv.tag {
-            Tag::MESSAGE_PAYLOAD if !message.short_message.is_empty() && !tlv.value.is_empty() => {
-                return Err(CommandStatus::ESME_RINVMSGLEN);
-            }
-            Tag::SAR_MSG_REF_NUM if message.esm_class & ESM_UDHI != 0 => {
-                return Err(CommandStatus::ESME_RINVESMCLASS);
-            }
-            _ => {}
-        }
-    }
-    Ok(whole != message.tlvs.as_bytes().len())
 }
 
 /// A message on its way to a vendor.

@@ -17,17 +17,23 @@ const PREFIX: usize = 4;
 
 /// One shard's rings towards and from every other one.
 pub struct Rings {
-    peers: Vec<Option<Peer>>,
-    scratch: Vec<u8>,
+    outbound: Vec<Option<Outbound>>,
+    inbound: Vec<Option<Inbound>>,
 }
 
-struct Peer {
+struct Outbound {
     producer: HeapProd<u8>,
     staged: Vec<u8>,
     /// How much of `staged` is in the ring already.
     moved: usize,
+}
+
+/// The receiving end of one ring. A shard takes it out of its [`Rings`] while it handles the records, which lie in
+/// the ring itself until they have been handled.
+pub(crate) struct Inbound {
     consumer: HeapCons<u8>,
-    taken: Vec<u8>,
+    /// A record that lies across the ring's end is put together here.
+    whole: Vec<u8>,
 }
 
 /// The rings of all shards of a process, in the order of the shards.
@@ -53,15 +59,14 @@ pub fn mesh(shards: u16) -> Vec<Rings> {
         .into_iter()
         .zip(consumers)
         .map(|(row, column)| Rings {
-            peers: row
+            outbound: row
                 .into_iter()
-                .zip(column)
-                .map(|(producer, consumer)| {
-                    let (producer, consumer) = producer.zip(consumer)?;
-                    Some(Peer { producer, staged: Vec::new(), moved: 0, consumer, taken: Vec::new() })
-                })
+                .map(|producer| producer.map(|producer| Outbound { producer, staged: Vec::new(), moved: 0 }))
                 .collect(),
-            scratch: Vec::new(),
+            inbound: column
+                .into_iter()
+                .map(|consumer| consumer.map(|consumer| Inbound { consumer, whole: Vec::new() }))
+                .collect(),
         })
         .collect()
 }
@@ -69,13 +74,13 @@ pub fn mesh(shards: u16) -> Vec<Rings> {
 impl Rings {
     /// How many shards there are, this one included.
     pub fn shards(&self) -> usize {
-        self.peers.len()
+        self.outbound.len()
     }
 
     /// Octets that wait in front of the ring towards `to`; 0 for this shard itself.
     #[inline]
     pub fn staged_bytes(&self, to: ShardId) -> usize {
-        self.peers.get(to.index()).and_then(Option::as_ref).map_or(0, |peer| peer.staged.len() - peer.moved)
+        self.outbound.get(to.index()).and_then(Option::as_ref).map_or(0, |peer| peer.staged.len() - peer.moved)
     }
 
     /// Stages one record for `to`: `write` appends it to the buffer. A record for this shard itself or for
@@ -85,7 +90,7 @@ impl Rings {
     /// When there is no ring to `to`.
     #[inline]
     pub fn stage(&mut self, to: ShardId, write: impl FnOnce(&mut Vec<u8>)) {
-        let staged = &mut self.peers[to.index()].as_mut().expect("a ring leads to every other shard").staged;
+        let staged = &mut self.outbound[to.index()].as_mut().expect("a ring leads to every other shard").staged;
         let start = staged.len();
         staged.extend_from_slice(&[0; PREFIX]);
         write(staged);
@@ -96,7 +101,7 @@ impl Rings {
     /// Moves what is staged into the rings, as far as there is room. The shards that have got something are
     /// pushed to `ring_bell`: their doorbells are to be rung if they sleep.
     pub fn flush(&mut self, ring_bell: &mut Vec<ShardId>) {
-        for (index, peer) in self.peers.iter_mut().enumerate() {
+        for (index, peer) in self.outbound.iter_mut().enumerate() {
             let Some(peer) = peer else { continue };
             if peer.staged.is_empty() {
                 continue;
@@ -118,65 +123,80 @@ impl Rings {
 
     /// Whether something is staged that found no room: flush again soon.
     pub fn is_backed_up(&self) -> bool {
-        self.peers.iter().flatten().any(|peer| !peer.staged.is_empty())
+        self.outbound.iter().flatten().any(|peer| !peer.staged.is_empty())
     }
 
     /// Whether another shard has put something into a ring for this one.
     pub fn has_incoming(&self) -> bool {
-        self.peers.iter().flatten().any(|peer| !peer.consumer.is_empty())
+        self.inbound.iter().flatten().any(|peer| !peer.consumer.is_empty())
     }
 
-    /// Takes the records that have come from `from`, at most `bounds::RING_TURN_BYTES` of them, as one run of
-    /// whole records for [`records`]. Give the buffer back with [`Rings::give_back`].
-    pub(crate) fn take(&mut self, from: ShardId) -> Option<Vec<u8>> {
-        let peer = self.peers.get_mut(from.index())?.as_mut()?;
-        let available = peer.consumer.occupied_len().min(RING_TURN_BYTES);
-        if available == 0 {
-            return None;
-        }
-        let start = peer.taken.len();
-        peer.taken.resize(start + available, 0);
-        let moved = peer.consumer.pop_slice(&mut peer.taken[start..]);
-        peer.taken.truncate(start + moved);
-        let whole = whole_records(&peer.taken);
-        if whole == 0 {
-            return None;
-        }
-        let mut run = core::mem::take(&mut self.scratch);
-        core::mem::swap(&mut run, &mut peer.taken);
-        peer.taken.clear();
-        peer.taken.extend_from_slice(&run[whole..]);
-        run.truncate(whole);
-        Some(run)
+    /// The receiving end of the ring from `from`, to be given back with [`Rings::give_back`]; `None` when nothing has
+    /// come or there is no such ring.
+    pub(crate) fn take(&mut self, from: ShardId) -> Option<Inbound> {
+        self.inbound.get_mut(from.index())?.take_if(|inbound| !inbound.consumer.is_empty())
     }
 
-    /// Returns the buffer of [`Rings::take`], so that it is used again.
-    pub(crate) fn give_back(&mut self, mut run: Vec<u8>) {
-        run.clear();
-        self.scratch = run;
+    /// Puts a receiving end back.
+    pub(crate) fn give_back(&mut self, from: ShardId, inbound: Inbound) {
+        self.inbound[from.index()] = Some(inbound);
     }
 }
 
-/// The records of a run that [`Rings::take`] gave.
-pub(crate) fn records(mut run: &[u8]) -> impl Iterator<Item = &[u8]> {
-    core::iter::from_fn(move || {
-        let length = u32::from_le_bytes(*run.first_chunk::<PREFIX>()?) as usize;
-        let record = run.get(PREFIX..PREFIX + length)?;
-        run = &run[PREFIX + length..];
-        Some(record)
-    })
+impl Inbound {
+    /// Handles whole records one after the other, at most `bounds::RING_TURN_BYTES` of them. A record whose end has
+    /// not come yet stays.
+    #[inline]
+    pub(crate) fn for_each(&mut self, mut handle: impl FnMut(&[u8])) {
+        let mut budget = RING_TURN_BYTES;
+        loop {
+            let (first, second) = self.consumer.as_slices();
+            let mut rest = &first[..first.len().min(budget)];
+            while let Some(record) = split_record(&mut rest) {
+                handle(record);
+            }
+            let used = first.len().min(budget) - rest.len();
+            let taken = if used > 0 { used } else { join(first, second, &mut self.whole) };
+            if taken == 0 {
+                return;
+            }
+            if used == 0 {
+                handle(&self.whole[PREFIX..]);
+            }
+            self.consumer.skip(taken);
+            budget = budget.saturating_sub(taken);
+            if budget == 0 {
+                return;
+            }
+        }
+    }
 }
 
-fn whole_records(bytes: &[u8]) -> usize {
-    let mut whole = 0;
-    while let Some(prefix) = bytes[whole..].first_chunk::<PREFIX>() {
-        let end = whole + PREFIX + u32::from_le_bytes(*prefix) as usize;
-        if end > bytes.len() {
-            break;
-        }
-        whole = end;
+/// Takes the record at the front of `rest` off, if it is there as a whole.
+#[inline]
+fn split_record<'a>(rest: &mut &'a [u8]) -> Option<&'a [u8]> {
+    let end = PREFIX + u32::from_le_bytes(*rest.first_chunk::<PREFIX>()?) as usize;
+    let record = rest.get(PREFIX..end)?;
+    *rest = &rest[end..];
+    Some(record)
+}
+
+/// Puts the one record at the front of two slices together in `whole`, prefix first, and gives its octets; 0 when it
+/// is not there as a whole.
+#[cold]
+fn join(first: &[u8], second: &[u8], whole: &mut Vec<u8>) -> usize {
+    whole.clear();
+    whole.extend(first.iter().chain(second).take(PREFIX));
+    let Some(prefix) = whole.first_chunk::<PREFIX>() else { return 0 };
+    let end = PREFIX + u32::from_le_bytes(*prefix) as usize;
+    if first.len() + second.len() < end {
+        return 0;
     }
-    whole
+    whole.clear();
+    let from_first = first.len().min(end);
+    whole.extend_from_slice(&first[..from_first]);
+    whole.extend_from_slice(&second[..end - from_first]);
+    end
 }
 
 #[cfg(test)]
@@ -199,13 +219,13 @@ mod tests {
                 sent += 1;
             }
             rings[0].flush(&mut bells);
-            while let Some(run) = rings[1].take(ShardId(0)) {
-                for record in records(&run) {
+            while let Some(mut inbound) = rings[1].take(ShardId(0)) {
+                inbound.for_each(|record| {
                     assert_eq!(record[..4], expected.to_le_bytes());
                     assert_eq!(record.len(), 4 + (expected as usize * 7919) % 900);
                     expected += 1;
-                }
-                rings[1].give_back(run);
+                });
+                rings[1].give_back(ShardId(0), inbound);
                 rings[0].flush(&mut bells);
             }
         }
@@ -224,9 +244,9 @@ mod tests {
         assert!(rings[0].is_backed_up());
         let mut seen = 0;
         while rings[1].has_incoming() {
-            if let Some(run) = rings[1].take(ShardId(0)) {
-                seen += records(&run).count();
-                rings[1].give_back(run);
+            if let Some(mut inbound) = rings[1].take(ShardId(0)) {
+                inbound.for_each(|_| seen += 1);
+                rings[1].give_back(ShardId(0), inbound);
             }
             rings[0].flush(&mut Vec::new());
         }

@@ -5,6 +5,7 @@
 
 use smpp_pdu::CommandStatus;
 
+use crate::facts::Facts;
 use crate::message_id::{IdStyle, MessageId};
 use crate::names::{CustomerId, ShardId, VendorId};
 use crate::time::Time;
@@ -64,6 +65,8 @@ pub struct Submit<'a> {
     pub deadline: Time,
     /// The last refusal, told when nobody takes it.
     pub refusal: CommandStatus,
+    /// What was read of the PDU when it came in.
+    pub facts: Facts,
     /// The whole submit_sm as the customer sent it.
     pub pdu: &'a [u8],
 }
@@ -147,6 +150,11 @@ impl Record<'_> {
                 submit.tried.write(out);
                 out.extend_from_slice(&submit.deadline.0.to_le_bytes());
                 out.extend_from_slice(&submit.refusal.0.to_le_bytes());
+                out.push(submit.facts.registered_delivery);
+                out.push(submit.facts.priority);
+                out.push(u8::from(submit.facts.is_untidy));
+                out.extend_from_slice(&submit.facts.registered_at.to_le_bytes());
+                out.extend_from_slice(&submit.facts.valid_until.0.to_le_bytes());
                 out.extend_from_slice(submit.pdu);
             }
             Self::SubmitAnswer { origin, status, id, style } => {
@@ -202,6 +210,13 @@ impl<'a> Record<'a> {
                 tried: Tried::read(|| fields.u32()),
                 deadline: Time(fields.u64()),
                 refusal: CommandStatus(fields.u32()),
+                facts: Facts {
+                    registered_delivery: fields.u8(),
+                    priority: fields.u8(),
+                    is_untidy: fields.u8() != 0,
+                    registered_at: fields.u16(),
+                    valid_until: Time(fields.u64()),
+                },
                 pdu: fields.0,
             }),
             SUBMIT_ANSWER => Self::SubmitAnswer {
@@ -327,6 +342,13 @@ mod tests {
                 tried,
                 deadline: Time(77),
                 refusal: CommandStatus::ESME_RMSGQFUL,
+                facts: Facts {
+                    registered_delivery: 1,
+                    priority: 2,
+                    is_untidy: true,
+                    registered_at: 600,
+                    valid_until: Time::NEVER,
+                },
                 pdu: b"submit",
             }),
             Record::SubmitAnswer { origin, status: CommandStatus::ESME_RTHROTTLED, id, style },

@@ -7,7 +7,7 @@ use super::Shard;
 use crate::bounds::{LINK_OUTPUT_BYTES_MAX, LINK_RUN, RING_OUTSTANDING_MAX, RING_STAGED_BYTES_MAX};
 use crate::lane::Ticket;
 use crate::link::LinkState;
-use crate::messages::{Facts, MessageState};
+use crate::messages::MessageState;
 use crate::names::{LinkId, ShardId, VendorId};
 use crate::output::Output;
 use crate::time::Now;
@@ -37,30 +37,19 @@ impl Shard {
 
     /// Gives a message to the shard of its vendor.
     #[inline]
-    pub(super) fn place(&mut self, submit: &Submit<'_>, facts: Facts, now: Now, out: &mut Output) {
+    pub(super) fn place(&mut self, submit: &Submit<'_>, now: Now, out: &mut Output) {
         let home = self.snapshot.vendors[submit.vendor.index()].home;
         if home == self.id {
-            self.take_in(submit, facts, now, out);
+            self.take_in(submit, now, out);
         } else {
             self.outstanding[home.index()] += 1;
             self.rings.stage(home, |record| Record::Submit(*submit).write(record));
         }
     }
 
-    /// A message from another shard, for a vendor that is at home here.
-    pub(super) fn take_over(&mut self, submit: &Submit<'_>, now: Now, out: &mut Output) {
-        let facts = ShortMessage::decode(submit.pdu)
-            .map_err(|error| error.status())
-            .and_then(|message| Facts::read(&message, &self.snapshot.statuses, now));
-        match facts {
-            Ok(facts) => self.take_in(submit, facts, now, out),
-            // It was read once before; only its validity can have ended on the way.
-            Err(status) => self.answer(submit.origin, status, submit.id, submit.style, now, out),
-        }
-    }
-
+    /// Takes a message for a vendor that is at home here, from a session here or from another shard.
     #[inline]
-    fn take_in(&mut self, submit: &Submit<'_>, facts: Facts, now: Now, out: &mut Output) {
+    pub(super) fn take_in(&mut self, submit: &Submit<'_>, now: Now, out: &mut Output) {
         let Some(slot) = self.messages.allocate(submit.pdu) else {
             let status = self.snapshot.statuses.queue_full;
             self.answer(submit.origin, status, submit.id, submit.style, now, out);
@@ -74,9 +63,9 @@ impl Shard {
         message.origin = submit.origin;
         message.id = submit.id;
         message.style = submit.style;
-        message.facts = facts;
+        message.facts = submit.facts;
         message.attempts = 0;
-        message.deadline = submit.deadline.min(facts.valid_until);
+        message.deadline = submit.deadline.min(submit.facts.valid_until);
         message.refusal = submit.refusal;
         message.tried = submit.tried;
         self.offer(slot, now, out);
@@ -154,6 +143,7 @@ impl Shard {
             tried: message.tried,
             deadline: message.deadline,
             refusal: message.refusal,
+            facts: message.facts,
             pdu: &message.pdu,
         };
         self.outstanding[home.index()] += 1;

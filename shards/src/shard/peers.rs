@@ -3,7 +3,6 @@
 use super::{Shard, VendorView};
 use crate::names::ShardId;
 use crate::output::Output;
-use crate::ring::records;
 use crate::time::Now;
 use crate::wire::Record;
 
@@ -13,11 +12,9 @@ impl Shard {
     pub fn take_rings(&mut self, now: Now, out: &mut Output) -> bool {
         for index in 0..self.rings.shards() as u16 {
             let from = ShardId(index);
-            let Some(run) = self.rings.take(from) else { continue };
-            for record in records(&run) {
-                self.take_record(from, Record::read(record), now, out);
-            }
-            self.rings.give_back(run);
+            let Some(mut inbound) = self.rings.take(from) else { continue };
+            inbound.for_each(|record| self.take_record(from, Record::read(record), now, out));
+            self.rings.give_back(from, inbound);
         }
         self.rings.has_incoming() || self.rings.is_backed_up()
     }
@@ -36,7 +33,7 @@ impl Shard {
     #[inline]
     fn take_record(&mut self, from: ShardId, record: Record<'_>, now: Now, out: &mut Output) {
         match record {
-            Record::Submit(submit) => self.take_over(&submit, now, out),
+            Record::Submit(submit) => self.take_in(&submit, now, out),
             Record::SubmitAnswer { origin, status, id, style } => {
                 self.outstanding[from.index()] -= 1;
                 self.answer(origin, status, id, style, now, out);

@@ -3,7 +3,7 @@
 use smpp_pdu::{CommandId, CommandStatus, Header, ShortMessage, encode};
 
 use super::{Role, Shard};
-use crate::messages::Facts;
+use crate::facts::Facts;
 use crate::names::{Conn, CustomerId};
 use crate::output::Output;
 use crate::session::SessionState;
@@ -98,9 +98,10 @@ impl Shard {
             tried: Tried::default(),
             deadline,
             refusal: CommandStatus::ESME_ROK,
+            facts,
             pdu,
         };
-        self.place(&submit, facts, now, out);
+        self.place(&submit, now, out);
         Ok(())
     }
 }

@@ -1,6 +1,7 @@
 //! One shard under a hand-held clock, with its customers and vendors played by the test: octets in, PDUs out.
 
 #![allow(dead_code, unreachable_pub, reason = "each test file uses its own part of the stage")]
+#![allow(clippy::unwrap_used, reason = "a test may end so")]
 
 use std::net::SocketAddr;
 use std::sync::Arc;

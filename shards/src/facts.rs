@@ -1,0 +1,83 @@
+//! What the gateway must know of a submit_sm apart from its octets, and the checks that depend on nothing but them.
+
+use smpp_pdu::message::ESM_UDHI;
+use smpp_pdu::time::SmppTime;
+use smpp_pdu::{CommandStatus, ShortMessage, Tag};
+
+use crate::snapshot::Statuses;
+use crate::time::{Now, Time};
+
+/// What the gateway must know of a submit_sm apart from its octets. Read once, when it comes in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub struct Facts {
+    /// registered_delivery as the customer sent it.
+    pub registered_delivery: u8,
+    /// priority_flag, 0 to 3.
+    pub priority: u8,
+    /// Where registered_delivery stands.
+    pub registered_at: u16,
+    /// Stray octets stand behind the body, so that it cannot be copied as it is.
+    pub is_untidy: bool,
+    /// When its validity ends.
+    pub valid_until: Time,
+}
+
+impl Facts {
+    /// Reads and checks what does not depend on the customer.
+    ///
+    /// # Errors
+    /// The command_status of the refusal.
+    #[inline]
+    pub fn read(message: &ShortMessage<'_>, statuses: &Statuses, now: Now) -> Result<Self, CommandStatus> {
+        let mut facts = Self {
+            registered_delivery: message.registered_delivery,
+            priority: message.priority_flag,
+            registered_at: message.offsets.registered_delivery as u16,
+            is_untidy: false,
+            valid_until: Time::NEVER,
+        };
+        if message.dest.addr.is_empty() {
+            return Err(CommandStatus::ESME_RINVDSTADR);
+        }
+        if message.priority_flag > 3 {
+            return Err(CommandStatus::ESME_RINVPRTFLG);
+        }
+        if !message.schedule_delivery_time.is_empty() {
+            return Err(statuses.schedule);
+        }
+        if !message.validity_period.is_empty() {
+            facts.valid_until = validity(message.validity_period, statuses, now)?;
+        }
+        if !message.tlvs.as_bytes().is_empty() {
+            facts.is_untidy = check_optional(message)?;
+        }
+        Ok(facts)
+    }
+}
+
+#[cold]
+fn validity(text: &[u8], statuses: &Statuses, now: Now) -> Result<Time, CommandStatus> {
+    let time = SmppTime::parse(text).map_err(|_| CommandStatus::ESME_RINVEXPIRY)?;
+    match time.unix_millis(now.unix_ms).checked_sub(now.unix_ms) {
+        None | Some(0) => Err(statuses.expired),
+        Some(millis) => Ok(now.mono.after_ms(millis)),
+    }
+}
+
+/// Whether stray octets follow the TLVs; refuses what contradicts itself.
+fn check_optional(message: &ShortMessage<'_>) -> Result<bool, CommandStatus> {
+    let mut whole = 0;
+    for tlv in message.tlvs {
+        whole += 4 + tlv.value.len();
+        match tlv.tag {
+            Tag::MESSAGE_PAYLOAD if !message.short_message.is_empty() && !tlv.value.is_empty() => {
+                return Err(CommandStatus::ESME_RINVMSGLEN);
+            }
+            Tag::SAR_MSG_REF_NUM if message.esm_class & ESM_UDHI != 0 => {
+                return Err(CommandStatus::ESME_RINVESMCLASS);
+            }
+            _ => {}
+        }
+    }
+    Ok(whole != message.tlvs.as_bytes().len())
+}
