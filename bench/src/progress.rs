@@ -46,14 +46,11 @@ fn load_line(tick: &Tick) -> String {
     if tick.seconds <= 0.0 {
         return format!("binding: {} of {} sessions", tick.bound, tick.sessions);
     }
-    let mut line = format!(
-        "{:6.1} s  {} msg/s  p50 {} ms  p99 {} ms  answered {}",
-        tick.seconds,
-        thousands(tick.rate as u64),
-        milliseconds(tick.p50),
-        milliseconds(tick.p99),
-        thousands(tick.answered)
-    );
+    let mut line = format!("{:6.1} s  {} msg/s", tick.seconds, thousands(tick.rate as u64));
+    if tick.p99 > 0 {
+        line += &format!("  p50 {} ms  p99 {} ms", milliseconds(tick.p50), milliseconds(tick.p99));
+    }
+    line += &format!("  answered {}", thousands(tick.answered));
     for (name, value) in [
         ("refused", tick.answered - tick.accepted.min(tick.answered)),
         ("receipts", tick.receipts),

@@ -93,7 +93,7 @@ fn many_customers_have_their_own_receipts() {
 fn messages_reach_receivers_at_their_rate() {
     let smsc = smsc(&["--mo-rate", "200"]);
     let report = load(&smsc, &["--sessions", "2", "--bind-type", "rx", "--duration", "1"]);
-    assert!((150..=260).contains(&report.totals.messages), "{}", report.totals.messages);
+    assert!((120..=300).contains(&report.totals.messages), "{}", report.totals.messages);
 }
 
 #[test]

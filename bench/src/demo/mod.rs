@@ -226,3 +226,32 @@ fn find_problems(load: &LoadReport, vendor: &Counters) -> Vec<String> {
     }
     problems
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::load::Totals;
+
+    fn load(sent: u64, accepted: u64, receipts: u64) -> LoadReport {
+        let totals = Totals { sent, answered: sent, accepted, receipts, ..Totals::default() };
+        LoadReport { totals, ..LoadReport::default() }
+    }
+
+    fn vendor(submits: u64, receipts: u64) -> Counters {
+        Counters { submits, receipts_sent: receipts, receipts_acknowledged: receipts, ..Counters::default() }
+    }
+
+    #[test]
+    fn nothing_is_wrong_when_all_numbers_agree() {
+        assert_eq!(find_problems(&load(10, 10, 10), &vendor(10, 10)), Vec::<String>::new());
+    }
+
+    #[test]
+    fn every_difference_is_told() {
+        let told = |load, vendor| find_problems(&load, &vendor).len();
+        assert_eq!(told(load(10, 9, 9), vendor(9, 9)), 1, "a refusal");
+        assert_eq!(told(load(10, 10, 10), vendor(11, 10)), 1, "a double at the vendor");
+        assert_eq!(told(load(10, 10, 9), vendor(10, 10)), 1, "a receipt short");
+        assert_eq!(told(load(0, 0, 0), vendor(0, 0)), 1, "nothing at all");
+    }
+}
