@@ -276,7 +276,9 @@ fn free_addresses() -> io::Result<[SocketAddr; 3]> {
 fn ready(control: SocketAddr) -> io::Result<u16> {
     let mut stream = TcpStream::connect_timeout(&control, Duration::from_secs(1))?;
     stream.set_read_timeout(Some(Duration::from_secs(1)))?;
-    write!(stream, "GET /ready HTTP/1.1\r\nHost: {control}\r\nConnection: close\r\n\r\n")?;
+    // One write: a server that answers and closes after the first piece of several resets the connection.
+    let request = format!("GET /ready HTTP/1.1\r\nHost: {control}\r\nConnection: close\r\n\r\n");
+    stream.write_all(request.as_bytes())?;
     let mut head = [0; 12];
     stream.read_exact(&mut head)?;
     let code = std::str::from_utf8(&head[9..]).ok().and_then(|code| code.parse().ok());
@@ -310,8 +312,12 @@ mod tests {
         let address = listener.local_addr().unwrap();
         let server = thread::spawn(move || {
             let (mut stream, _) = listener.accept().unwrap();
-            let mut request = [0; 1024];
-            let _ = stream.read(&mut request).unwrap();
+            let mut request = Vec::new();
+            while !request.ends_with(b"\r\n\r\n") {
+                let mut octet = [0];
+                stream.read_exact(&mut octet).unwrap();
+                request.push(octet[0]);
+            }
             stream.write_all(b"HTTP/1.1 503 Service Unavailable\r\n\r\n").unwrap();
         });
         assert_eq!(ready(address).unwrap(), 503);
