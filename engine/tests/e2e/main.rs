@@ -1,0 +1,8 @@
+//! End-to-end tests against the real program: `smpp-gateway run` as a child process, customers in front of it and
+//! vendors behind it, over loopback. Each test says what it checks by its name.
+
+#![allow(clippy::unwrap_used, reason = "tests end at what they did not expect")]
+
+mod bad_input;
+mod binding;
+mod harness;
