@@ -40,6 +40,13 @@ impl Deadlines {
         }
     }
 
+    /// Whether a slot has a deadline. A slot that [`Deadlines::expire`] gave and that has one again was set anew
+    /// since, while others of the same list were handled: its old deadline means nothing any more.
+    #[inline]
+    pub fn is_set(&self, slot: usize) -> bool {
+        self.due.get(slot).is_some_and(|due| *due != Time::NEVER)
+    }
+
     /// No deadline comes before this.
     #[inline]
     pub const fn next(&self) -> Time {

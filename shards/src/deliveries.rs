@@ -120,6 +120,11 @@ impl Deliveries {
         self.due.set(slot as usize, due);
     }
 
+    /// Whether a slot that expired got a new deadline since: it was sent, or freed and used again.
+    pub(crate) fn is_due_later(&self, slot: u32) -> bool {
+        self.due.is_set(slot as usize)
+    }
+
     pub(crate) fn next_due(&self) -> Time {
         self.due.next()
     }

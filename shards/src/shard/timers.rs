@@ -13,9 +13,18 @@ impl Shard {
         }
         let mut expired = core::mem::take(&mut self.expired);
         self.messages.expire(now.mono, &mut expired);
-        expired.drain(..).for_each(|slot| self.message_due(slot, now, out));
+        for slot in expired.drain(..) {
+            // Handling the one before may have sent this one, or used its slot anew.
+            if !self.messages.is_due_later(slot) {
+                self.message_due(slot, now, out);
+            }
+        }
         self.deliveries.expire(now.mono, &mut expired);
-        expired.drain(..).for_each(|slot| self.delivery_due(slot, now, out));
+        for slot in expired.drain(..) {
+            if !self.deliveries.is_due_later(slot) {
+                self.delivery_due(slot, now, out);
+            }
+        }
         self.lane_timers.expire(now.mono, &mut expired);
         expired.drain(..).for_each(|index| self.lane_due(VendorId(index), now, out));
         self.link_timers.expire(now.mono, &mut expired);
