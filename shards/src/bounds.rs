@@ -50,8 +50,9 @@ pub const RING_BYTES: usize = 1 << 20;
 /// Octets taken out of one ring in one turn.
 pub const RING_TURN_BYTES: usize = 256 * 1024;
 
-/// Messages for which receipts are awaited, per shard. Beyond it the oldest is forgotten, and counted.
-pub const RECEIPTS_AWAITED_MAX: usize = 1 << 19;
+/// Messages for which receipts may be awaited, per shard, at the most (`receipts_awaited` is refused above it). Beyond
+/// the setting the oldest is forgotten, and counted. About 120 octets each, taken as they come.
+pub const RECEIPTS_AWAITED_MAX: usize = 1 << 24;
 
 /// Receipts of one vendor that wait for their submit_sm_resp. Beyond it the receipt is answered ESME_RX_T_APPN.
 pub const EARLY_RECEIPTS_MAX: usize = 1_024;

@@ -31,6 +31,9 @@ pub(crate) struct Lane {
     /// Links that are bound and can submit.
     pub(crate) submitting: u32,
     pub(crate) early: Vec<EarlyReceipt>,
+    /// Unanswered submits of the present epoch and of the one before it.
+    flights: [u32; 2],
+    epoch: u8,
     queues: [VecDeque<Ticket>; PRIORITIES],
     queue_messages: u32,
     queue_bytes: u64,
@@ -46,6 +49,9 @@ pub(crate) struct EarlyReceipt {
     pub(crate) slot: u32,
     pub(crate) generation: u32,
     pub(crate) until: Time,
+    /// The epoch whose submits must all have been answered before this receipt is known to match none; `None` while an
+    /// older epoch is still being waited for.
+    pub(crate) epoch: Option<u8>,
     pub(crate) pdu: Vec<u8>,
 }
 
@@ -59,6 +65,8 @@ impl Lane {
             alerted: false,
             submitting: 0,
             early: Vec::new(),
+            flights: [0; 2],
+            epoch: 0,
             queues: Default::default(),
             queue_messages: settings.queue_messages,
             queue_bytes: settings.queue_bytes,
@@ -120,6 +128,43 @@ impl Lane {
     pub(crate) fn count_out(&mut self, bytes: usize) {
         self.counters.queued -= 1;
         self.counters.queued_bytes -= bytes as u64;
+    }
+
+    /// A submit has been sent: the epoch it belongs to, for [`Lane::landed`].
+    #[inline]
+    pub(crate) fn took_off(&mut self) -> u8 {
+        self.flights[usize::from(self.epoch)] += 1;
+        self.epoch
+    }
+
+    /// A submit of that epoch has been answered, or its outcome is unknown. `true` when no receipt that waits for that
+    /// epoch can match any more: see [`Lane::end_epoch`].
+    #[inline]
+    pub(crate) fn landed(&mut self, epoch: u8) -> bool {
+        let flights = &mut self.flights[usize::from(epoch)];
+        *flights -= 1;
+        *flights == 0 && epoch != self.epoch && !self.early.is_empty()
+    }
+
+    /// The epoch that an early receipt waits for: it can only belong to a submit that is unanswered now. The next
+    /// submits belong to another epoch, if the one before is through.
+    pub(crate) fn epoch_to_wait_for(&mut self) -> Option<u8> {
+        let present = self.epoch;
+        (self.flights[usize::from(1 - present)] == 0).then(|| {
+            self.epoch = 1 - present;
+            present
+        })
+    }
+
+    /// After an epoch is through: receipts that came later begin to wait for the present one. Tells whether that one
+    /// is through already.
+    pub(crate) fn next_epoch(&mut self) -> bool {
+        if self.early.iter().all(|early| early.epoch.is_some()) {
+            return false;
+        }
+        let Some(epoch) = self.epoch_to_wait_for() else { return false };
+        self.early.iter_mut().filter(|early| early.epoch.is_none()).for_each(|early| early.epoch = Some(epoch));
+        self.flights[usize::from(epoch)] == 0
     }
 
     /// Rests after a throttle, longer each time it comes again without an ESME_ROK between.

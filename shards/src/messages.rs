@@ -40,6 +40,8 @@ pub(crate) struct Message {
     pub(crate) id: MessageId,
     pub(crate) style: IdStyle,
     pub(crate) facts: Facts,
+    /// Of its flight to the vendor: see `Lane::took_off`.
+    pub(crate) epoch: u8,
     /// Tries at the present vendor.
     pub(crate) attempts: u32,
     /// When it must have been answered, unless it is in flight then.

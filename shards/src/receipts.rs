@@ -73,19 +73,37 @@ pub(crate) struct Awaited {
     pub(crate) dest: KeptAddress,
 }
 
+/// Entries of one chunk: memory comes and goes in pieces of a few hundred kibibytes, and nothing is ever copied to
+/// grow.
+const CHUNK: usize = 4096;
+
 /// The index of one shard, oldest first; bounded.
 #[derive(Debug)]
 pub(crate) struct AwaitedReceipts {
+    /// Positions, by key. Sized for the bound at the start, so that it is never built anew on a message's way.
     table: HashTable<u64>,
-    entries: VecDeque<Option<Awaited>>,
-    /// The position of `entries[0]`; positions count up for ever.
-    first: u64,
-    max: usize,
+    chunks: VecDeque<Vec<Option<Awaited>>>,
+    spare: Vec<Option<Awaited>>,
+    /// The position of the first entry of `chunks[0]`, a multiple of [`CHUNK`]; positions count up for ever.
+    base: u64,
+    /// The position of the oldest entry that may still be there.
+    oldest: u64,
+    /// The position of the next entry.
+    next: u64,
+    max: u64,
 }
 
 impl AwaitedReceipts {
     pub(crate) fn new(max: usize) -> Self {
-        Self { table: HashTable::new(), entries: VecDeque::new(), first: 0, max }
+        Self {
+            table: HashTable::with_capacity(max),
+            chunks: VecDeque::new(),
+            spare: Vec::new(),
+            base: 0,
+            oldest: 0,
+            next: 0,
+            max: max as u64,
+        }
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -93,40 +111,42 @@ impl AwaitedReceipts {
     }
 
     /// Adds an entry; one of the same key is replaced, for a vendor that uses an id again means the newer message.
-    /// Gives the vendor-key of an entry that had to go to make room.
+    /// Gives the entry that had to go to make room.
     pub(crate) fn insert(&mut self, awaited: Awaited) -> Option<Awaited> {
         if let Some(position) = self.find(awaited.key) {
             self.remove(position);
         }
         let mut forgotten = None;
-        while self.entries.len() >= self.max {
-            if let Some(oldest) = self.entries.front().copied().flatten() {
-                self.remove(self.first);
-                forgotten = Some(oldest);
-            } else {
-                self.trim();
-            }
+        if self.next - self.oldest >= self.max {
+            forgotten = self.get(self.oldest).copied();
+            self.remove(self.oldest);
         }
-        let position = self.first + self.entries.len() as u64;
-        let (entries, first) = (&self.entries, self.first);
-        let hash = |position: &u64| hash_of(entries, first, *position);
-        self.table.insert_unique(awaited.key as u64, position, hash);
-        self.entries.push_back(Some(awaited));
+        let position = self.next;
+        if (position - self.base) as usize == self.chunks.len() * CHUNK {
+            let mut chunk = core::mem::take(&mut self.spare);
+            chunk.reserve_exact(CHUNK);
+            self.chunks.push_back(chunk);
+        }
+        self.chunks.back_mut().expect("there is a chunk with room").push(Some(awaited));
+        self.next += 1;
+        let Self { table, chunks, base, .. } = self;
+        table.insert_unique(awaited.key as u64, position, |position| {
+            entry(chunks, *base, *position).map_or(0, |awaited| awaited.key as u64)
+        });
         forgotten
     }
 
     /// The position of the entry with that key.
     #[inline]
     pub(crate) fn find(&self, key: u128) -> Option<u64> {
-        let (entries, first) = (&self.entries, self.first);
-        self.table.find(key as u64, |position| key_at(entries, first, *position) == Some(key)).copied()
+        let is_it = |position: &u64| self.get(*position).is_some_and(|awaited| awaited.key == key);
+        self.table.find(key as u64, is_it).copied()
     }
 
     /// The entry at that position; `None` when it has gone.
     #[inline]
     pub(crate) fn get(&self, position: u64) -> Option<&Awaited> {
-        let index = usize::try_from(position.checked_sub(self.first)?).ok()?;
-        self.entries.get(index)?.as_ref()
+        entry(&self.chunks, self.base, position)
     }
 
     /// Forgets the entry at that position, if it is there.
@@ -135,24 +155,32 @@ impl AwaitedReceipts {
         if let Ok(found) = self.table.find_entry(key as u64, |other| *other == position) {
             found.remove();
         }
-        self.entries[(position - self.first) as usize] = None;
-        self.trim();
+        let index = (position - self.base) as usize;
+        self.chunks[index / CHUNK][index % CHUNK] = None;
+        if position == self.oldest {
+            self.trim();
+        }
     }
 
+    /// Moves `oldest` on to an entry that is there, and gives chunks back that it has left behind.
     fn trim(&mut self) {
-        while let Some(None) = self.entries.front() {
-            self.entries.pop_front();
-            self.first += 1;
+        while self.oldest < self.next && self.get(self.oldest).is_none() {
+            self.oldest += 1;
+        }
+        while self.oldest - self.base >= CHUNK as u64
+            && let Some(mut chunk) = self.chunks.pop_front()
+        {
+            self.base += CHUNK as u64;
+            chunk.clear();
+            self.spare = chunk;
         }
     }
 }
 
-fn key_at(entries: &VecDeque<Option<Awaited>>, first: u64, position: u64) -> Option<u128> {
-    entries.get((position - first) as usize)?.as_ref().map(|awaited| awaited.key)
-}
-
-fn hash_of(entries: &VecDeque<Option<Awaited>>, first: u64, position: u64) -> u64 {
-    key_at(entries, first, position).unwrap_or_default() as u64
+#[inline]
+fn entry(chunks: &VecDeque<Vec<Option<Awaited>>>, base: u64, position: u64) -> Option<&Awaited> {
+    let index = usize::try_from(position.checked_sub(base)?).ok()?;
+    chunks.get(index / CHUNK)?.get(index % CHUNK)?.as_ref()
 }
 
 #[cfg(test)]
@@ -200,6 +228,20 @@ mod tests {
         assert!(index.find(2).is_some());
         assert!(index.find(11).is_some());
         assert_eq!(index.len(), 10);
+    }
+
+    #[test]
+    fn memory_of_what_has_gone_is_used_again() {
+        let mut index = AwaitedReceipts::new(3 * CHUNK);
+        for key in 1..=20 * CHUNK as u128 {
+            index.insert(awaited(key));
+            if key % 3 != 0 {
+                index.remove(index.find(key).unwrap());
+            }
+        }
+        assert!(index.chunks.len() <= 4, "{} chunks", index.chunks.len());
+        assert_eq!(index.len(), index.chunks.iter().flatten().flatten().count());
+        assert!(size_of::<Option<Awaited>>() <= 112, "{} octets an entry", size_of::<Option<Awaited>>());
     }
 
     #[test]

@@ -40,8 +40,12 @@ pub struct GatewaySettings {
     pub relay_deadline_ms: u64,
     /// `[gateway] receipt_hold_ms`: a receipt waits that long for its customer's answer, then ESME_RX_T_APPN.
     pub receipt_hold_ms: u64,
-    /// `[gateway] receipt_early_ms`: a receipt waits that long for the submit_sm_resp that names its message.
+    /// `[gateway] receipt_early_ms`: a receipt waits at most that long for the submit_sm_resp that names its message; less
+    /// when every submit that was open when it came has been answered.
     pub receipt_early_ms: u64,
+    /// `[gateway] receipts_awaited`: messages for which receipts are awaited, per shard; the oldest is forgotten
+    /// beyond it.
+    pub receipts_awaited: u32,
     /// `[gateway] retry_count`: tries at one vendor.
     pub retry_count: u32,
     /// `[gateway] retry_interval_ms`: from one try to the next.
@@ -62,6 +66,7 @@ impl Default for GatewaySettings {
             relay_deadline_ms: 10_000,
             receipt_hold_ms: 5_000,
             receipt_early_ms: 5_000,
+            receipts_awaited: 1 << 20,
             retry_count: 3,
             retry_interval_ms: 500,
             statuses: StatusSettings::default(),

@@ -9,7 +9,7 @@ use smpp_pdu::bind::{PASSWORD_LENIENT_MAX, SYSTEM_ID_MAX, SYSTEM_TYPE_MAX};
 use smpp_pdu::message::{ADDRESS_MAX, SERVICE_TYPE_MAX};
 
 use crate::addresses::{IpNetwork, SourceAddresses};
-use crate::bounds::{DELIVER_WINDOW_MAX, LINK_WINDOW_MAX, SESSION_WINDOW_MAX, VENDOR_BINDS_MAX};
+use crate::bounds::{DELIVER_WINDOW_MAX, LINK_WINDOW_MAX, RECEIPTS_AWAITED_MAX, SESSION_WINDOW_MAX, VENDOR_BINDS_MAX};
 use crate::names::{CustomerId, ShardId, VendorId};
 use crate::routing::{Routes, RoutesBuilder};
 use crate::settings::{
@@ -242,6 +242,10 @@ fn check_gateway(gateway: &GatewaySettings, problems: &mut Problems) {
         if value < least {
             problems.add(key, format!("is {value}"), format!("give at least {least} milliseconds"));
         }
+    }
+    let awaited = gateway.receipts_awaited as usize;
+    if awaited == 0 || awaited > RECEIPTS_AWAITED_MAX {
+        problems.add("receipts_awaited", format!("is {awaited}"), format!("give 1 to {RECEIPTS_AWAITED_MAX}"));
     }
     if gateway.retry_count == 0 {
         problems.add("retry_count", "is 0", "give at least 1, the first try counts");

@@ -111,7 +111,7 @@ fn a_receipt_that_nobody_waits_for_is_acknowledged_and_counted() {
     let (mut stage, link, customer) = stage_with(settings());
     stage.feed(link, &receipt_pdu(3, &text_of("nobody", "DELIVRD"), b""));
     assert_eq!(stage.pdu(link).status, OK);
-    // While an answer is due it may be an early one: it is acknowledged only later.
+    // While an answer is due it may be an early one: it is acknowledged only when that has come, or after a while.
     stage.feed(customer, &submit(5, &message(b"x")));
     stage.pdu(link);
     stage.feed(link, &receipt_pdu(4, &text_of("nobody", "DELIVRD"), b""));
@@ -120,6 +120,27 @@ fn a_receipt_that_nobody_waits_for_is_acknowledged_and_counted() {
     assert_eq!(stage.pdu(link).status, OK);
     assert!(!stage.pdus(customer).iter().any(|pdu| pdu.command == CommandId::DELIVER_SM));
     assert_eq!(stage.shard.report().vendors[0].receipts_unknown, 2);
+}
+
+#[test]
+fn an_unknown_receipt_waits_only_for_the_submits_that_were_open_when_it_came() {
+    let (mut stage, link, customer) = stage_with(settings());
+    let send = |stage: &mut Stage| {
+        stage.feed(customer, &submit(5, &message(b"x")));
+        stage.pdu(link).sequence
+    };
+    let first = send(&mut stage);
+    stage.feed(link, &receipt_pdu(1, &text_of("nobody", "DELIVRD"), b""));
+    let second = send(&mut stage);
+    stage.feed(link, &receipt_pdu(2, &text_of("nobody", "DELIVRD"), b""));
+    let third = send(&mut stage);
+    assert!(stage.pdus(link).is_empty());
+    stage.feed(link, &submit_resp(third, b"3"));
+    assert!(stage.pdus(link).is_empty(), "the third came later than either");
+    stage.feed(link, &submit_resp(first, b"1"));
+    assert_eq!(stage.pdu(link).sequence, 1);
+    stage.feed(link, &submit_resp(second, b"2"));
+    assert_eq!(stage.pdu(link).sequence, 2);
 }
 
 #[test]

@@ -54,6 +54,7 @@ struct GatewaySection {
     relay_deadline_ms: Option<u64>,
     receipt_hold_ms: Option<u64>,
     receipt_early_ms: Option<u64>,
+    receipts_awaited: Option<u32>,
     retry_count: Option<u32>,
     retry_interval_ms: Option<u64>,
 }
@@ -206,6 +207,7 @@ fn read_gateway(
     put(&mut settings.relay_deadline_ms, section.relay_deadline_ms);
     put(&mut settings.receipt_hold_ms, section.receipt_hold_ms);
     put(&mut settings.receipt_early_ms, section.receipt_early_ms);
+    put(&mut settings.receipts_awaited, section.receipts_awaited);
     put(&mut settings.retry_count, section.retry_count);
     put(&mut settings.retry_interval_ms, section.retry_interval_ms);
     let data_dir = section.data_dir.unwrap_or_else(|| PathBuf::from("data"));

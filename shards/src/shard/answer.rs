@@ -38,16 +38,24 @@ impl Shard {
             (CommandId::GENERIC_NACK, CommandStatus::ESME_ROK) => CommandStatus::ESME_RUNKNOWNERR,
             (_, status) => status,
         };
+        let epoch = self.messages.get(slot).epoch;
         let lane = &mut self.lanes[vendor.index()];
         lane.counters.in_flight -= 1;
         if status.is_ok() {
             lane.counters.submits_ok += 1;
             lane.unpause();
-            self.await_receipt(slot, vendor, resp_message_id(pdu), now, out);
+            let key = self.await_receipt(slot, vendor, resp_message_id(pdu), now);
+            // The customer learns the id before the receipts that carry it.
             self.finish(slot, status, now, out);
+            if let Some(key) = key
+                && !self.lanes[vendor.index()].early.is_empty()
+            {
+                self.match_early(vendor, key, now, out);
+            }
         } else {
             self.refused(slot, vendor, status, now, out);
         }
+        self.landed(vendor, epoch, now, out);
         if self.lanes[vendor.index()].counters.queued > 0 {
             self.pump_lane(vendor, now, out);
         }
@@ -113,16 +121,16 @@ impl Shard {
         }
     }
 
-    /// Notes under which id the vendor knows the message, where receipts will come.
+    /// Notes under which id the vendor knows the message, where receipts will come; gives the key they are found by.
     #[inline]
-    fn await_receipt(&mut self, slot: u32, vendor: VendorId, raw: &[u8], now: Now, out: &mut Output) {
+    fn await_receipt(&mut self, slot: u32, vendor: VendorId, raw: &[u8], now: Now) -> Option<u128> {
         let configured = &self.snapshot.vendors[vendor.index()];
         if self.messages.get(slot).facts.registered_delivery == 0 && !configured.always_receipts() {
-            return;
+            return None;
         }
-        let Some(key) = receipt_key(vendor, raw, configured.settings.message_id_format) else { return };
+        let key = receipt_key(vendor, raw, configured.settings.message_id_format)?;
         let message = self.messages.get(slot);
-        let Ok(view) = ShortMessage::decode(&message.pdu) else { return };
+        let view = ShortMessage::decode(&message.pdu).ok()?;
         let awaited = Awaited {
             key,
             id: message.id,
@@ -137,18 +145,18 @@ impl Shard {
         if self.awaited.insert(awaited).is_some() {
             self.lanes[vendor.index()].counters.receipts_forgotten += 1;
         }
-        if !self.lanes[vendor.index()].early.is_empty() {
-            self.match_early(vendor, key, now, out);
-        }
+        Some(key)
     }
 
     /// A message that got no answer in time, or whose link broke: nobody knows whether the vendor has it, so it is not
     /// sent again.
     pub(super) fn outcome_unknown(&mut self, slot: u32, vendor: VendorId, now: Now, out: &mut Output) {
+        let epoch = self.messages.get(slot).epoch;
         let counters = &mut self.lanes[vendor.index()].counters;
         counters.in_flight -= 1;
         counters.unknown_outcomes += 1;
         self.finish(slot, self.snapshot.statuses.unknown_outcome, now, out);
+        self.landed(vendor, epoch, now, out);
     }
 
     /// The message is through on this shard: whoever waits for it is told.

@@ -286,9 +286,10 @@ impl Shard {
         buffer[start + 8..start + 12].fill(0);
         buffer[start + 12..start + HEADER_LENGTH].copy_from_slice(&sequence.to_be_bytes());
         let due = now.mono.after_ms(vendor.settings.response_timeout_ms);
-        let counters = &mut self.lanes[message.vendor.index()].counters;
-        counters.submits += 1;
-        counters.in_flight += 1;
+        let lane = &mut self.lanes[message.vendor.index()];
+        lane.counters.submits += 1;
+        lane.counters.in_flight += 1;
+        message.epoch = lane.took_off();
         self.messages.set_due(slot, due);
     }
 

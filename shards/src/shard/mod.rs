@@ -21,7 +21,7 @@ use std::sync::Arc;
 
 use smpp_pdu::{CommandId, CommandStatus, Header, encode};
 
-use crate::bounds::{LINK_OUTPUT_BYTES_MAX, RECEIPTS_AWAITED_MAX, SESSION_OUTPUT_BYTES_MAX, SESSION_TIMER_STEP_MS};
+use crate::bounds::{LINK_OUTPUT_BYTES_MAX, SESSION_OUTPUT_BYTES_MAX, SESSION_TIMER_STEP_MS};
 use crate::bucket::TokenBucket;
 use crate::deadlines::Deadlines;
 use crate::deliveries::{CustomerDesk, Deliveries};
@@ -146,7 +146,7 @@ impl Shard {
             links: Vec::new(),
             link_timers: Deadlines::new(1),
             messages: Messages::new(),
-            awaited: AwaitedReceipts::new(RECEIPTS_AWAITED_MAX),
+            awaited: AwaitedReceipts::new(snapshot.gateway.receipts_awaited as usize),
             desks: desks.collect(),
             homes: vec![None; snapshot.customers.len()],
             deliveries: Deliveries::new(),

@@ -53,6 +53,26 @@ impl Shard {
         }
     }
 
+    /// A submit of that epoch is through. When it was the last one, the receipts that might have overtaken its answer
+    /// are known to match nothing.
+    #[inline]
+    pub(super) fn landed(&mut self, vendor: VendorId, epoch: u8, now: Now, out: &mut Output) {
+        if self.lanes[vendor.index()].landed(epoch) {
+            self.end_epoch(vendor, epoch, now, out);
+        }
+    }
+
+    #[cold]
+    fn end_epoch(&mut self, vendor: VendorId, mut epoch: u8, now: Now, out: &mut Output) {
+        loop {
+            self.give_up_early(vendor, |early| early.epoch == Some(epoch), now, out);
+            if !self.lanes[vendor.index()].next_epoch() {
+                return;
+            }
+            epoch = 1 - epoch;
+        }
+    }
+
     /// A receipt: known, early, or unknown.
     fn receipt(
         &mut self,
@@ -64,12 +84,13 @@ impl Shard {
         out: &mut Output,
     ) {
         let settings = &self.snapshot.vendors[vendor.index()].settings;
-        let raw = receipt_id(message, settings.receipt_id_from);
+        let receipt = Receipt::parse(message.text());
+        let raw = receipt_id(message, &receipt, settings.receipt_id_from);
         let key = raw.and_then(|raw| receipt_key(vendor, raw, settings.receipt_id_format));
         match key.map(|key| (key, self.awaited.find(key))) {
             Some((_, Some(position))) => {
                 self.lanes[vendor.index()].counters.receipts_matched += 1;
-                self.pass_receipt(DeliveryOrigin { awaited: position, ..origin }, vendor, message, now, out);
+                self.pass_receipt(DeliveryOrigin { awaited: position, ..origin }, vendor, message, &receipt, now, out);
             }
             Some((key, None)) if self.lanes[vendor.index()].counters.in_flight > 0 => {
                 self.hold_early(origin, vendor, key, pdu, now, out);
@@ -84,11 +105,12 @@ impl Shard {
         origin: DeliveryOrigin,
         vendor: VendorId,
         message: &ShortMessage<'_>,
+        receipt: &Receipt<'_>,
         now: Now,
         out: &mut Output,
     ) {
         let Some(awaited) = self.awaited.get(origin.awaited).copied() else { return };
-        let state = receipt_state(message);
+        let state = receipt_state(message, receipt);
         let counters = &mut self.lanes[vendor.index()].counters;
         counters.receipts[usize::from(state.wire()) - 1] += 1;
         let is_final = state.is_final();
@@ -100,17 +122,17 @@ impl Shard {
             return;
         }
         let origin = if is_final { origin } else { DeliveryOrigin { awaited: NOT_AWAITED, ..origin } };
-        let mut receipt = core::mem::take(&mut self.scratch);
-        receipt.clear();
-        super::rewrite::receipt(&mut receipt, &mut self.text, message, &awaited, state, now);
-        let deliver = Deliver { origin, vendor, customer: awaited.customer, pdu: &receipt };
+        let mut pdu = core::mem::take(&mut self.scratch);
+        pdu.clear();
+        super::rewrite::receipt(&mut pdu, &mut self.text, message, receipt, &awaited, state, now);
+        let deliver = Deliver { origin, vendor, customer: awaited.customer, pdu: &pdu };
         self.lanes[vendor.index()].counters.deliveries_waiting += 1;
         if awaited.customer_home == self.id {
             self.deliver(&deliver, now, out);
         } else {
             self.rings.stage(awaited.customer_home, |record| Record::Deliver(deliver).write(record));
         }
-        self.scratch = receipt;
+        self.scratch = pdu;
     }
 
     /// Its submit_sm_resp may still be on the way: the receipt waits for it.
@@ -129,11 +151,13 @@ impl Shard {
             self.answer_delivery(origin, CommandStatus::ESME_RX_T_APPN, out);
             return;
         }
+        let epoch = lane.epoch_to_wait_for();
         lane.early.push(EarlyReceipt {
             key,
             slot: origin.slot,
             generation: origin.generation,
             until,
+            epoch,
             pdu: pdu.to_vec(),
         });
         self.lane_timers.hasten(vendor.index(), until);
@@ -158,14 +182,22 @@ impl Shard {
             let counters = &mut self.lanes[vendor.index()].counters;
             counters.receipts_early += 1;
             counters.receipts_matched += 1;
-            self.pass_receipt(origin, vendor, &message, now, out);
+            let receipt = Receipt::parse(message.text());
+            self.pass_receipt(origin, vendor, &message, &receipt, now, out);
         }
     }
 
-    /// Early receipts that have waited long enough match nothing.
+    /// Early receipts that have waited long enough match nothing, though some submit is still unanswered.
     pub(super) fn expire_early(&mut self, vendor: VendorId, now: Now, out: &mut Output) {
-        while self.lanes[vendor.index()].early.first().is_some_and(|early| early.until <= now.mono) {
-            let early = self.lanes[vendor.index()].early.remove(0);
+        self.give_up_early(vendor, |early| early.until <= now.mono, now, out);
+        if let Some(until) = self.lanes[vendor.index()].early.iter().map(|early| early.until).min() {
+            self.lane_timers.hasten(vendor.index(), until);
+        }
+    }
+
+    fn give_up_early(&mut self, vendor: VendorId, is_over: impl Fn(&EarlyReceipt) -> bool, now: Now, out: &mut Output) {
+        while let Some(place) = self.lanes[vendor.index()].early.iter().position(&is_over) {
+            let early = self.lanes[vendor.index()].early.remove(place);
             let Some(header) = Header::read(&early.pdu) else { continue };
             let origin = DeliveryOrigin {
                 shard: self.id,
@@ -175,12 +207,11 @@ impl Shard {
                 awaited: NOT_AWAITED,
             };
             let from = self.snapshot.vendors[vendor.index()].settings.receipt_id_from;
-            let id = ShortMessage::decode(&early.pdu).ok().and_then(|message| receipt_id(&message, from));
+            let id = ShortMessage::decode(&early.pdu).ok().and_then(|message| {
+                let receipt = Receipt::parse(message.text());
+                receipt_id(&message, &receipt, from)
+            });
             self.receipt_unknown(origin, vendor, id.unwrap_or_default(), now, out);
-        }
-        if let Some(early) = self.lanes[vendor.index()].early.first() {
-            let until = early.until;
-            self.lane_timers.hasten(vendor.index(), until);
         }
     }
 
@@ -249,19 +280,18 @@ impl Shard {
 }
 
 /// The vendor's message id that a receipt names.
-fn receipt_id<'a>(message: &ShortMessage<'a>, from: ReceiptIdFrom) -> Option<&'a [u8]> {
+fn receipt_id<'a>(message: &ShortMessage<'a>, receipt: &Receipt<'a>, from: ReceiptIdFrom) -> Option<&'a [u8]> {
     let in_tlv = || message.tlvs.find(Tag::RECEIPTED_MESSAGE_ID).map(|tlv| tlv.c_octets());
-    let in_text = || Receipt::parse(message.text()).id;
     match from {
         ReceiptIdFrom::Tlv => in_tlv(),
-        ReceiptIdFrom::Text => in_text(),
-        ReceiptIdFrom::Both => in_tlv().filter(|id| !id.is_empty()).or_else(in_text),
+        ReceiptIdFrom::Text => receipt.id,
+        ReceiptIdFrom::Both => in_tlv().filter(|id| !id.is_empty()).or(receipt.id),
     }
 }
 
 /// What a receipt says of its message; a word that nobody knows counts as unknown.
-fn receipt_state(message: &ShortMessage<'_>) -> MessageState {
-    Receipt::parse(message.text())
+fn receipt_state(message: &ShortMessage<'_>, receipt: &Receipt<'_>) -> MessageState {
+    receipt
         .state()
         .or_else(|| {
             let value = message.tlvs.find(Tag::MESSAGE_STATE)?.integer()?;

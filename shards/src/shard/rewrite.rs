@@ -147,13 +147,14 @@ pub(super) fn receipt(
     out: &mut Vec<u8>,
     text: &mut Vec<u8>,
     message: &ShortMessage<'_>,
+    receipt: &Receipt<'_>,
     awaited: &Awaited,
     state: MessageState,
     now: Now,
 ) {
     let id = awaited.id.text(awaited.style);
     text.clear();
-    receipt_text(text, message.text(), &id, awaited, state, now);
+    receipt_text(text, message.text(), receipt, &id, awaited, state, now);
     text.truncate(SHORT_MESSAGE_MAX);
     let mut pdu = Encoder::new(out, CommandId::DELIVER_SM, CommandStatus::ESME_ROK, 0)
         .c_octets(message.service_type, SERVICE_TYPE_MAX)
@@ -181,8 +182,16 @@ pub(super) fn receipt(
 }
 
 /// The vendor's text with our id in place of its own; where it names none, a text in the canonical form.
-fn receipt_text(out: &mut Vec<u8>, text: &[u8], id: &[u8], awaited: &Awaited, state: MessageState, now: Now) {
-    if let Some(range) = Receipt::parse(text).id_range() {
+fn receipt_text(
+    out: &mut Vec<u8>,
+    text: &[u8],
+    receipt: &Receipt<'_>,
+    id: &[u8],
+    awaited: &Awaited,
+    state: MessageState,
+    now: Now,
+) {
+    if let Some(range) = receipt.id_range() {
         out.extend_from_slice(&text[..range.start]);
         out.extend_from_slice(id);
         out.extend_from_slice(&text[range.end..]);
