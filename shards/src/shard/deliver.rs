@@ -1,10 +1,10 @@
 //! Receipts and MO on their customer's home shard: to a bind that can receive, kept for a while where there is none,
 //! and the customer's answer back to the vendor's shard.
 
-use smpp_pdu::CommandStatus;
 use smpp_pdu::frame::HEADER_LENGTH;
+use smpp_pdu::message::SHORT_MESSAGE_MAX;
+use smpp_pdu::{CommandId, CommandStatus, ShortMessage, Tlvs, encode};
 
-use super::rewrite::without_tlvs;
 use super::{Role, Shard};
 use crate::bounds::{
     CUSTOMER_SILENT_MS, DELIVER_RESPONSE_MS_MAX, DELIVERIES_HELD_PER_VENDOR_MAX, SESSION_OUTPUT_BYTES_MAX,
@@ -81,6 +81,11 @@ impl Shard {
     fn transmit_delivery(&mut self, conn: Conn, slot: u32, now: Now, out: &mut Output) {
         let limit = self.deliver_window();
         let Role::Session(session) = &mut self.connections[conn.index()].role else { return };
+        let is_plain = session.interface_version <= 0x33;
+        if is_plain && !fits_without_tlvs(&self.deliveries.get(slot).pdu) {
+            self.resolve(slot, CommandStatus::ESME_RX_P_APPN, out);
+            return;
+        }
         if session.deliver.open() == 0 {
             session.last_taken = now.mono;
         }
@@ -91,11 +96,14 @@ impl Shard {
         if core::mem::take(&mut delivery.is_held) {
             self.held[delivery.vendor.index()] -= 1;
         }
-        let pdu = if session.interface_version <= 0x33 { without_tlvs(&delivery.pdu) } else { &delivery.pdu };
         let buffer = out.buffer(conn);
         let start = buffer.len();
-        buffer.extend_from_slice(pdu);
-        buffer[start..start + 4].copy_from_slice(&(pdu.len() as u32).to_be_bytes());
+        if is_plain {
+            write_without_tlvs(buffer, &delivery.pdu);
+        } else {
+            buffer.extend_from_slice(&delivery.pdu);
+            buffer[start..start + 4].copy_from_slice(&(delivery.pdu.len() as u32).to_be_bytes());
+        }
         buffer[start + 8..start + 12].fill(0);
         buffer[start + 12..start + HEADER_LENGTH].copy_from_slice(&sequence.to_be_bytes());
     }
@@ -206,4 +214,17 @@ impl Shard {
             }
         }
     }
+}
+
+/// Whether a deliver_sm can go to a peer of version 3.3, which knows no message_payload.
+fn fits_without_tlvs(pdu: &[u8]) -> bool {
+    ShortMessage::decode(pdu).is_ok_and(|message| message.text().len() <= SHORT_MESSAGE_MAX)
+}
+
+/// Writes a deliver_sm for a peer of version 3.3: no TLV, and the text in short_message wherever it stood.
+fn write_without_tlvs(out: &mut Vec<u8>, pdu: &[u8]) {
+    // It was decoded when it came in.
+    let Ok(message) = ShortMessage::decode(pdu) else { return out.extend_from_slice(pdu) };
+    let plain = ShortMessage { short_message: message.text(), tlvs: Tlvs::default(), ..message };
+    encode::short_message(out, CommandId::DELIVER_SM, 0, &plain);
 }
