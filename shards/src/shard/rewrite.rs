@@ -210,8 +210,3 @@ fn receipt_text(
     }
     .encode(out);
 }
-
-/// A deliver_sm without its optional part, for peers of version 3.3.
-pub(super) fn without_tlvs(pdu: &[u8]) -> &[u8] {
-    ShortMessage::decode(pdu).map_or(pdu, |message| &pdu[..message.offsets.tlvs])
-}
