@@ -325,7 +325,8 @@ impl Session {
     }
 
     fn submit_burst(&mut self, ground: &mut Ground) {
-        if self.state != State::Bound || ground.healed {
+        let is_receiver = self.habits.command == CommandId::BIND_RECEIVER && !self.habits.submits_anyway;
+        if self.state != State::Bound || ground.healed || is_receiver {
             return;
         }
         for _ in 0..self.habits.burst {

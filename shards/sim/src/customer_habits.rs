@@ -82,6 +82,8 @@ pub struct Habits {
     pub enquire_ms: u64,
     /// What it does wrong, once.
     pub mischief: Option<Mischief>,
+    /// Whether it submits on a receiver's bind.
+    pub submits_anyway: bool,
     /// Submits whose body is wrong.
     pub malformed: u64,
     /// Milliseconds of its life.
@@ -108,6 +110,7 @@ impl Habits {
             answers_enquiries: true,
             enquire_ms: 0,
             mischief: None,
+            submits_anyway: false,
             malformed: 0,
             life_ms: u64::MAX / 4_000_000,
             ending: Ending::Unbind,
@@ -126,8 +129,8 @@ impl Habits {
             command: *random.pick(&commands),
             version: *random.pick(&[0x34, 0x34, 0x33, 0x50]),
             window: random.spread(1, 200) as usize,
-            pause_us: random.spread(100, 300_000),
-            burst: random.spread(1, 40),
+            pause_us: random.spread(1_000, 300_000),
+            burst: random.spread(1, 12),
             answer_ms: Some(random.spread(1, 100)),
             enquire_ms: if random.chance(400) { random.spread(5, 2_000) } else { 0 },
             life_ms: random.spread(50, 10_000),
@@ -141,11 +144,11 @@ impl Habits {
     }
 
     fn misbehave(&mut self, random: &mut Stream) {
-        match random.below(14) {
+        match random.below(15) {
             0 => self.right_name = false,
             1 => self.right_password = false,
             2 => self.window = usize::MAX,
-            3 => (self.window, self.burst, self.pause_us) = (usize::MAX, 100, 5_000),
+            3 => (self.window, self.burst, self.pause_us) = (usize::MAX, 60, 20_000),
             4 => self.reading = Reading::Slow(random.spread(1, 200) as usize, random.range(1, 100)),
             5 => self.reading = Reading::Never,
             6 => self.answer_ms = None,
@@ -154,6 +157,7 @@ impl Habits {
             9 => self.doubled = random.range(50, 1_000),
             10 => self.answers_enquiries = false,
             11 => self.malformed = random.range(50, 1_000),
+            12 => (self.command, self.submits_anyway) = (CommandId::BIND_RECEIVER, true),
             _ => self.mischief = Some(draw_mischief(random)),
         }
     }

@@ -3,6 +3,7 @@
 //! watches the octets that cross each shard's border. One thread; a seed and a commit replay everything.
 
 mod control;
+mod counts;
 mod customer;
 mod customer_habits;
 mod ground;
@@ -20,7 +21,7 @@ mod vendor_habits;
 mod vendor_receipts;
 mod world;
 
-pub use model::Counts;
+pub use counts::Counts;
 pub use world::{Outcome, World};
 
 /// Runs one seed; `verbose` prints every step.

@@ -3,7 +3,10 @@
 
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::Mutex;
 use std::time::Instant;
+
+use smpp_sim::Counts;
 
 const USAGE: &str = "usage: smpp-sim [--seed N | --seeds A..B | --count N] [--jobs N] [--verbose]
 
@@ -35,17 +38,19 @@ fn main() -> ExitCode {
     tell_seed_on_panic();
     let started = Instant::now();
     let next = AtomicU64::new(options.first);
+    let counts = Mutex::new(Counts::default());
     std::thread::scope(|scope| {
         for _ in 0..options.jobs {
-            scope.spawn(|| work(&next, &options));
+            scope.spawn(|| work(&next, &counts, &options));
         }
     });
+    print!("{}", counts.into_inner().unwrap_or_default());
     let (seeds, seconds) = (options.end - options.first, started.elapsed().as_secs_f64());
     println!("{seeds} seeds passed in {seconds:.1} s, {:.1} seeds/s", seeds as f64 / seconds.max(1e-9));
     ExitCode::SUCCESS
 }
 
-fn work(next: &AtomicU64, options: &Options) {
+fn work(next: &AtomicU64, counts: &Mutex<Counts>, options: &Options) {
     loop {
         let seed = next.fetch_add(1, Ordering::Relaxed);
         if seed >= options.end {
@@ -53,9 +58,20 @@ fn work(next: &AtomicU64, options: &Options) {
         }
         SEED.set(seed);
         let outcome = smpp_sim::run(seed, options.verbose);
+        if let Ok(mut counts) = counts.lock() {
+            counts.merge(&outcome.counts);
+        }
         let done = seed - options.first + 1;
         if options.verbose || options.end - options.first == 1 {
-            println!("seed {seed}: {outcome:?}");
+            println!(
+                "seed {seed}: {} events, {} messages, {} deliveries in {} ms; quiet {} ms after the faults; trace {:016x}",
+                outcome.events,
+                outcome.messages,
+                outcome.attempts,
+                outcome.virtual_ms,
+                outcome.settle_ms,
+                outcome.trace_hash
+            );
         } else if done.is_multiple_of(1_000) {
             println!("{done} seeds, up to {seed}");
         }

@@ -229,8 +229,8 @@ fn vendor_settings(index: usize, habits: &VendorHabits, random: &mut Stream) -> 
         response_timeout_ms: random.range(200, 3_000),
         enquire_link_ms: if random.chance(800) { random.range(300, 3_000) } else { 0 },
         bind_timeout_ms: random.range(300, 2_000),
-        queue_messages: random.spread(1, 2_000) as u32,
-        queue_bytes: random.spread(500, 1_000_000),
+        queue_messages: if random.chance(300) { random.spread(1, 50) } else { random.range(100, 2_000) } as u32,
+        queue_bytes: if random.chance(200) { random.spread(500, 20_000) } else { 1_000_000 },
         queue_seconds: if random.chance(300) { random.range(1, 3) as u32 } else { 0 },
         request_receipts: *random.pick(&[
             RequestReceipts::AsAsked,
@@ -260,7 +260,7 @@ fn draw_rules(settings: &Settings, random: &mut Stream) -> Vec<RuleSettings> {
         rules.push(RuleSettings { priority: 1, dest_pattern, vendor: vendor.clone(), ..RuleSettings::default() });
     }
     let patterns = ["^44", "^4479.*", "^1.*", r"^\+1555", "^1[25-9]", "^49", "^(33|34)", "^33.*$", "^491500000000$"];
-    for _ in 0..random.range(2, 8) {
+    for _ in 0..random.range(4, 14) {
         let anybody = random.chance(750);
         let customer = (!anybody).then(|| random.pick(&settings.customers).smpp_system_id.clone());
         let anywhere = random.chance(60);

@@ -30,19 +30,17 @@ pub fn compose(
     malformed: u64,
     random: &mut Stream,
 ) -> Composed {
-    let sources: [&[u8]; 6] = [b"1000123", b"1000123", b"+1000999", b"ACME", b"100", b"5550000"];
-    let source = *random.pick(&sources);
-    let mut dest = String::new();
-    if random.chance(200) {
-        dest.push('+');
-    }
-    dest.push_str(random.pick::<&str>(&PREFIXES));
-    if random.chance(100) {
-        dest = "491500000000".into();
-    } else {
-        for _ in 0..random.range(4, 9) {
-            dest.push(char::from(b'0' + random.below(10) as u8));
+    let sources: [&[u8]; 4] = [b"1000123", b"1000123", b"+1000999", b"ACME"];
+    let strangers: [&[u8]; 2] = [b"100", b"5550000"];
+    let source = if random.chance(950) { *random.pick(&sources) } else { *random.pick(&strangers) };
+    let mut dest = draw_dest(random);
+    // Most go where some rule leads.
+    for _ in 0..10 {
+        let routed = scenario.vendors_for(customer, source, dest.as_bytes()) != 0;
+        if routed || random.chance(50) {
+            break;
         }
+        dest = draw_dest(random);
     }
     let mut message = ShortMessage {
         service_type: if random.chance(100) { b"CMT" } else { b"" },
@@ -116,6 +114,18 @@ pub fn probe(scenario: &Scenario, customer: usize, vendor: usize, sequence: u32,
     encode::short_message(&mut pdu, CommandId::SUBMIT_SM, sequence, &message);
     let (expect, vendors) = judge(scenario, customer, &message);
     Composed { pdu, expect, vendors, registered: 1 }
+}
+
+fn draw_dest(random: &mut Stream) -> String {
+    if random.chance(50) {
+        return "491500000000".into();
+    }
+    let mut dest = if random.chance(200) { "+".to_owned() } else { String::new() };
+    dest.push_str(random.pick::<&str>(&PREFIXES));
+    for _ in 0..random.range(4, 9) {
+        dest.push(char::from(b'0' + random.below(10) as u8));
+    }
+    dest
 }
 
 fn text_of(number: usize, random: &mut Stream) -> Vec<u8> {

@@ -318,7 +318,8 @@ impl Vendor {
             let half = before + (octets.len() - before) / 2;
             octets.truncate(half);
         } else {
-            ground.model.vendor_answers(net, reply.sequence, Model::outcome_of(reply.status));
+            let outcome = Model::outcome_of(reply.status);
+            ground.model.vendor_answers(net, reply.sequence, outcome, ground.schedule.now(), &ground.trace);
             if self.random.chance(self.habits.doubled) {
                 octets.extend_from_within(before..);
             }

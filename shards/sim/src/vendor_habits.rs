@@ -83,9 +83,9 @@ impl VendorHabits {
             zeros: if random.chance(300) { random.range(1, 6) as usize } else { 0 },
             upper: random.chance(300),
             answer_us: (fastest, fastest + random.spread(1, 500_000)),
-            throttles: random.fault(300, 300),
-            temporary: random.fault(300, 300),
-            permanent: random.fault(300, 100),
+            throttles: random.fault(400, 700),
+            temporary: random.fault(400, 1_000),
+            permanent: random.fault(300, 200),
             nacks: random.fault(200, 100),
             silence: random.fault(300, 200),
             late: random.fault(300, 100),
@@ -106,7 +106,7 @@ impl VendorHabits {
             without_text: random.fault(400, 1_000),
             in_payload: random.fault(300, 500),
             bad_news: random.fault(600, 400),
-            mobile_ms: if random.chance(500) { random.spread(20, 2_000) } else { 0 },
+            mobile_ms: if random.chance(500) { random.spread(40, 2_000) } else { 0 },
             deliver_window: random.spread(1, 50) as usize,
             ..Self::good(response_id, receipt_id, receipt_id_from)
         };

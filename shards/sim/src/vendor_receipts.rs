@@ -7,7 +7,7 @@ use smpp_pdu::{Address, CommandId, CommandStatus, MessageState, ShortMessage, Ta
 use smpp_shards::settings::{BindType, ReceiptIdFrom, VendorIdFormat};
 
 use crate::ground::Ground;
-use crate::model::{ATTEMPT_TAG, Attempt, AttemptKind};
+use crate::model::{Attempt, AttemptKind, attempt_name};
 use crate::network::NetId;
 use crate::vendor::{Vendor, VendorStep};
 
@@ -183,7 +183,7 @@ impl Vendor {
             let rest = " sub:001 dlvrd:001 submit date:2311142213 done date:2311142214 stat:";
             text.extend_from_slice(rest.as_bytes());
             text.extend_from_slice(state.stat().as_bytes());
-            text.extend_from_slice(format!(" err:000 text:#{attempt}#").as_bytes());
+            text.extend_from_slice(b" err:000 text:hello");
         }
         let mut tlvs = Tlv::default();
         if in_parameter {
@@ -193,31 +193,33 @@ impl Vendor {
         }
         if has_parameters {
             tlvs.add(Tag::MESSAGE_STATE, &[state.wire()]);
-            tlvs.add(ATTEMPT_TAG, &(attempt as u32).to_be_bytes());
             if self.random.chance(self.habits.in_payload) && !text.is_empty() {
                 tlvs.add(Tag::MESSAGE_PAYLOAD, &core::mem::take(&mut text));
             }
         }
-        self.deliver_sm(delivery, ESM_RECEIPT, &text, &tlvs)
+        self.deliver_sm(delivery, attempt, ESM_RECEIPT, &text, &tlvs)
     }
 
     fn mobile(&mut self, delivery: &Delivery, attempt: usize, has_parameters: bool) -> Vec<u8> {
-        let mut text = format!("#{attempt}#").into_bytes();
-        let length = self.random.spread(1, (SHORT_MESSAGE_MAX - text.len()) as u64) as usize;
-        text.resize_with(text.len() + length, || b'a' + self.random.below(26) as u8);
+        let length = self.random.spread(1, SHORT_MESSAGE_MAX as u64) as usize;
+        let mut text: Vec<u8> = (0..length).map(|_| b'a' + self.random.below(26) as u8).collect();
         let mut tlvs = Tlv::default();
         if has_parameters {
-            tlvs.add(ATTEMPT_TAG, &(attempt as u32).to_be_bytes());
             if self.random.chance(200) {
                 tlvs.add(Tag(0x1400), b"unknown");
             }
+            if self.random.chance(self.habits.in_payload) {
+                tlvs.add(Tag::MESSAGE_PAYLOAD, &core::mem::take(&mut text));
+            }
         }
-        self.deliver_sm(delivery, 0, &text, &tlvs)
+        self.deliver_sm(delivery, attempt, 0, &text, &tlvs)
     }
 
-    fn deliver_sm(&self, delivery: &Delivery, esm_class: u8, text: &[u8], tlvs: &Tlv) -> Vec<u8> {
+    fn deliver_sm(&self, delivery: &Delivery, attempt: usize, esm_class: u8, text: &[u8], tlvs: &Tlv) -> Vec<u8> {
         let mut pdu = Vec::new();
+        let service_type = attempt_name(attempt);
         let message = ShortMessage {
+            service_type: service_type.as_bytes(),
             source: Address { ton: 1, npi: 1, addr: &delivery.source },
             dest: Address { ton: 0, npi: 1, addr: &delivery.dest },
             esm_class,

@@ -6,10 +6,11 @@ use std::rc::Rc;
 use smpp_shards::{DrainPhase, Now, Shard, ShardId, ShardSetup, Time, bounds, mesh};
 
 use crate::control::Control;
+use crate::counts::Counts;
 use crate::customer::Session;
 use crate::ground::Ground;
 use crate::host::{EPOCH_UNIX_MS, Host, Mail, Wishes};
-use crate::model::{Counts, Model, violation};
+use crate::model::{Model, violation};
 use crate::network::{NetId, Network, Peer, Side};
 use crate::random::Stream;
 use crate::scenario::{Scenario, fair_weather};
@@ -28,7 +29,7 @@ const SETTLE_MS_MAX: u64 = 100_000;
 const DRAIN_MS_MAX: u64 = 15_000;
 
 /// What came of a run.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Outcome {
     /// Equal for two runs of one seed.
     pub trace_hash: u64,
@@ -111,6 +112,9 @@ impl World {
         self.drain();
         self.ground.model.check_limits();
         self.ground.model.check_probes(&self.ground.scenario.settings.vendors);
+        let mut counts = core::mem::take(&mut self.ground.model.counts);
+        counts.add("alerts", self.ground.alerts);
+        self.hosts.iter().for_each(|host| counts.add_report(&host.report()));
         Outcome {
             trace_hash: self.ground.trace.hash(),
             events: self.events,
@@ -118,7 +122,7 @@ impl World {
             settle_ms,
             messages: self.ground.model.messages.len(),
             attempts: self.ground.model.attempts.len(),
-            counts: self.ground.model.counts,
+            counts,
         }
     }
 

@@ -6,11 +6,8 @@ use smpp_pdu::message::{ESM_TYPE_MASK, ShortMessage, resp_message_id};
 use smpp_pdu::{CommandId, CommandStatus, Header, MessageState, Receipt, Tag};
 use smpp_shards::{Time, bounds};
 
-use super::{Answer, AttemptKind, Message, Model, WireSide, token_in, tlvs_of, violation};
+use super::{Answer, AttemptKind, Message, Model, WireSide, tlvs_of, violation};
 use crate::network::NetId;
-
-/// A model vendor's own optional parameter: the number of the attempt.
-pub const ATTEMPT_TAG: Tag = Tag(0x1501);
 
 impl Model {
     /// A customer writes a request that wants an answer.
@@ -47,7 +44,7 @@ impl Model {
         {
             self.messages[message].receipts_taken += 1;
         }
-        self.counts.taken += 1;
+        self.counts.add("deliveries answered ESME_ROK", 1);
     }
 
     pub(super) fn emitted_to_customer(&mut self, net: NetId, header: Header, pdu: &[u8], now: Time) {
@@ -117,10 +114,10 @@ impl Model {
             let fed_at = &mut self.messages[message].fed_at;
             *fed_at = fed_at.map(|_| now);
         }
-        self.counts.binds += 1;
+        self.counts.add("binds of customers", 1);
         let most = self.scenario.settings.customers[customer].smpp_max_binds;
         let sessions = self.wires.values().filter(|wire| match &wire.side {
-            WireSide::Customer(other) => other.customer == customer && other.bound.is_some() && !wire.gone && !wire.closing,
+            WireSide::Customer(other) => other.customer == customer && other.bound.is_some() && !other.leaving && !wire.gone && !wire.closing,
             WireSide::Vendor(_) => false,
         });
         let sessions = sessions.count();
@@ -158,9 +155,7 @@ impl Model {
         if let Some(why) = self.objection(message, status) {
             violation!(self, "message {number} of {} is answered {status:?}, but {why}: {message:?}", self.name(net));
         }
-        let counter =
-            if status.is_ok() { &mut self.counts.answered_ok } else { &mut self.counts.answered_else };
-        *counter += 1;
+        self.counts.answered(status);
         self.messages[number].answer = Some(Answer { status, at: now });
         Some(number)
     }
@@ -225,7 +220,9 @@ impl Model {
                 self.check_receipt(net, customer, message, state, &delivered);
             }
         }
-        self.attempts[number].offered = Some(net);
+        if self.attempts[number].offered.replace(net).is_some() {
+            self.counts.add("deliveries offered again", 1);
+        }
         let wire = self.customer_wire(net);
         if wire.offers.insert(header.sequence_number, (number, now)).is_some() {
             violation!(self, "{} gets sequence_number {} twice", self.name(net), header.sequence_number);
@@ -245,29 +242,13 @@ impl Model {
         }
     }
 
-    /// Which attempt of a vendor it is: by the vendor's own parameter, or by its text, or, where neither is left,
-    /// by its message and state.
+    /// Which attempt of a vendor it is.
     fn attempt_of(&self, net: NetId, delivered: &ShortMessage<'_>) -> usize {
-        let by_parameter = delivered.tlvs.find(ATTEMPT_TAG).and_then(|tlv| tlv.integer()).map(|number| number as usize);
-        let found = by_parameter.or_else(|| token_in(delivered.text())).or_else(|| self.attempt_by_id(net, delivered));
-        match found.filter(|number| *number < self.attempts.len()) {
+        let name = core::str::from_utf8(delivered.service_type).unwrap_or_default();
+        match usize::from_str_radix(name, 16).ok().filter(|number| *number < self.attempts.len()) {
             Some(number) => number,
             None => violation!(self, "{} gets a delivery that no vendor sent: {delivered:?}", self.name(net)),
         }
-    }
-
-    fn attempt_by_id(&self, net: NetId, delivered: &ShortMessage<'_>) -> Option<usize> {
-        let WireSide::Customer(wire) = &self.wires.get(&net)?.side else { return None };
-        let receipt = Receipt::parse(delivered.text());
-        let id = receipt.id?.to_vec();
-        let state = receipt.state()?;
-        let message = *self.ids.get(&(wire.customer, id))?;
-        self.attempts.iter().position(|attempt| {
-            attempt.kind == AttemptKind::Receipt(Some(message), state)
-                && attempt.acknowledged.is_none()
-                && attempt.fed_at.is_some()
-                && attempt.offered.is_none_or(|before| self.wires.get(&before).is_none_or(|wire| wire.gone || wire.closing))
-        })
     }
 
     fn check_mobile(&self, number: usize, delivered: &ShortMessage<'_>, version: u8) {
@@ -297,6 +278,13 @@ impl Model {
         }
         if !message.wants(state) {
             violation!(self, "{} gets a receipt {state:?} that message {number} did not ask for", self.name(net));
+        }
+        // Over another session it may come in any order.
+        let is_told = message.answer.is_some() || message.net != net;
+        // An answer that comes back over a shard that handed the message on may be overtaken.
+        let is_direct = self.scenario.shards == 1 || message.vendors.is_power_of_two();
+        if !is_told && is_direct {
+            violation!(self, "{} gets the receipt of message {number} before its answer: {message:?}", self.name(net));
         }
         if delivered.esm_class & ESM_TYPE_MASK == 0 {
             violation!(self, "the receipt of message {number} is not marked as one: {delivered:?}");

@@ -14,10 +14,10 @@ use smpp_pdu::message::ShortMessage;
 use smpp_pdu::{CommandId, CommandStatus, Deframed, Header, MessageState, deframe};
 use smpp_shards::{Time, bounds};
 
+use crate::counts::Counts;
 use crate::network::NetId;
 use crate::scenario::Scenario;
 use crate::trace::Trace;
-pub use customer_side::ATTEMPT_TAG;
 pub use limits::ReferenceBucket;
 
 /// Ends the run with a sentence that names the seed.
@@ -209,21 +209,6 @@ pub struct Model {
     pub counts: Counts,
 }
 
-/// How often something happened.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Counts {
-    /// Submits answered ESME_ROK.
-    pub answered_ok: u64,
-    /// Submits answered otherwise.
-    pub answered_else: u64,
-    /// Submits written to vendors.
-    pub emissions: u64,
-    /// Receipts and MO that customers took.
-    pub taken: u64,
-    /// Binds of customers that succeeded.
-    pub binds: u64,
-}
-
 impl Model {
     /// Knows nothing yet.
     pub fn new(seed: u64, scenario: Rc<Scenario>) -> Self {
@@ -410,6 +395,11 @@ pub fn token_in(text: &[u8]) -> Option<usize> {
     let start = text.iter().position(|octet| *octet == b'#')? + 1;
     let length = text[start..].iter().position(|octet| *octet == b'#')?;
     core::str::from_utf8(&text[start..start + length]).ok()?.parse().ok()
+}
+
+/// How an attempt is named in its service_type, the one free field that every way leaves alone.
+pub fn attempt_name(attempt: usize) -> String {
+    format!("{attempt:05X}")
 }
 
 /// The optional parameters of a message as pairs, without those that `leave_out` names.

@@ -8,6 +8,7 @@ use smpp_shards::settings::{BindType, RequestReceipts};
 
 use super::{Attempt, AttemptKind, Emission, Model, Open, Outcome, WireSide, token_in, tlvs_of, violation};
 use crate::network::NetId;
+use crate::trace::Trace;
 
 impl Model {
     /// A vendor accepts a bind.
@@ -16,8 +17,9 @@ impl Model {
     }
 
     /// A vendor answers a submit for the first time.
-    pub fn vendor_answers(&mut self, net: NetId, sequence: u32, outcome: Outcome) {
+    pub fn vendor_answers(&mut self, net: NetId, sequence: u32, outcome: Outcome, now: Time, trace: &Trace) {
         let Some(open) = self.vendor_wire(net).submits.remove(&sequence) else { return };
+        trace.line(now, format_args!("{} answers {sequence}: {outcome:?}", self.name(net)));
         self.messages[open.message].emissions[open.emission].outcome = outcome;
     }
 
@@ -89,7 +91,10 @@ impl Model {
         }
         let emission = self.messages[number].emissions.len();
         self.messages[number].emissions.push(Emission { vendor, at: now, outcome: Outcome::Open });
-        self.counts.emissions += 1;
+        self.counts.add("submits to vendors", 1);
+        if let Some(before) = self.messages[number].emissions[..emission].last() {
+            self.counts.add(if before.vendor == vendor { "retries" } else { "failovers" }, 1);
+        }
         let wire = self.vendor_wire(net);
         let open = Open { message: number, emission, at: now };
         if wire.submits.insert(header.sequence_number, open).is_some() {
