@@ -168,7 +168,6 @@ impl Shard {
     pub(super) fn match_early(&mut self, vendor: VendorId, key: u128, now: Now, out: &mut Output) {
         while let Some(place) = self.lanes[vendor.index()].early.iter().position(|early| early.key == key) {
             let early = self.lanes[vendor.index()].early.remove(place);
-            let Some(position) = self.awaited.find(key) else { return };
             let (Some(header), Ok(message)) = (Header::read(&early.pdu), ShortMessage::decode(&early.pdu)) else {
                 continue;
             };
@@ -177,8 +176,13 @@ impl Shard {
                 slot: early.slot,
                 generation: early.generation,
                 sequence: header.sequence_number,
-                awaited: position,
+                awaited: self.awaited.find(key).unwrap_or(NOT_AWAITED),
             };
+            if origin.awaited == NOT_AWAITED {
+                // A final one that nobody wants was among those before: nothing is awaited any more.
+                self.receipt_unknown(origin, vendor, &[], now, out);
+                continue;
+            }
             let counters = &mut self.lanes[vendor.index()].counters;
             counters.receipts_early += 1;
             counters.receipts_matched += 1;
