@@ -129,6 +129,11 @@ impl Vendor {
         smpp_pdu::frame::patch_sequence(&mut pdu, sequence);
         link.end.output().extend_from_slice(&pdu);
         link.open.insert(sequence, delivery.clone());
+        let name = ground.model.name(net);
+        ground.trace.line(
+            ground.schedule.now(),
+            format_args!("{name} delivers {sequence}: attempt {attempt}, {:?}", delivery.kind),
+        );
         ground.model.vendor_delivers(
             sequence,
             Attempt {
