@@ -1,6 +1,6 @@
 //! Runs one operation of the codec a number of times and nothing else, so that callgrind can count its
 //! instructions: `callgrind_decode OPERATION TIMES`. Without arguments it names the operations.
-//! `perf/codec/instructions.sh` is what calls it.
+//! `perf/instructions/count.sh` is what calls it.
 
 use core::hint::black_box;
 

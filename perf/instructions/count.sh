@@ -1,14 +1,14 @@
 #!/bin/sh
-# Counts the instructions that the codec's hot operations take, with callgrind, and compares them with
-# instructions.json beside this script. Exits 1 when one has drifted by more than the tolerance, either way:
+# Counts the instructions that the hot operations of the codec and of a shard take, with callgrind, and compares
+# them with recorded.json beside this script. Exits 1 when one has drifted by more than the tolerance, either way:
 # what became cheaper is recorded too.
-#   instructions.sh            compare
-#   instructions.sh --record   rewrite instructions.json
+#   count.sh            compare
+#   count.sh --record   rewrite recorded.json
 # TOLERANCE (percent, default 5) and CARGO may be set in the environment.
 set -eu
 
 here=$(cd "$(dirname "$0")" && pwd)
-recorded="$here/instructions.json"
+recorded="$here/recorded.json"
 compiler=$(rustc --version)
 tolerance=${TOLERANCE:-5}
 few=1000
@@ -16,22 +16,31 @@ many=21000
 
 command -v valgrind >/dev/null || { echo "valgrind is not installed" >&2; exit 2; }
 cd "$here/../.."
-program=$("${CARGO:-cargo}" build --quiet --release -p smpp-pdu --example callgrind_decode --message-format=json |
-    sed -n 's/.*"name":"callgrind_decode".*"executable":"\([^"]*\)".*/\1/p')
-[ -n "$program" ] || { echo "the example callgrind_decode was not built" >&2; exit 2; }
+
+# The program of an example, built.
+program_of() {
+    "${CARGO:-cargo}" build --quiet --release -p "$1" --example "$2" --message-format=json |
+        sed -n 's/.*"name":"'"$2"'".*"executable":"\([^"]*\)".*/\1/p'
+}
 
 # Instructions of a whole run. Two runs of different length leave nothing of start and end in their difference.
 whole_run() {
-    valgrind --tool=callgrind --callgrind-out-file=/dev/null "$program" "$1" "$2" 2>&1 |
+    valgrind --tool=callgrind --callgrind-out-file=/dev/null "$1" "$2" "$3" 2>&1 |
         sed -n 's/.*Collected : \([0-9]*\).*/\1/p'
 }
 
-measured=$(for operation in $("$program"); do
-    short=$(whole_run "$operation" $few)
-    long=$(whole_run "$operation" $many)
-    awk -v name="$operation" -v few=$few -v many=$many -v short="$short" -v long="$long" \
-        'BEGIN { printf "%s %.1f\n", name, (long - short) / (many - few) }'
-done)
+count() {
+    program=$(program_of "$1" "$2")
+    [ -n "$program" ] || { echo "the example $2 was not built" >&2; exit 2; }
+    for operation in $("$program"); do
+        short=$(whole_run "$program" "$operation" $few)
+        long=$(whole_run "$program" "$operation" $many)
+        awk -v name="$operation" -v few=$few -v many=$many -v short="$short" -v long="$long" \
+            'BEGIN { printf "%s %.1f\n", name, (long - short) / (many - few) }'
+    done
+}
+
+measured=$(count smpp-pdu callgrind_decode; count smpp-shards callgrind_step)
 
 if [ "${1:-}" = --record ]; then
     echo "$measured" | awk -v compiler="$compiler" 'BEGIN { printf "{\n  \"compiler\": \"%s\"", compiler }
