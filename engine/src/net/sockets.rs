@@ -128,11 +128,13 @@ impl Net {
         unsafe { self.ring.push(&entry) };
     }
 
-    /// Stops accepting for good; the sockets close when their accept has ended.
+    /// Stops accepting for good: from now on connections to these addresses are refused.
     pub fn close_listeners(&mut self) {
         for number in 0..self.listeners.len() {
             let listener = &mut self.listeners[number];
-            listener.closing = true;
+            if core::mem::replace(&mut listener.closing, true) {
+                continue;
+            }
             // A listener that has been shut down refuses new connections at once.
             let _ = socket2::SockRef::from(&listener.socket).shutdown(std::net::Shutdown::Both);
             self.cancel(user_data(Kind::Accept, 0, number as u32));
@@ -230,11 +232,12 @@ impl Net {
             buffers.publish();
         }
         self.ring.enter(wait)?;
+        // What is untaken goes first; until then the kernel keeps what is new.
         if self.next == self.completions.len() {
             self.completions.clear();
             self.next = 0;
+            self.ring.take(&mut self.completions);
         }
-        self.ring.take(&mut self.completions);
         Ok(())
     }
 
