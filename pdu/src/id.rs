@@ -145,17 +145,18 @@ impl IdText {
     #[inline]
     pub fn uuid(value: u128) -> Self {
         let mut octets = [0; MESSAGE_ID_MAX];
-        let mut at = 0;
-        for (index, octet) in value.to_be_bytes().into_iter().enumerate() {
-            if matches!(index, 4 | 6 | 8 | 10) {
-                octets[at] = b'-';
-                at += 1;
-            }
-            octets[at] = hex_digit(octet >> 4);
-            octets[at + 1] = hex_digit(octet);
-            at += 2;
-        }
-        Self { length: at as u8, octets }
+        let [first, second, third, fourth] = [96, 64, 32, 0].map(|shift| eight_hex_digits((value >> shift) as u32));
+        octets[..8].copy_from_slice(&first);
+        octets[8] = b'-';
+        octets[9..13].copy_from_slice(&second[..4]);
+        octets[13] = b'-';
+        octets[14..18].copy_from_slice(&second[4..]);
+        octets[18] = b'-';
+        octets[19..23].copy_from_slice(&third[..4]);
+        octets[23] = b'-';
+        octets[24..28].copy_from_slice(&third[4..]);
+        octets[28..36].copy_from_slice(&fourth);
+        Self { length: 36, octets }
     }
 
     /// The octets.
@@ -279,6 +280,18 @@ const DIGITS: [u8; 256] = {
     }
     table
 };
+
+/// Eight lower-case hexadecimal digits, leading zeros included, all at once: each octet of a word becomes one digit.
+#[inline]
+fn eight_hex_digits(value: u32) -> [u8; 8] {
+    let mut nibbles = u64::from(value);
+    nibbles = (nibbles | nibbles << 16) & 0x0000_FFFF_0000_FFFF;
+    nibbles = (nibbles | nibbles << 8) & 0x00FF_00FF_00FF_00FF;
+    nibbles = (nibbles | nibbles << 4) & 0x0F0F_0F0F_0F0F_0F0F;
+    // 1 in each octet that holds ten or more.
+    let letters = (nibbles + 0x0606_0606_0606_0606) >> 4 & 0x0101_0101_0101_0101;
+    (nibbles + 0x3030_3030_3030_3030 + letters * u64::from(b'a' - b'0' - 10)).to_be_bytes()
+}
 
 #[inline]
 fn hex_digit(value: u8) -> u8 {

@@ -138,6 +138,38 @@ impl<'a> Receipt<'a> {
     /// `text:` counts once a state has been seen, since what stands there is the message's author's.
     #[inline]
     pub fn parse(text: &'a [u8]) -> Self {
+        Self::parse_canonical(text).unwrap_or_else(|| Self::parse_any(text))
+    }
+
+    /// The form of appendix B, field after field with one blank between: what most vendors send, read without looking
+    /// for keys. `None` for anything that [`Receipt::parse_any`] might read differently.
+    #[inline]
+    fn parse_canonical(text: &'a [u8]) -> Option<Self> {
+        let mut rest = text.strip_prefix(b"id:")?;
+        let id = plain_value(&mut rest, b" sub:")?;
+        let sub = plain_value(&mut rest, b" dlvrd:")?;
+        let dlvrd = plain_value(&mut rest, b" submit date:")?;
+        let submit_date = plain_value(&mut rest, b" done date:")?;
+        let done_date = plain_value(&mut rest, b" stat:")?;
+        let stat = plain_value(&mut rest, b" err:")?;
+        let err = plain_value(&mut rest, b" text:").or_else(|| plain_value(&mut rest, b" Text:"))?;
+        let end = rest.iter().rposition(|&octet| !is_padding(octet)).map_or(0, |last| last + 1);
+        let start = rest[..end].iter().position(|&octet| !is_padding(octet)).unwrap_or(end);
+        let author = &rest[start..end];
+        Some(Self {
+            id: Some(id),
+            sub: Some(sub),
+            dlvrd: Some(dlvrd),
+            submit_date: Some(submit_date),
+            done_date: Some(done_date),
+            stat: Some(stat),
+            err: Some(err),
+            text: (!author.is_empty()).then_some(author),
+            id_start: 3,
+        })
+    }
+
+    fn parse_any(text: &'a [u8]) -> Self {
         let mut receipt = Self::default();
         let mut open: Option<(Field, usize)> = None;
         let mut at = 0;
@@ -201,6 +233,20 @@ impl<'a> Receipt<'a> {
             self.id_start = from + start;
         }
     }
+}
+
+/// The value in front of the first blank, where `key` follows it at once and nothing in it could be taken for padding, a
+/// separator or the end of another key.
+#[inline]
+fn plain_value<'a>(rest: &mut &'a [u8], key: &[u8]) -> Option<&'a [u8]> {
+    let length = crate::scan::find(rest, b' ')?;
+    let (value, behind) = rest.split_at(length);
+    let is_plain = value.iter().all(|&octet| octet > b' ' && octet != b':' && !is_separator(octet));
+    if value.is_empty() || !is_plain {
+        return None;
+    }
+    *rest = behind.strip_prefix(key)?;
+    Some(value)
 }
 
 /// What a receipt that we write says.
@@ -487,5 +533,24 @@ mod tests {
         assert_eq!(read.id, Some(receipt.id));
         assert_eq!(read.state(), Some(MessageState::Delivered));
         assert_eq!(DateTime::parse_receipt(read.done_date.unwrap()).unwrap().unix_millis() / 60_000, 29_919_945);
+    }
+
+    #[test]
+    fn the_canonical_form_is_read_as_any_form_is() {
+        let canonical =
+            "id:0123abcd sub:001 dlvrd:001 submit date:2311142213 done date:2311142214 stat:DELIVRD err:000 text: hi ";
+        let mut texts = vec![canonical.to_owned(), canonical.replace("text:", "Text:"), canonical.replace(" hi ", "")];
+        // Every octet of it replaced by each that means something to the reader, and every prefix of it.
+        for at in 0..canonical.len() {
+            texts.push(canonical[..at].to_owned());
+            for octet in [" ", ":", ",", "\0", "\t", "x"] {
+                texts.push(format!("{}{octet}{}", &canonical[..at], &canonical[at + 1..]));
+                texts.push(format!("{}{octet}{}", &canonical[..at], &canonical[at..]));
+            }
+        }
+        for text in &texts {
+            assert_eq!(Receipt::parse(text.as_bytes()), Receipt::parse_any(text.as_bytes()), "{text:?}");
+        }
+        assert!(Receipt::parse_canonical(canonical.as_bytes()).is_some());
     }
 }

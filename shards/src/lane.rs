@@ -5,6 +5,7 @@ use std::collections::VecDeque;
 use crate::bounds::{THROTTLE_PAUSE_MS_MAX, THROTTLE_PAUSE_MS_MIN};
 use crate::bucket::TokenBucket;
 use crate::names::LinkId;
+use crate::receipts::ReceiptKey;
 use crate::report::VendorCounters;
 use crate::settings::VendorSettings;
 use crate::time::Time;
@@ -45,7 +46,7 @@ pub(crate) struct Lane {
 /// A receipt that may have overtaken the submit_sm_resp of its message.
 #[derive(Debug)]
 pub(crate) struct EarlyReceipt {
-    pub(crate) key: u128,
+    pub(crate) key: ReceiptKey,
     pub(crate) slot: u32,
     pub(crate) generation: u32,
     pub(crate) until: Time,

@@ -6,31 +6,87 @@ use std::collections::hash_map::DefaultHasher;
 
 use hashbrown::HashTable;
 use smpp_pdu::Address;
-use smpp_pdu::id::{IdForm, NormalId};
+use smpp_pdu::id::{IdForm, NormalId, parse_uuid};
 use smpp_pdu::message::ADDRESS_MAX;
 
 use crate::message_id::{IdStyle, MessageId};
 use crate::names::{CustomerId, ShardId, VendorId};
 use crate::settings::VendorIdFormat;
 
-/// The vendor and its message id, normalised, as 128 bits of hash: two that differ never meet in practice.
-pub(crate) fn receipt_key(vendor: VendorId, raw: &[u8], format: VendorIdFormat) -> Option<u128> {
-    let form = match format {
-        VendorIdFormat::Text => IdForm::Text,
-        VendorIdFormat::Hex => IdForm::Hex,
-        VendorIdFormat::Decimal => IdForm::Decimal,
-    };
-    let id = NormalId::new(raw, form);
-    if id.is_empty() {
-        return None;
+/// The vendor and its message id, normalised. Numbers, UUIDs and short texts are kept as they are; of a longer text 128
+/// bits of hash, so that two that differ never meet in practice.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct ReceiptKey {
+    value: u128,
+    vendor: VendorId,
+    kind: KeyKind,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum KeyKind {
+    Number,
+    Uuid,
+    Short(u8),
+    Hashed,
+}
+
+impl ReceiptKey {
+    /// The key for an id that this vendor wrote in that form; `None` for an empty one.
+    #[inline]
+    pub(crate) fn new(vendor: VendorId, raw: &[u8], format: VendorIdFormat) -> Option<Self> {
+        let form = match format {
+            VendorIdFormat::Text => IdForm::Text,
+            VendorIdFormat::Hex => IdForm::Hex,
+            VendorIdFormat::Decimal => IdForm::Decimal,
+        };
+        let (value, kind) = match NormalId::new(raw, form) {
+            NormalId::Number(number) => (number, KeyKind::Number),
+            NormalId::Text([]) => return None,
+            NormalId::Text(text) if text.len() <= size_of::<u128>() => {
+                let mut octets = [0; size_of::<u128>()];
+                octets[..text.len()].copy_from_slice(text);
+                octets.make_ascii_lowercase();
+                (u128::from_le_bytes(octets), KeyKind::Short(text.len() as u8))
+            }
+            NormalId::Text(text) => match parse_uuid(text) {
+                Some(number) => (number, KeyKind::Uuid),
+                None => (hash_text(text), KeyKind::Hashed),
+            },
+        };
+        Some(Self { value, vendor, kind })
     }
+
+    /// For the table alone: equality is decided by the key itself.
+    #[inline]
+    fn hash(self, seed: u64) -> u64 {
+        let kind = match self.kind {
+            KeyKind::Number => 0,
+            KeyKind::Uuid => 1,
+            KeyKind::Hashed => 2,
+            KeyKind::Short(length) => u64::from(length) + 3,
+        };
+        let other = u64::from(self.vendor.0) << 8 | kind;
+        let low = folded(self.value as u64 ^ seed, 0x9E37_79B9_7F4A_7C15 ^ other);
+        folded(low ^ (self.value >> 64) as u64, 0xC2B2_AE3D_27D4_EB4F ^ seed)
+    }
+}
+
+/// The 128-bit product of two words, folded to 64.
+#[inline]
+fn folded(left: u64, right: u64) -> u64 {
+    let product = u128::from(left) * u128::from(right | 1);
+    product as u64 ^ (product >> 64) as u64
+}
+
+#[cold]
+fn hash_text(text: &[u8]) -> u128 {
     let half = |salt: u64| {
         let mut hasher = DefaultHasher::new();
-        (salt, vendor.0, matches!(id, NormalId::Number(_))).hash(&mut hasher);
-        hasher.write(&id.canonical());
+        salt.hash(&mut hasher);
+        text.iter().for_each(|octet| hasher.write_u8(octet.to_ascii_lowercase()));
         hasher.finish()
     };
-    Some(u128::from(half(0x5245_4345)) << 64 | u128::from(half(0x4950_5453)))
+    u128::from(half(0x5245_4345)) << 64 | u128::from(half(0x4950_5453))
 }
 
 /// An address of the message, for its receipts.
@@ -60,7 +116,7 @@ impl KeptAddress {
 /// A message whose receipt is awaited.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Awaited {
-    pub(crate) key: u128,
+    pub(crate) key: ReceiptKey,
     pub(crate) id: MessageId,
     pub(crate) style: IdStyle,
     /// registered_delivery as the customer sent it: which receipts it gets.
@@ -91,10 +147,11 @@ pub(crate) struct AwaitedReceipts {
     /// The position of the next entry.
     next: u64,
     max: u64,
+    seed: u64,
 }
 
 impl AwaitedReceipts {
-    pub(crate) fn new(max: usize) -> Self {
+    pub(crate) fn new(max: usize, seed: u64) -> Self {
         Self {
             table: HashTable::with_capacity(max),
             chunks: VecDeque::new(),
@@ -103,6 +160,7 @@ impl AwaitedReceipts {
             oldest: 0,
             next: 0,
             max: max as u64,
+            seed,
         }
     }
 
@@ -129,18 +187,18 @@ impl AwaitedReceipts {
         }
         self.chunks.back_mut().expect("there is a chunk with room").push(Some(awaited));
         self.next += 1;
-        let Self { table, chunks, base, .. } = self;
-        table.insert_unique(awaited.key as u64, position, |position| {
-            entry(chunks, *base, *position).map_or(0, |awaited| awaited.key as u64)
+        let Self { table, chunks, base, seed, .. } = self;
+        table.insert_unique(awaited.key.hash(*seed), position, |position| {
+            entry(chunks, *base, *position).map_or(0, |awaited| awaited.key.hash(*seed))
         });
         forgotten
     }
 
     /// The position of the entry with that key.
     #[inline]
-    pub(crate) fn find(&self, key: u128) -> Option<u64> {
+    pub(crate) fn find(&self, key: ReceiptKey) -> Option<u64> {
         let is_it = |position: &u64| self.get(*position).is_some_and(|awaited| awaited.key == key);
-        self.table.find(key as u64, is_it).copied()
+        self.table.find(key.hash(self.seed), is_it).copied()
     }
 
     /// The entry at that position; `None` when it has gone.
@@ -152,7 +210,7 @@ impl AwaitedReceipts {
     /// Forgets the entry at that position, if it is there.
     pub(crate) fn remove(&mut self, position: u64) {
         let Some(key) = self.get(position).map(|awaited| awaited.key) else { return };
-        if let Ok(found) = self.table.find_entry(key as u64, |other| *other == position) {
+        if let Ok(found) = self.table.find_entry(key.hash(self.seed), |other| *other == position) {
             found.remove();
         }
         let index = (position - self.base) as usize;
@@ -187,10 +245,14 @@ fn entry(chunks: &VecDeque<Vec<Option<Awaited>>>, base: u64, position: u64) -> O
 mod tests {
     use super::*;
 
-    fn awaited(key: u128) -> Awaited {
+    fn key(number: u128) -> ReceiptKey {
+        ReceiptKey::new(VendorId(0), number.to_string().as_bytes(), VendorIdFormat::Decimal).unwrap()
+    }
+
+    fn awaited(number: u128) -> Awaited {
         Awaited {
-            key,
-            id: MessageId(key),
+            key: key(number),
+            id: MessageId(number),
             style: IdStyle::Uuid,
             registered_delivery: 1,
             customer: CustomerId(0),
@@ -203,15 +265,15 @@ mod tests {
 
     #[test]
     fn an_entry_is_found_until_it_is_removed() {
-        let mut index = AwaitedReceipts::new(100);
-        for key in 1..=50 {
-            assert!(index.insert(awaited(key)).is_none());
+        let mut index = AwaitedReceipts::new(100, 1);
+        for number in 1..=50 {
+            assert!(index.insert(awaited(number)).is_none());
         }
-        for key in (1..=50).rev().step_by(2) {
-            let position = index.find(key).unwrap();
-            assert_eq!(index.get(position).unwrap().id, MessageId(key));
+        for number in (1..=50).rev().step_by(2) {
+            let position = index.find(key(number)).unwrap();
+            assert_eq!(index.get(position).unwrap().id, MessageId(number));
             index.remove(position);
-            assert_eq!(index.find(key), None);
+            assert_eq!(index.find(key(number)), None);
             assert!(index.get(position).is_none());
         }
         assert_eq!(index.len(), 25);
@@ -219,24 +281,24 @@ mod tests {
 
     #[test]
     fn at_the_bound_the_oldest_is_forgotten() {
-        let mut index = AwaitedReceipts::new(10);
-        for key in 1..=10 {
-            index.insert(awaited(key));
+        let mut index = AwaitedReceipts::new(10, 2);
+        for number in 1..=10 {
+            index.insert(awaited(number));
         }
-        assert_eq!(index.insert(awaited(11)).unwrap().key, 1);
-        assert_eq!(index.find(1), None);
-        assert!(index.find(2).is_some());
-        assert!(index.find(11).is_some());
+        assert_eq!(index.insert(awaited(11)).unwrap().id, MessageId(1));
+        assert_eq!(index.find(key(1)), None);
+        assert!(index.find(key(2)).is_some());
+        assert!(index.find(key(11)).is_some());
         assert_eq!(index.len(), 10);
     }
 
     #[test]
     fn memory_of_what_has_gone_is_used_again() {
-        let mut index = AwaitedReceipts::new(3 * CHUNK);
-        for key in 1..=20 * CHUNK as u128 {
-            index.insert(awaited(key));
-            if key % 3 != 0 {
-                index.remove(index.find(key).unwrap());
+        let mut index = AwaitedReceipts::new(3 * CHUNK, 3);
+        for number in 1..=20 * CHUNK as u128 {
+            index.insert(awaited(number));
+            if number % 3 != 0 {
+                index.remove(index.find(key(number)).unwrap());
             }
         }
         assert!(index.chunks.len() <= 4, "{} chunks", index.chunks.len());
@@ -246,22 +308,27 @@ mod tests {
 
     #[test]
     fn an_id_used_again_means_the_newer_message() {
-        let mut index = AwaitedReceipts::new(10);
+        let mut index = AwaitedReceipts::new(10, 2);
         index.insert(awaited(5));
         let newer = Awaited { id: MessageId(99), ..awaited(5) };
         index.insert(newer);
-        assert_eq!(index.get(index.find(5).unwrap()).unwrap().id, MessageId(99));
+        assert_eq!(index.get(index.find(key(5)).unwrap()).unwrap().id, MessageId(99));
         assert_eq!(index.len(), 1);
     }
 
     #[test]
     fn hex_decimal_zeros_and_case_make_one_key() {
         let vendor = VendorId(3);
-        let key = |raw: &[u8], format| receipt_key(vendor, raw, format).unwrap();
+        let key = |raw: &[u8], format| ReceiptKey::new(vendor, raw, format).unwrap();
         assert_eq!(key(b"00FF", VendorIdFormat::Hex), key(b"255", VendorIdFormat::Decimal));
         assert_eq!(key(b"00aB-c", VendorIdFormat::Text), key(b"AB-C", VendorIdFormat::Text));
+        let uuid = b"0192A456-789a-7def-8123-456789abcdef";
+        assert_eq!(key(uuid, VendorIdFormat::Text), key(&uuid.to_ascii_lowercase(), VendorIdFormat::Text));
+        let long = b"An-id-of-more-than-sixteen-octets";
+        assert_eq!(key(long, VendorIdFormat::Text), key(&long.to_ascii_uppercase(), VendorIdFormat::Text));
+        assert_ne!(key(long, VendorIdFormat::Text), key(&long[1..], VendorIdFormat::Text));
         assert_ne!(key(b"12", VendorIdFormat::Hex), key(b"12", VendorIdFormat::Decimal));
-        assert_ne!(Some(key(b"12", VendorIdFormat::Text)), receipt_key(VendorId(4), b"12", VendorIdFormat::Text));
-        assert_eq!(receipt_key(vendor, b" ", VendorIdFormat::Text), None);
+        assert_ne!(Some(key(b"12", VendorIdFormat::Text)), ReceiptKey::new(VendorId(4), b"12", VendorIdFormat::Text));
+        assert_eq!(ReceiptKey::new(vendor, b" ", VendorIdFormat::Text), None);
     }
 }

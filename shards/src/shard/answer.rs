@@ -8,7 +8,7 @@ use crate::message_id::{IdStyle, MessageId};
 use crate::messages::MessageState;
 use crate::names::{LinkId, VendorId};
 use crate::output::Output;
-use crate::receipts::{Awaited, KeptAddress, receipt_key};
+use crate::receipts::{Awaited, KeptAddress, ReceiptKey};
 use crate::session::SessionState;
 use crate::time::Now;
 use crate::wire::{Origin, Record};
@@ -123,12 +123,12 @@ impl Shard {
 
     /// Notes under which id the vendor knows the message, where receipts will come; gives the key they are found by.
     #[inline]
-    fn await_receipt(&mut self, slot: u32, vendor: VendorId, raw: &[u8], now: Now) -> Option<u128> {
+    fn await_receipt(&mut self, slot: u32, vendor: VendorId, raw: &[u8], now: Now) -> Option<ReceiptKey> {
         let configured = &self.snapshot.vendors[vendor.index()];
         if self.messages.get(slot).facts.registered_delivery == 0 && !configured.always_receipts() {
             return None;
         }
-        let key = receipt_key(vendor, raw, configured.settings.message_id_format)?;
+        let key = ReceiptKey::new(vendor, raw, configured.settings.message_id_format)?;
         let message = self.messages.get(slot);
         let view = ShortMessage::decode(&message.pdu).ok()?;
         let awaited = Awaited {

@@ -146,7 +146,7 @@ impl Shard {
             links: Vec::new(),
             link_timers: Deadlines::new(1),
             messages: Messages::new(),
-            awaited: AwaitedReceipts::new(snapshot.gateway.receipts_awaited as usize),
+            awaited: AwaitedReceipts::new(snapshot.gateway.receipts_awaited as usize, setup.seed),
             desks: desks.collect(),
             homes: vec![None; snapshot.customers.len()],
             deliveries: Deliveries::new(),

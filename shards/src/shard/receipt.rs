@@ -10,7 +10,7 @@ use crate::event::Event;
 use crate::lane::EarlyReceipt;
 use crate::names::{Conn, CustomerId, LinkId, VendorId};
 use crate::output::Output;
-use crate::receipts::receipt_key;
+use crate::receipts::ReceiptKey;
 use crate::settings::{BindType, ReceiptIdFrom};
 use crate::time::Now;
 use crate::wire::{Deliver, DeliveryOrigin, NOT_AWAITED, Record};
@@ -86,7 +86,7 @@ impl Shard {
         let settings = &self.snapshot.vendors[vendor.index()].settings;
         let receipt = Receipt::parse(message.text());
         let raw = receipt_id(message, &receipt, settings.receipt_id_from);
-        let key = raw.and_then(|raw| receipt_key(vendor, raw, settings.receipt_id_format));
+        let key = raw.and_then(|raw| ReceiptKey::new(vendor, raw, settings.receipt_id_format));
         match key.map(|key| (key, self.awaited.find(key))) {
             Some((_, Some(position))) => {
                 self.lanes[vendor.index()].counters.receipts_matched += 1;
@@ -140,7 +140,7 @@ impl Shard {
         &mut self,
         origin: DeliveryOrigin,
         vendor: VendorId,
-        key: u128,
+        key: ReceiptKey,
         pdu: &[u8],
         now: Now,
         out: &mut Output,
@@ -165,7 +165,7 @@ impl Shard {
 
     /// A message has got its vendor's id: receipts that were there before it are passed on.
     #[cold]
-    pub(super) fn match_early(&mut self, vendor: VendorId, key: u128, now: Now, out: &mut Output) {
+    pub(super) fn match_early(&mut self, vendor: VendorId, key: ReceiptKey, now: Now, out: &mut Output) {
         while let Some(place) = self.lanes[vendor.index()].early.iter().position(|early| early.key == key) {
             let early = self.lanes[vendor.index()].early.remove(place);
             let (Some(header), Ok(message)) = (Header::read(&early.pdu), ShortMessage::decode(&early.pdu)) else {
