@@ -4,7 +4,7 @@
 HAProxy parses nothing: it is the limit that a relay is held against. For each shape the two are run A B A B …, and the
 medians and the ratio of each pair are printed; one JSON line for the whole run is appended to perf/results.jsonl.
 
-    perf/haproxy/compare.py [--rounds 5] [--seconds 4] [--shapes 10x100,100x10,1000x10,200x1] [--only NAME]
+    perf/compare/haproxy.py [--rounds 5] [--seconds 4] [--shapes 10x100,100x10,1000x10,200x1] [--only NAME]
 
 Needs the programs built (`cargo build --release`) and HAProxy (the machine's package). Nothing else should run beside it.
 """
@@ -204,6 +204,23 @@ def show(result, first, second):
     )
 
 
+def machine_line(script, options):
+    """What a line of results.jsonl says of the run beside its figures."""
+    commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], cwd=ROOT, capture_output=True, text=True)
+    model = re.search(r"model name\s*:\s*(.+)", pathlib.Path("/proc/cpuinfo").read_text())
+    return {
+        "script": script,
+        "at": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+        "commit": commit.stdout.strip(),
+        "kernel": platform.release().split("-")[0],
+        "cpu": model.group(1) if model else platform.machine(),
+        "cores": os.cpu_count(),
+        "rounds": options.rounds,
+        "seconds": options.seconds,
+        "note": options.note,
+    }
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--rounds", type=int, default=5)
@@ -224,22 +241,8 @@ def main():
     if options.only in (None, "shards"):
         results.append(compare(GatewayOnTwo, Gateway, (10, 100), options.rounds, options.seconds))
         show(results[-1], GatewayOnTwo, Gateway)
-    commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], cwd=ROOT, capture_output=True, text=True)
-    model = re.search(r"model name\s*:\s*(.+)", pathlib.Path("/proc/cpuinfo").read_text())
-    line = {
-        "script": "perf/haproxy/compare.py",
-        "at": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
-        "commit": commit.stdout.strip(),
-        "kernel": platform.release().split("-")[0],
-        "cpu": model.group(1) if model else platform.machine(),
-        "cores": os.cpu_count(),
-        "rounds": options.rounds,
-        "seconds": options.seconds,
-        "note": options.note,
-        "results": results,
-    }
     with open(ROOT / "perf" / "results.jsonl", "a") as file:
-        file.write(json.dumps(line) + "\n")
+        file.write(json.dumps(machine_line("perf/compare/haproxy.py", options) | {"results": results}) + "\n")
 
 
 if __name__ == "__main__":
