@@ -240,7 +240,7 @@ fn octets_that_come_one_at_a_time_make_the_same_pdus(shards: Shards) {
     }
     esme.expect_answer(CommandId::BIND_TRANSCEIVER_RESP, 1, CommandStatus::ESME_ROK);
     esme.expect_answer(CommandId::SUBMIT_SM_RESP, 2, CommandStatus::ESME_ROK);
-    gateway.end_well();
+    gateway.end_well_without(esme);
 }
 
 /// Bind and submits in one write: what stands behind the bind is kept while the bind is being checked, and moves with
@@ -264,14 +264,14 @@ fn a_thousand_pdus_in_one_write_are_all_answered(shards: Shards) {
         .collect();
     answered.sort_unstable();
     assert!(answered.into_iter().eq(2..=1001));
-    gateway.end_well();
+    gateway.end_well_without(esme);
 }
 
 fn unknown_and_broken_tlvs_do_no_harm(shards: Shards) {
     let vendor = Vendor::listen();
     let gateway = Setup::usual(shards, vendor.address()).launch();
     let mut link = vendor.accept_bound();
-    gateway.wait_until_ready();
+    gateway.wait_until_bound(1);
     let mut esme = Esme::bound(&gateway, "acme");
     let mut tlvs = vec![0x14, 0x00, 0, 3, b'd', b'l', b't'];
     tlvs.extend([0x02, 0x04, 0, 1, 9]);
@@ -291,7 +291,7 @@ fn unknown_and_broken_tlvs_do_no_harm(shards: Shards) {
     assert_eq!(Tlvs::new(&tlvs).find(Tag(0x1400)).unwrap().value, b"dlt");
     esme.expect_answer(CommandId::SUBMIT_SM_RESP, 50, CommandStatus::ESME_ROK);
     esme.unbind();
-    gateway.end_well();
+    gateway.end_well_without(link);
 }
 
 fn sequence_numbers_come_back_as_they_were_sent(shards: Shards) {

@@ -3,6 +3,9 @@
 
 #![allow(clippy::unwrap_used, reason = "tests end at what they did not expect")]
 
+mod bad_clients;
 mod bad_input;
+mod bad_vendors;
 mod binding;
 mod harness;
+mod routing;

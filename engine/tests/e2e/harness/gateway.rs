@@ -59,6 +59,11 @@ impl Gateway {
         });
     }
 
+    /// Waits until so many binds to vendors are up.
+    pub(crate) fn wait_until_bound(&self, binds: usize) {
+        self.log.wait_for(binds, &["\"vendor bound\""]);
+    }
+
     /// Waits until every shard is at work, with vendors or without.
     pub(crate) fn wait_until_accepting(&self) {
         ask_until("a gateway that accepts", || {
@@ -152,6 +157,12 @@ impl Gateway {
     pub(crate) fn end_well(mut self) {
         let ended = self.terminate();
         assert_eq!(ended.status.code(), Some(0), "{ended:?}");
+    }
+
+    /// [`Gateway::end_well`] when those have hung up, who would not answer its unbind.
+    pub(crate) fn end_well_without<T>(self, peers: T) {
+        drop(peers);
+        self.end_well();
     }
 }
 
