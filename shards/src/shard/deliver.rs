@@ -29,7 +29,8 @@ impl Shard {
         }
         if self.is_out_of_reach(deliver.customer, now) {
             let held = &mut self.held[deliver.vendor.index()];
-            if *held >= DELIVERIES_HELD_PER_VENDOR_MAX {
+            // While the gateway stops nobody can bind any more: waiting would only hold up the stopping.
+            if *held >= DELIVERIES_HELD_PER_VENDOR_MAX || self.refusing {
                 self.resolve(slot, CommandStatus::ESME_RX_T_APPN, out);
                 return;
             }
