@@ -189,8 +189,13 @@ impl Session {
         let plan = ground.scenario.customers[self.customer].clone();
         self.habits = if ground.healed { Habits::good() } else { Habits::draw(&mut self.random, plan.mischief) };
         let net = ground.network.open(Peer::Session(self.index));
-        let may_bind = plan.address_allowed && self.habits.right_name && self.habits.right_password;
-        ground.model.customer_opened(net, self.customer, may_bind);
+        let refusal = match (self.habits.right_name, self.habits.right_password, plan.address_allowed) {
+            (false, _, _) => Some(CommandStatus::ESME_RINVSYSID),
+            (true, false, _) => Some(CommandStatus::ESME_RINVPASWD),
+            (true, true, false) => Some(CommandStatus::ESME_RBINDFAIL),
+            (true, true, true) => None,
+        };
+        ground.model.customer_opened(net, self.customer, refusal);
         ground.trace.line(
             ground.schedule.now(),
             format_args!("session {} of customer {} connects as {}: {:?}", self.index, self.customer, net.0, self.habits),

@@ -71,6 +71,10 @@ pub struct Scenario {
     pub receive_bytes: usize,
     /// Wake-ups, in a thousand, that are late.
     pub turn_pauses: u64,
+    /// Submits, in a thousand, that carry tens of thousands of octets: rings and outputs fill.
+    pub heavy: u64,
+    /// The gateway stops while faults last, instead of after them.
+    pub stops_early: bool,
 }
 
 /// The address from which a session connects.
@@ -113,6 +117,8 @@ impl Scenario {
             check_ms: random.spread(1, 400),
             receive_bytes: *random.pick(&[512, 4_096, 16_384, 65_536]),
             turn_pauses: random.fault(300, 30),
+            heavy: random.fault(150, 1_000),
+            stops_early: random.chance(150),
             settings,
         }
     }
@@ -219,7 +225,14 @@ fn vendor_settings(index: usize, habits: &VendorHabits, random: &mut Stream) -> 
             (_, 1) => 0x50,
             _ => 0x34,
         },
-        bind_type: *random.pick(&[BindType::Transceiver, BindType::Transceiver, BindType::Transmitter]),
+        bind_type: *random.pick(&[
+            BindType::Transceiver,
+            BindType::Transceiver,
+            BindType::Transceiver,
+            BindType::Transceiver,
+            BindType::Transmitter,
+            BindType::Receiver,
+        ]),
         binds: random.spread(1, 4) as u32,
         window_size: random.spread(1, 100) as u32,
         throughput: if random.chance(400) { random.spread(20, 500) as u32 } else { 0 },

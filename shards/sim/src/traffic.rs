@@ -60,10 +60,13 @@ pub fn compose(
         message.esm_class = ESM_UDHI;
         text.splice(0..0, [5, 0, 3, random.below(32) as u8, 2, 1 + random.below(2) as u8]);
         text.truncate(SHORT_MESSAGE_MAX);
+    } else if random.chance(scenario.heavy) {
+        payload = core::mem::take(&mut text);
+        payload.resize(random.range(10_000, 60_000) as usize, b'p');
+        tlvs.add(Tag::MESSAGE_PAYLOAD, &payload);
     } else if random.chance(80) {
         payload = core::mem::take(&mut text);
-        let most = if random.chance(50) { 60_000 } else { 2_000 };
-        let length = payload.len() + random.spread(1, most) as usize;
+        let length = payload.len() + random.spread(1, 2_000) as usize;
         payload.resize(length, b'p');
         tlvs.add(Tag::MESSAGE_PAYLOAD, &payload);
     }

@@ -113,6 +113,13 @@ impl Vendor {
         }
     }
 
+    /// The gateway is about to stop: nothing new comes from here, so that it can become quiet.
+    pub fn calm_down(&mut self) {
+        self.habits.mobile_ms = 0;
+        self.habits.doubled_receipts = 0;
+        self.habits.unknown_receipts = 0;
+    }
+
     /// Something came over a link; the first thing makes the link known.
     pub fn arrive(&mut self, net: NetId, ground: &mut Ground) {
         if ground.network.is_closed(net, Side::Peer) {

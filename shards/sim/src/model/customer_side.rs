@@ -90,6 +90,8 @@ impl Model {
             _ if request.is_bind() => {
                 if header.command_status.is_ok() {
                     self.bound(net, request, pdu, now);
+                } else {
+                    self.check_bind_refusal(net, header.command_status);
                 }
             }
             _ if header.command_status.is_ok() => {
@@ -99,10 +101,26 @@ impl Model {
         }
     }
 
+    fn check_bind_refusal(&mut self, net: NetId, status: CommandStatus) {
+        let wire = self.customer_wire(net);
+        let (customer, refusal, is_second) = (wire.customer, wire.refusal, wire.bound.is_some());
+        let has_bound = self.scenario.settings.customers[customer].smpp_max_binds > 0;
+        let is_right = match status {
+            CommandStatus::ESME_RALYBND => is_second,
+            // The control thread is busy, or the gateway stops.
+            CommandStatus::ESME_RSYSERR => true,
+            CommandStatus::ESME_RBINDFAIL if has_bound && !is_second => true,
+            status => refusal == Some(status) && !is_second,
+        };
+        if !is_right {
+            violation!(self, "a bind of {} is refused with {status:?} instead of {refusal:?}", self.name(net));
+        }
+    }
+
     fn bound(&mut self, net: NetId, request: CommandId, pdu: &[u8], now: Time) {
         let wire = self.customer_wire(net);
         let customer = wire.customer;
-        let (may_bind, was_bound) = (wire.may_bind, wire.bound.is_some());
+        let (may_bind, was_bound) = (wire.refusal.is_none(), wire.bound.is_some());
         let version = if BindResp::decode(pdu).sc_interface_version.is_some() { 0x34 } else { 0x33 };
         wire.bound = Some((request, version));
         let early: Vec<usize> = wire.submits.values().copied().collect();
@@ -154,6 +172,13 @@ impl Model {
         }
         if let Some(why) = self.objection(message, status) {
             violation!(self, "message {number} of {} is answered {status:?}, but {why}: {message:?}", self.name(net));
+        }
+        if let Some(fed_at) = self.messages[number].fed_at {
+            let waited = now.millis_since(fed_at);
+            let most = self.answer_ms_max();
+            if waited > most {
+                violation!(self, "message {number} is answered {status:?} after {waited} ms of at most {most}");
+            }
         }
         self.counts.answered(status);
         self.messages[number].answer = Some(Answer { status, at: now });

@@ -161,7 +161,7 @@ enum WireSide {
 #[derive(Debug, Default)]
 struct CustomerWire {
     customer: usize,
-    may_bind: bool,
+    refusal: Option<CommandStatus>,
     sent_garbage: bool,
     feed: Vec<u8>,
     feed_is_lost: bool,
@@ -229,9 +229,9 @@ impl Model {
         }
     }
 
-    /// A customer connects; `may_bind` says whether its bind can succeed.
-    pub fn customer_opened(&mut self, net: NetId, customer: usize, may_bind: bool) {
-        let side = WireSide::Customer(CustomerWire { customer, may_bind, ..CustomerWire::default() });
+    /// A customer connects; `refusal` is what its bind must be answered, where it must be refused.
+    pub fn customer_opened(&mut self, net: NetId, customer: usize, refusal: Option<CommandStatus>) {
+        let side = WireSide::Customer(CustomerWire { customer, refusal, ..CustomerWire::default() });
         self.wires.insert(net, Wire { side, skip: 0, gone: false, closing: false, peer_gone: false });
     }
 
@@ -365,11 +365,12 @@ impl Model {
         }
     }
 
-    /// Messages without an answer on connections that are still there.
+    /// Requests of customers and deliveries of vendors without an answer, on connections that are still there.
     pub fn unanswered(&self) -> usize {
         let live = self.wires.values().filter(|wire| !wire.gone && !wire.peer_gone);
         live.map(|wire| match &wire.side {
-            WireSide::Customer(wire) => wire.submits.len(),
+            WireSide::Customer(wire) if wire.sent_garbage => 0,
+            WireSide::Customer(wire) => wire.requests.len(),
             WireSide::Vendor(wire) => wire.attempts.len(),
         })
         .sum()

@@ -38,7 +38,7 @@ impl Model {
     pub(super) fn emitted_to_vendor(&mut self, net: NetId, header: Header, pdu: &[u8], now: Time) {
         match header.command_id {
             CommandId::SUBMIT_SM => self.submitted(net, header, pdu, now),
-            CommandId::DELIVER_SM_RESP => self.acknowledged(net, header),
+            CommandId::DELIVER_SM_RESP => self.acknowledged(net, header, now),
             command if command.is_bind() => self.binds(net, command),
             CommandId::ENQUIRE_LINK
             | CommandId::ENQUIRE_LINK_RESP
@@ -188,7 +188,7 @@ impl Model {
         }
     }
 
-    fn acknowledged(&mut self, net: NetId, header: Header) {
+    fn acknowledged(&mut self, net: NetId, header: Header, now: Time) {
         let Some(number) = self.vendor_wire(net).attempts.remove(&header.sequence_number) else {
             violation!(self, "{} gets {header:?} to nothing, or a second time", self.name(net));
         };
@@ -198,6 +198,11 @@ impl Model {
             if let Some(why) = self.must_have_been_taken(number) {
                 violation!(self, "attempt {number} is acknowledged, and no customer took it: {why}: {attempt:?}");
             }
+        }
+        let waited = self.attempts[number].fed_at.map_or(0, |fed_at| now.millis_since(fed_at));
+        let most = self.delivery_ms_max();
+        if waited > most {
+            violation!(self, "attempt {number} is answered {status:?} after {waited} ms of at most {most}");
         }
         self.attempts[number].acknowledged = Some(status);
     }

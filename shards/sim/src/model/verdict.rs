@@ -6,6 +6,9 @@ use smpp_pdu::message::{REGISTERED_INTERMEDIATE, REGISTERED_RECEIPT_MASK, SHORT_
 
 use super::{Expect, Message, Model, Outcome};
 
+/// Milliseconds that a shard may be late: pauses of hosts, steps of timers, ways over rings.
+const LATE_MS_MAX: u64 = 500;
+
 impl Message {
     /// Whether it surely passed the customer's rate limit.
     pub fn took_a_token(&self) -> bool {
@@ -57,6 +60,20 @@ impl Model {
         let mut allowed = vendors.filter(|(index, _)| message.vendors & 1 << index != 0);
         let length = ShortMessage::decode(&message.pdu).map_or(0, |decoded| decoded.text().len());
         length > SHORT_MESSAGE_MAX && allowed.any(|(_, vendor)| vendor.interface_version <= 0x33)
+    }
+
+    /// Milliseconds within which every submit is answered: its deadline, and, where it is with a vendor then, that
+    /// vendor's response timer; and what hosts and timers may be late.
+    pub(super) fn answer_ms_max(&self) -> u64 {
+        let settings = &self.scenario.settings;
+        let response = settings.vendors.iter().map(|vendor| vendor.response_timeout_ms).max().unwrap_or(0);
+        settings.gateway.relay_deadline_ms + response + LATE_MS_MAX
+    }
+
+    /// Milliseconds within which every delivery of a vendor is answered.
+    pub(super) fn delivery_ms_max(&self) -> u64 {
+        let gateway = &self.scenario.settings.gateway;
+        gateway.receipt_early_ms + gateway.receipt_hold_ms + LATE_MS_MAX
     }
 
     /// Why that answer is wrong; `None` when it may be given.
