@@ -45,10 +45,10 @@ pub const RING_OUTSTANDING_MAX: u32 = 1 << 17;
 pub const RING_STAGED_BYTES_MAX: usize = 16 * 1024 * 1024;
 
 /// Octets of one ring between two shards.
-pub const RING_BYTES: usize = 1 << 20;
+pub const RING_BYTES: usize = 256 * 1024;
 
 /// Octets taken out of one ring in one turn.
-pub const RING_TURN_BYTES: usize = 256 * 1024;
+pub const RING_TURN_BYTES: usize = 128 * 1024;
 
 /// Messages for which receipts may be awaited, per shard, at the most (`receipts_awaited` is refused above it). Beyond
 /// the setting the oldest is forgotten, and counted. About 120 octets each, taken as they come.

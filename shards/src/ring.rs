@@ -1,19 +1,20 @@
 //! Byte rings between shards: one for each ordered pair, a stream of records of variable length.
 //!
-//! A sender stages records in its own buffer and moves them into the ring once a turn, so that the other core's
-//! cache line is touched once for a batch. What the ring has no room for stays staged: the ring is never a reason
+//! A sender puts records straight into the ring and lets the other side see them once a turn, so that the shared
+//! cache line is touched once for a batch. What the ring has no room for is staged in front of it: the ring is never a reason
 //! to drop a record, and taking records out never depends on putting some in. How much may be staged is bounded by the
 //! callers: a request spends credit that covers its answer (`bounds::RING_OUTSTANDING_MAX`,
 //! `bounds::RING_STAGED_BYTES_MAX`).
 
+use std::sync::Arc;
+
 use ringbuf::traits::{Consumer, Observer, Producer, Split};
+use ringbuf::wrap::frozen::FrozenProd;
 use ringbuf::{HeapCons, HeapProd, HeapRb};
 
 use crate::bounds::{RING_BYTES, RING_TURN_BYTES};
 use crate::names::ShardId;
-
-/// Octets of the length in front of each record.
-const PREFIX: usize = 4;
+use crate::wire::{PREFIX, Record};
 
 /// One shard's rings towards and from every other one.
 pub struct Rings {
@@ -22,7 +23,9 @@ pub struct Rings {
 }
 
 struct Outbound {
-    producer: HeapProd<u8>,
+    /// What is pushed is seen by the other side when it is committed, once a turn.
+    producer: FrozenProd<Arc<HeapRb<u8>>>,
+    is_unseen: bool,
     staged: Vec<u8>,
     /// How much of `staged` is in the ring already.
     moved: usize,
@@ -59,10 +62,7 @@ pub fn mesh(shards: u16) -> Vec<Rings> {
         .into_iter()
         .zip(consumers)
         .map(|(row, column)| Rings {
-            outbound: row
-                .into_iter()
-                .map(|producer| producer.map(|producer| Outbound { producer, staged: Vec::new(), moved: 0 }))
-                .collect(),
+            outbound: row.into_iter().map(|producer| producer.map(Outbound::new)).collect(),
             inbound: column
                 .into_iter()
                 .map(|consumer| consumer.map(|consumer| Inbound { consumer, whole: Vec::new() }))
@@ -83,19 +83,25 @@ impl Rings {
         self.outbound.get(to.index()).and_then(Option::as_ref).map_or(0, |peer| peer.staged.len() - peer.moved)
     }
 
-    /// Stages one record for `to`: `write` appends it to the buffer. A record for this shard itself or for
-    /// one that does not exist is a mistake of the caller.
+    /// Puts one record for `to` into the ring, to be seen with the next [`Rings::flush`]; behind others that found no
+    /// room, or when there is none for it, it is staged. A record for this shard itself or for one that does not
+    /// exist is a mistake of the caller.
     ///
     /// # Panics
     /// When there is no ring to `to`.
     #[inline]
-    pub fn stage(&mut self, to: ShardId, write: impl FnOnce(&mut Vec<u8>)) {
-        let staged = &mut self.outbound[to.index()].as_mut().expect("a ring leads to every other shard").staged;
-        let start = staged.len();
-        staged.extend_from_slice(&[0; PREFIX]);
-        write(staged);
-        let length = (staged.len() - start - PREFIX) as u32;
-        staged[start..start + PREFIX].copy_from_slice(&length.to_le_bytes());
+    pub fn send(&mut self, to: ShardId, record: &Record<'_>) {
+        let peer = self.outbound[to.index()].as_mut().expect("a ring leads to every other shard");
+        let (mut head, pdu) = record.parts();
+        let head = head.finish(pdu.len());
+        if peer.staged.is_empty() && peer.has_room(head.len() + pdu.len()) {
+            peer.producer.push_slice(head);
+            peer.producer.push_slice(pdu);
+            peer.is_unseen = true;
+        } else {
+            peer.staged.extend_from_slice(head);
+            peer.staged.extend_from_slice(pdu);
+        }
     }
 
     /// Moves what is staged into the rings, as far as there is room. The shards that have got something are
@@ -103,20 +109,12 @@ impl Rings {
     pub fn flush(&mut self, ring_bell: &mut Vec<ShardId>) {
         for (index, peer) in self.outbound.iter_mut().enumerate() {
             let Some(peer) = peer else { continue };
-            if peer.staged.is_empty() {
-                continue;
+            if !peer.staged.is_empty() {
+                peer.move_staged();
             }
-            let moved = peer.producer.push_slice(&peer.staged[peer.moved..]);
-            if moved > 0 {
+            if core::mem::take(&mut peer.is_unseen) {
+                peer.producer.commit();
                 ring_bell.push(ShardId(index as u16));
-            }
-            peer.moved += moved;
-            if peer.moved == peer.staged.len() {
-                peer.staged.clear();
-                peer.moved = 0;
-            } else if peer.moved >= RING_BYTES {
-                peer.staged.drain(..peer.moved);
-                peer.moved = 0;
             }
         }
     }
@@ -140,6 +138,36 @@ impl Rings {
     /// Puts a receiving end back.
     pub(crate) fn give_back(&mut self, from: ShardId, inbound: Inbound) {
         self.inbound[from.index()] = Some(inbound);
+    }
+}
+
+impl Outbound {
+    fn new(producer: HeapProd<u8>) -> Self {
+        Self { producer: producer.freeze(), is_unseen: false, staged: Vec::new(), moved: 0 }
+    }
+
+    /// Whether that many octets fit; the other side is asked how far it is only when they do not seem to.
+    #[inline]
+    fn has_room(&mut self, octets: usize) -> bool {
+        if self.producer.vacant_len() < octets {
+            self.producer.fetch();
+        }
+        self.producer.vacant_len() >= octets
+    }
+
+    #[cold]
+    fn move_staged(&mut self) {
+        self.producer.fetch();
+        let moved = self.producer.push_slice(&self.staged[self.moved..]);
+        self.is_unseen |= moved > 0;
+        self.moved += moved;
+        if self.moved == self.staged.len() {
+            self.staged.clear();
+            self.moved = 0;
+        } else if self.moved >= RING_BYTES {
+            self.staged.drain(..self.moved);
+            self.moved = 0;
+        }
     }
 }
 
@@ -202,27 +230,40 @@ fn join(first: &[u8], second: &[u8], whole: &mut Vec<u8>) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::names::{CustomerId, VendorId};
+    use crate::wire::{Deliver, DeliveryOrigin};
+
+    fn record(number: u32, octets: &[u8]) -> Record<'_> {
+        let origin = DeliveryOrigin { sequence: number, ..DeliveryOrigin::default() };
+        let length = (number as usize * 7919) % (octets.len() + 1);
+        Record::Deliver(Deliver { origin, vendor: VendorId(1), customer: CustomerId(2), pdu: &octets[..length] })
+    }
+
+    #[test]
+    fn what_is_not_flushed_is_not_seen() {
+        let mut rings = mesh(2);
+        rings[0].send(ShardId(1), &record(1, b"x"));
+        assert!(!rings[1].has_incoming());
+        rings[0].flush(&mut Vec::new());
+        assert!(rings[1].has_incoming());
+    }
 
     #[test]
     fn records_of_any_length_come_out_in_order_across_the_wrap() {
         let mut rings = mesh(2);
         let mut bells = Vec::new();
+        let octets: Vec<u8> = (0..900u32).map(|octet| octet as u8).collect();
         let mut expected = 0u32;
         let mut sent = 0u32;
         while expected < 20_000 {
             for _ in 0..700 {
-                let length = (sent as usize * 7919) % 900;
-                rings[0].stage(ShardId(1), |out| {
-                    out.extend_from_slice(&sent.to_le_bytes());
-                    out.resize(out.len() + length, sent as u8);
-                });
+                rings[0].send(ShardId(1), &record(sent, &octets));
                 sent += 1;
             }
             rings[0].flush(&mut bells);
             while let Some(mut inbound) = rings[1].take(ShardId(0)) {
-                inbound.for_each(|record| {
-                    assert_eq!(record[..4], expected.to_le_bytes());
-                    assert_eq!(record.len(), 4 + (expected as usize * 7919) % 900);
+                inbound.for_each(|bytes| {
+                    assert_eq!(Record::read(bytes), record(expected, &octets));
                     expected += 1;
                 });
                 rings[1].give_back(ShardId(0), inbound);
@@ -236,9 +277,10 @@ mod tests {
     #[test]
     fn what_a_full_ring_has_no_room_for_stays_staged() {
         let mut rings = mesh(2);
-        let record = vec![7; 1000];
-        for _ in 0..2 * RING_BYTES / record.len() {
-            rings[0].stage(ShardId(1), |out| out.extend_from_slice(&record));
+        let octets = vec![7; 1000];
+        let count = 2 * RING_BYTES as u32 / 1000;
+        for number in 0..count {
+            rings[0].send(ShardId(1), &record(number, &octets));
         }
         rings[0].flush(&mut Vec::new());
         assert!(rings[0].is_backed_up());
@@ -250,7 +292,7 @@ mod tests {
             }
             rings[0].flush(&mut Vec::new());
         }
-        assert_eq!(seen, 2 * RING_BYTES / record.len());
+        assert_eq!(seen, count);
         assert!(!rings[0].is_backed_up());
     }
 }

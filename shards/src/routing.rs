@@ -38,6 +38,9 @@ impl Candidates {
     }
 }
 
+/// Up to so many rules are looked at one after the other: walking the trie costs more.
+const LINEAR_RULES_MAX: usize = 12;
+
 /// The rules of one snapshot.
 #[derive(Debug, Default)]
 pub struct Routes {
@@ -141,6 +144,27 @@ impl Routes {
         mut draw: impl FnMut() -> u32,
     ) -> Candidates {
         let (source, dest) = (without_plus(source), without_plus(dest));
+        let mut choice = Choice::default();
+        if self.rules.len() <= LINEAR_RULES_MAX {
+            for rule in &self.rules {
+                if rule.matches(customer, source, dest) && choice.add(rule, &mut draw) {
+                    break;
+                }
+            }
+        } else {
+            let mut heads = self.heads(dest);
+            while let Some(position) = heads.next_position() {
+                let rule = &self.rules[position as usize];
+                if rule.matches(customer, source, dest) && choice.add(rule, &mut draw) {
+                    break;
+                }
+            }
+        }
+        choice.finish(&mut draw)
+    }
+
+    /// The lists of rules whose prefix the destination has, from the trie, and of those that are in no trie.
+    fn heads(&self, dest: &[u8]) -> Heads<'_> {
         let mut heads = Heads::default();
         heads.push(&self.unindexed);
         let mut node = 0;
@@ -154,24 +178,7 @@ impl Routes {
             node = next as usize;
             depth += 1;
         }
-        let mut candidates = Candidates::default();
-        let mut group = Group::default();
-        while let Some(position) = heads.next_position() {
-            let rule = &self.rules[position as usize];
-            if !rule.matches(customer, source, dest) {
-                continue;
-            }
-            if group.rank != Some(rule.rank) {
-                group.drain_into(&mut candidates, &mut draw);
-                if candidates.is_full() {
-                    return candidates;
-                }
-                group.rank = Some(rule.rank);
-            }
-            group.push(rule.vendor, rule.weight);
-        }
-        group.drain_into(&mut candidates, &mut draw);
-        candidates
+        heads
     }
 
     fn index(&mut self, digits: &[usize], position: u32) {
@@ -277,23 +284,41 @@ impl<'a> Heads<'a> {
     }
 }
 
-/// The matching rules of one rank.
+/// The candidates so far, and the matching rules of the present rank, which share its places by weight.
 #[derive(Default)]
-struct Group {
+struct Choice {
+    candidates: Candidates,
     rank: Option<Rank>,
     members: [(VendorId, u32); ROUTE_CANDIDATES_MAX],
     length: usize,
 }
 
-impl Group {
-    fn push(&mut self, vendor: VendorId, weight: u32) {
-        if self.length < ROUTE_CANDIDATES_MAX {
-            self.members[self.length] = (vendor, weight);
+impl Choice {
+    /// Adds a rule that matches; they come by rank. `true` when no more are needed.
+    #[inline]
+    fn add(&mut self, rule: &Rule, draw: &mut impl FnMut() -> u32) -> bool {
+        if self.rank != Some(rule.rank) {
+            self.close_rank(draw);
+            if self.candidates.is_full() {
+                return true;
+            }
+            self.rank = Some(rule.rank);
+        }
+        if let Some(place) = self.members.get_mut(self.length) {
+            *place = (rule.vendor, rule.weight);
             self.length += 1;
         }
+        false
     }
 
-    fn drain_into(&mut self, candidates: &mut Candidates, draw: &mut impl FnMut() -> u32) {
+    #[inline]
+    fn finish(mut self, draw: &mut impl FnMut() -> u32) -> Candidates {
+        self.close_rank(draw);
+        self.candidates
+    }
+
+    #[inline]
+    fn close_rank(&mut self, draw: &mut impl FnMut() -> u32) {
         let members = &mut self.members[..self.length];
         if members.len() > 1 {
             let total: u64 = members.iter().map(|(_, weight)| u64::from(*weight)).sum();
@@ -306,7 +331,7 @@ impl Group {
             });
             members.swap(0, first.unwrap_or(0));
         }
-        members.iter().for_each(|(vendor, _)| candidates.push(*vendor));
+        members.iter().for_each(|(vendor, _)| self.candidates.push(*vendor));
         self.length = 0;
     }
 }
@@ -354,6 +379,35 @@ mod tests {
                 let found = !names(&snapshot, b"", number).is_empty();
                 assert_eq!(found, plain.is_match(number), "{pattern} on {}", number.escape_ascii());
             }
+        }
+    }
+
+    #[test]
+    fn many_rules_choose_as_few_would() {
+        let rules: Vec<RuleSettings> = (0..60)
+            .map(|number| {
+                let dest =
+                    ["^1", "^15", "^155", "5$", "", "^44", "^4420$", ".*", "^1[0-9]", "^2"][number as usize % 10];
+                rule(number * 7919 % 31, dest, ["a", "b", "c"][number as usize % 3])
+            })
+            .collect();
+        let vendors = vec![vendor("a"), vendor("b"), vendor("c")];
+        let many = snapshot(vendors.clone(), rules.clone());
+        for number in [&b"15551234"[..], b"4420", b"44201", b"2", b"", b"999", b"ACME"] {
+            let matching: Vec<RuleSettings> = rules
+                .iter()
+                .filter(|rule| Regex::new(rule.dest_pattern.as_deref().unwrap()).unwrap().is_match(number))
+                .cloned()
+                .collect();
+            let mut first: Vec<String> = Vec::new();
+            let mut by_rank = matching.clone();
+            by_rank.sort_by_key(|rule| rule.priority);
+            for rule in by_rank {
+                if !first.contains(&rule.vendor) {
+                    first.push(rule.vendor);
+                }
+            }
+            assert_eq!(names(&many, b"", number), first, "{}", number.escape_ascii());
         }
     }
 

@@ -2,6 +2,7 @@
 
 use crate::bounds::ROUTE_CANDIDATES_MAX;
 use crate::names::VendorId;
+use crate::wire::Head;
 
 /// At most as many vendors as a route has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
@@ -29,12 +30,15 @@ impl Tried {
         true
     }
 
+    /// Octets in a ring record at the most.
+    pub(crate) const OCTETS_MAX: usize = 4 * (ROUTE_CANDIDATES_MAX + 1);
+
     /// For ring records: the number of vendors, then each.
     #[inline]
-    pub(crate) fn write(&self, out: &mut Vec<u8>) {
-        out.extend_from_slice(&u32::from(self.length).to_le_bytes());
+    pub(crate) fn write(&self, head: &mut Head) {
+        head.put(u32::from(self.length).to_le_bytes());
         for vendor in &self.vendors[..usize::from(self.length)] {
-            out.extend_from_slice(&vendor.0.to_le_bytes());
+            head.put(vendor.0.to_le_bytes());
         }
     }
 

@@ -134,65 +134,87 @@ const DELIVER_ANSWER: u8 = 4;
 const VENDOR_VIEW: u8 = 5;
 const CUSTOMER_HOME: u8 = 6;
 
-impl Record<'_> {
-    /// Writes the record at the end of `out`.
+/// The fields of one record in front of its PDU, built on the stack with the octets that give its length.
+pub(crate) struct Head {
+    octets: [u8; HEAD_MAX],
+    length: usize,
+}
+
+/// Octets of the length in front of each record.
+pub(crate) const PREFIX: usize = 4;
+
+/// Octets of a submit's fields but for the vendors that had it, its kind included.
+const SUBMIT_FIXED: usize = 68;
+
+/// Octets of prefix and fields at the most.
+const HEAD_MAX: usize = PREFIX + SUBMIT_FIXED + Tried::OCTETS_MAX;
+
+impl Head {
     #[inline]
-    pub fn write(&self, out: &mut Vec<u8>) {
-        match self {
-            Self::Submit(submit) => {
-                out.push(SUBMIT);
-                submit.origin.write(out);
-                out.extend_from_slice(&submit.id.0.to_le_bytes());
-                out.push(submit.style.to_octet());
-                out.extend_from_slice(&submit.customer.0.to_le_bytes());
-                out.extend_from_slice(&submit.customer_home.0.to_le_bytes());
-                out.extend_from_slice(&submit.vendor.0.to_le_bytes());
-                submit.tried.write(out);
-                out.extend_from_slice(&submit.deadline.0.to_le_bytes());
-                out.extend_from_slice(&submit.refusal.0.to_le_bytes());
-                out.push(submit.facts.registered_delivery);
-                out.push(submit.facts.priority);
-                out.push(u8::from(submit.facts.is_untidy));
-                out.extend_from_slice(&submit.facts.registered_at.to_le_bytes());
-                out.extend_from_slice(&submit.facts.valid_until.0.to_le_bytes());
-                out.extend_from_slice(submit.pdu);
-            }
-            Self::SubmitAnswer { origin, status, id, style } => {
-                out.push(SUBMIT_ANSWER);
-                origin.write(out);
-                out.extend_from_slice(&status.0.to_le_bytes());
-                out.extend_from_slice(&id.0.to_le_bytes());
-                out.push(style.to_octet());
-            }
-            Self::Deliver(deliver) => {
-                out.push(DELIVER);
-                deliver.origin.write(out);
-                out.extend_from_slice(&deliver.vendor.0.to_le_bytes());
-                out.extend_from_slice(&deliver.customer.0.to_le_bytes());
-                out.extend_from_slice(deliver.pdu);
-            }
-            Self::DeliverAnswer { origin, vendor, status } => {
-                out.push(DELIVER_ANSWER);
-                origin.write(out);
-                out.extend_from_slice(&vendor.0.to_le_bytes());
-                out.extend_from_slice(&status.0.to_le_bytes());
-            }
-            Self::VendorView { vendor, is_up, is_full } => {
-                out.push(VENDOR_VIEW);
-                out.extend_from_slice(&vendor.0.to_le_bytes());
-                out.push(u8::from(*is_up));
-                out.push(u8::from(*is_full));
-            }
-            Self::CustomerHome { customer } => {
-                out.push(CUSTOMER_HOME);
-                out.extend_from_slice(&customer.0.to_le_bytes());
-            }
-        }
+    fn new(kind: u8) -> Self {
+        let mut head = Self { octets: [0; HEAD_MAX], length: PREFIX };
+        head.put([kind]);
+        head
+    }
+
+    #[inline]
+    pub(crate) fn put<const N: usize>(&mut self, field: [u8; N]) {
+        self.octets[self.length..self.length + N].copy_from_slice(&field);
+        self.length += N;
+    }
+
+    /// Prefix and fields, for a record whose PDU has that many octets.
+    #[inline]
+    pub(crate) fn finish(&mut self, pdu: usize) -> &[u8] {
+        let length = (self.length - PREFIX + pdu) as u32;
+        self.octets[..PREFIX].copy_from_slice(&length.to_le_bytes());
+        &self.octets[..self.length]
     }
 }
 
 impl<'a> Record<'a> {
-    /// Reads a record back.
+    /// The record's fields, and the PDU that follows them.
+    #[inline]
+    pub(crate) fn parts(&self) -> (Head, &'a [u8]) {
+        match self {
+            Self::Submit(submit) => (submit.head(), submit.pdu),
+            Self::SubmitAnswer { origin, status, id, style } => {
+                let mut head = Head::new(SUBMIT_ANSWER);
+                origin.write(&mut head);
+                head.put(status.0.to_le_bytes());
+                head.put(id.0.to_le_bytes());
+                head.put([style.to_octet()]);
+                (head, &[])
+            }
+            Self::Deliver(deliver) => {
+                let mut head = Head::new(DELIVER);
+                deliver.origin.write(&mut head);
+                head.put(deliver.vendor.0.to_le_bytes());
+                head.put(deliver.customer.0.to_le_bytes());
+                (head, deliver.pdu)
+            }
+            Self::DeliverAnswer { origin, vendor, status } => {
+                let mut head = Head::new(DELIVER_ANSWER);
+                origin.write(&mut head);
+                head.put(vendor.0.to_le_bytes());
+                head.put(status.0.to_le_bytes());
+                (head, &[])
+            }
+            Self::VendorView { vendor, is_up, is_full } => {
+                let mut head = Head::new(VENDOR_VIEW);
+                head.put(vendor.0.to_le_bytes());
+                head.put([u8::from(*is_up), u8::from(*is_full)]);
+                (head, &[])
+            }
+            Self::CustomerHome { customer } => {
+                let mut head = Head::new(CUSTOMER_HOME);
+                head.put(customer.0.to_le_bytes());
+                (head, &[])
+            }
+        }
+    }
+
+    /// Reads a record back, without its prefix.
     ///
     /// # Panics
     /// When it is none: shards of one process write the same records.
@@ -200,25 +222,7 @@ impl<'a> Record<'a> {
     pub fn read(bytes: &'a [u8]) -> Self {
         let mut fields = Fields(bytes);
         match fields.u8() {
-            SUBMIT => Self::Submit(Submit {
-                origin: Origin::read(&mut fields),
-                id: MessageId(u128::from_le_bytes(fields.array())),
-                style: IdStyle::from_octet(fields.u8()),
-                customer: CustomerId(fields.u32()),
-                customer_home: ShardId(fields.u16()),
-                vendor: VendorId(fields.u32()),
-                tried: Tried::read(|| fields.u32()),
-                deadline: Time(fields.u64()),
-                refusal: CommandStatus(fields.u32()),
-                facts: Facts {
-                    registered_delivery: fields.u8(),
-                    priority: fields.u8(),
-                    is_untidy: fields.u8() != 0,
-                    registered_at: fields.u16(),
-                    valid_until: Time(fields.u64()),
-                },
-                pdu: fields.0,
-            }),
+            SUBMIT => Self::Submit(Submit::read(bytes)),
             SUBMIT_ANSWER => Self::SubmitAnswer {
                 origin: Origin::read(&mut fields),
                 status: CommandStatus(fields.u32()),
@@ -245,14 +249,62 @@ impl<'a> Record<'a> {
     }
 }
 
+impl<'a> Submit<'a> {
+    #[inline]
+    fn head(&self) -> Head {
+        let mut head = Head::new(SUBMIT);
+        self.origin.write(&mut head);
+        head.put(self.id.0.to_le_bytes());
+        head.put([self.style.to_octet()]);
+        head.put(self.customer.0.to_le_bytes());
+        head.put(self.customer_home.0.to_le_bytes());
+        head.put(self.vendor.0.to_le_bytes());
+        head.put(self.deadline.0.to_le_bytes());
+        head.put(self.refusal.0.to_le_bytes());
+        head.put([self.facts.registered_delivery, self.facts.priority, u8::from(self.facts.is_untidy)]);
+        head.put(self.facts.registered_at.to_le_bytes());
+        head.put(self.facts.valid_until.0.to_le_bytes());
+        debug_assert_eq!(head.length, PREFIX + SUBMIT_FIXED);
+        self.tried.write(&mut head);
+        head
+    }
+
+    /// All fields of known place come out of one array, so that they are checked for once.
+    #[inline]
+    fn read(bytes: &'a [u8]) -> Self {
+        let (fixed, rest) = bytes.split_first_chunk::<SUBMIT_FIXED>().expect("a submit holds all of its fields");
+        let mut fields = Fields(&fixed[1..]);
+        let mut behind = Fields(rest);
+        Self {
+            origin: Origin::read(&mut fields),
+            id: MessageId(u128::from_le_bytes(fields.array())),
+            style: IdStyle::from_octet(fields.u8()),
+            customer: CustomerId(fields.u32()),
+            customer_home: ShardId(fields.u16()),
+            vendor: VendorId(fields.u32()),
+            deadline: Time(fields.u64()),
+            refusal: CommandStatus(fields.u32()),
+            facts: Facts {
+                registered_delivery: fields.u8(),
+                priority: fields.u8(),
+                is_untidy: fields.u8() != 0,
+                registered_at: fields.u16(),
+                valid_until: Time(fields.u64()),
+            },
+            tried: Tried::read(|| behind.u32()),
+            pdu: behind.0,
+        }
+    }
+}
+
 impl Origin {
     #[inline]
-    fn write(&self, out: &mut Vec<u8>) {
-        out.extend_from_slice(&self.shard.0.to_le_bytes());
-        out.push(u8::from(self.is_message));
-        out.extend_from_slice(&self.slot.to_le_bytes());
-        out.extend_from_slice(&self.generation.to_le_bytes());
-        out.extend_from_slice(&self.sequence.to_le_bytes());
+    fn write(&self, head: &mut Head) {
+        head.put(self.shard.0.to_le_bytes());
+        head.put([u8::from(self.is_message)]);
+        head.put(self.slot.to_le_bytes());
+        head.put(self.generation.to_le_bytes());
+        head.put(self.sequence.to_le_bytes());
     }
 
     #[inline]
@@ -269,12 +321,12 @@ impl Origin {
 
 impl DeliveryOrigin {
     #[inline]
-    fn write(&self, out: &mut Vec<u8>) {
-        out.extend_from_slice(&self.shard.0.to_le_bytes());
-        out.extend_from_slice(&self.slot.to_le_bytes());
-        out.extend_from_slice(&self.generation.to_le_bytes());
-        out.extend_from_slice(&self.sequence.to_le_bytes());
-        out.extend_from_slice(&self.awaited.to_le_bytes());
+    fn write(&self, head: &mut Head) {
+        head.put(self.shard.0.to_le_bytes());
+        head.put(self.slot.to_le_bytes());
+        head.put(self.generation.to_le_bytes());
+        head.put(self.sequence.to_le_bytes());
+        head.put(self.awaited.to_le_bytes());
     }
 
     #[inline]
@@ -357,9 +409,10 @@ mod tests {
             Record::VendorView { vendor: VendorId(1), is_up: true, is_full: false },
             Record::CustomerHome { customer: CustomerId(11) },
         ] {
-            let mut bytes = Vec::new();
-            record.write(&mut bytes);
-            assert_eq!(Record::read(&bytes), record);
+            let (mut head, pdu) = record.parts();
+            let bytes = [head.finish(pdu.len()), pdu].concat();
+            assert_eq!(bytes.len() - PREFIX, u32::from_le_bytes(*bytes.first_chunk().unwrap()) as usize);
+            assert_eq!(Record::read(&bytes[PREFIX..]), record);
         }
     }
 }

@@ -180,7 +180,7 @@ impl Shard {
         out: &mut Output,
     ) {
         if origin.shard != self.id {
-            self.rings.stage(origin.shard, |record| Record::SubmitAnswer { origin, status, id, style }.write(record));
+            self.rings.send(origin.shard, &Record::SubmitAnswer { origin, status, id, style });
         } else if origin.is_message {
             self.handed_on_answered(origin, status, now, out);
         } else {

@@ -165,7 +165,7 @@ impl Shard {
         if origin.shard == self.id {
             self.delivery_resolved(origin, vendor, status, out);
         } else {
-            self.rings.stage(origin.shard, |record| Record::DeliverAnswer { origin, vendor, status }.write(record));
+            self.rings.send(origin.shard, &Record::DeliverAnswer { origin, vendor, status });
         }
     }
 

@@ -43,7 +43,7 @@ impl Shard {
             self.take_in(submit, now, out);
         } else {
             self.outstanding[home.index()] += 1;
-            self.rings.stage(home, |record| Record::Submit(*submit).write(record));
+            self.rings.send(home, &Record::Submit(*submit));
         }
     }
 
@@ -147,7 +147,7 @@ impl Shard {
             pdu: &message.pdu,
         };
         self.outstanding[home.index()] += 1;
-        self.rings.stage(home, |record| Record::Submit(submit).write(record));
+        self.rings.send(home, &Record::Submit(submit));
     }
 
     /// Sends the message at once where the lane is free, else queues it; `false` when there is no room, or when this
@@ -309,7 +309,7 @@ impl Shard {
     fn change_view(&mut self, vendor: VendorId, is_up: bool, is_full: bool) {
         self.views[vendor.index()] = super::VendorView { is_up, is_full };
         for shard in (0..self.rings.shards() as u16).map(ShardId).filter(|shard| *shard != self.id) {
-            self.rings.stage(shard, |record| Record::VendorView { vendor, is_up, is_full }.write(record));
+            self.rings.send(shard, &Record::VendorView { vendor, is_up, is_full });
         }
     }
 

@@ -130,7 +130,7 @@ impl Shard {
         if awaited.customer_home == self.id {
             self.deliver(&deliver, now, out);
         } else {
-            self.rings.stage(awaited.customer_home, |record| Record::Deliver(deliver).write(record));
+            self.rings.send(awaited.customer_home, &Record::Deliver(deliver));
         }
         self.scratch = pdu;
     }
@@ -250,7 +250,7 @@ impl Shard {
                 if shard == self.id {
                     self.deliver(&deliver, now, out);
                 } else {
-                    self.rings.stage(shard, |record| Record::Deliver(deliver).write(record));
+                    self.rings.send(shard, &Record::Deliver(deliver));
                 }
                 return;
             }

@@ -59,7 +59,7 @@ impl Shard {
             desk.is_announced = true;
             self.homes[customer.index()] = Some(self.id);
             for shard in (0..self.rings.shards() as u16).map(ShardId).filter(|shard| *shard != self.id) {
-                self.rings.stage(shard, |record| Record::CustomerHome { customer }.write(record));
+                self.rings.send(shard, &Record::CustomerHome { customer });
             }
         }
     }
