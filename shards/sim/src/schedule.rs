@@ -64,7 +64,7 @@ pub enum Event {
 pub enum Phase {
     /// The configuration is built anew, with nothing changed, and handed out.
     Reload,
-    /// Once a second: reports are read and bounds checked.
+    /// Every now and then: reports are read and bounds checked.
     Look,
 }
 

@@ -4,7 +4,7 @@
 use std::rc::Rc;
 
 use smpp_shards::settings::BindType;
-use smpp_shards::{DrainPhase, Now, Shard, ShardId, ShardSetup, Time, bounds, mesh};
+use smpp_shards::{DrainPhase, Now, Shard, ShardId, ShardSetup, Time, VendorCounters, VendorState, bounds, mesh};
 
 use crate::control::Control;
 use crate::counts::Counts;
@@ -28,6 +28,12 @@ const SETTLE_MS_MAX: u64 = 100_000;
 
 /// Milliseconds within which a phase of the drain must be quiet.
 const DRAIN_MS_MAX: u64 = 15_000;
+
+/// Milliseconds between looks at the shards' reports.
+const LOOK_MS: u64 = 250;
+
+/// Looks in a row at which messages may wait for a vendor that has nothing to do: the longest pause after a throttle.
+const IDLE_LOOKS_MAX: u32 = (bounds::THROTTLE_PAUSE_MS_MAX / LOOK_MS) as u32 + 1;
 
 /// What came of a run.
 #[derive(Clone, Debug)]
@@ -55,6 +61,7 @@ pub struct World {
     control: Control,
     sessions: Vec<Session>,
     vendors: Vec<Vendor>,
+    idle: Vec<Idle>,
     random: Stream,
     events: u64,
 }
@@ -98,7 +105,8 @@ impl World {
                 sessions.push(Session::new(sessions.len(), customer, number == 0, &mut ground));
             }
         }
-        Self { ground, hosts, control, sessions, vendors, random, events: 0 }
+        let idle = vec![Idle::default(); scenario.vendors.len()];
+        Self { ground, hosts, control, sessions, vendors, idle, random, events: 0 }
     }
 
     /// The whole run; panics with a sentence when something is wrong.
@@ -138,7 +146,7 @@ impl World {
             self.hosts[index].start(&mut self.ground, &mut wishes);
             self.grant(wishes);
         }
-        self.ground.schedule.in_millis(1_000, Event::Phase(Phase::Look));
+        self.ground.schedule.in_millis(LOOK_MS, Event::Phase(Phase::Look));
         if self.ground.scenario.reload_ms > 0 {
             self.ground.schedule.in_millis(self.ground.scenario.reload_ms, Event::Phase(Phase::Reload));
         }
@@ -366,6 +374,11 @@ impl World {
                 }
             }
             let report = host.report();
+            for (idle, counters) in self.idle.iter_mut().zip(&report.vendors) {
+                if counters.state != VendorState::Off || counters.connects > 0 {
+                    idle.look(counters);
+                }
+            }
             for (index, (counters, vendor)) in report.vendors.iter().zip(&settings.vendors).enumerate() {
                 // A message that was throttled goes back to the front, whatever has come behind it meanwhile.
                 let in_windows = vendor.window_size * vendor.binds;
@@ -378,6 +391,27 @@ impl World {
                 }
             }
         }
-        self.ground.schedule.in_millis(1_000, Event::Phase(Phase::Look));
+        if let Some(vendor) = self.idle.iter().position(|idle| idle.looks > IDLE_LOOKS_MAX) {
+            violation!(self.ground, "messages wait for vendor {vendor}, which waits for them: {}", self.describe());
+        }
+        self.ground.schedule.in_millis(LOOK_MS, Event::Phase(Phase::Look));
+    }
+}
+
+/// Whether messages wait for a vendor that has nothing to do.
+#[derive(Clone, Copy, Debug, Default)]
+struct Idle {
+    looks: u32,
+    submits: u64,
+    throttled: u64,
+}
+
+impl Idle {
+    fn look(&mut self, counters: &VendorCounters) {
+        let (submits, throttled) = (counters.submits, counters.throttled);
+        let nothing_moves = submits == self.submits && throttled == self.throttled;
+        let is_idle = counters.state == VendorState::Bound && counters.in_flight == 0 && counters.queued > 0;
+        let looks = if is_idle && nothing_moves { self.looks + 1 } else { 0 };
+        *self = Self { looks, submits, throttled };
     }
 }

@@ -70,8 +70,8 @@ impl Model {
     }
 
     fn nacked(&mut self, net: NetId, header: Header, now: Time) {
-        let wire = self.customer_wire(net);
-        if !wire.requests.contains_key(&header.sequence_number) && wire.sent_garbage {
+        // To garbage; which may have had the sequence_number of a request.
+        if self.customer_wire(net).sent_garbage {
             return;
         }
         if self.take_request(net, header) == CommandId::SUBMIT_SM {
@@ -170,7 +170,7 @@ impl Model {
         if message.answer.is_some() {
             violation!(self, "message {number} is answered a second time: {header:?}");
         }
-        if let Some(why) = self.objection(message, status) {
+        if let Some(why) = self.objection(message, status, now) {
             violation!(self, "message {number} of {} is answered {status:?}, but {why}: {message:?}", self.name(net));
         }
         if let Some(fed_at) = self.messages[number].fed_at {

@@ -4,6 +4,8 @@ use smpp_pdu::CommandStatus;
 use smpp_pdu::MessageState;
 use smpp_pdu::message::{REGISTERED_INTERMEDIATE, REGISTERED_RECEIPT_MASK, SHORT_MESSAGE_MAX, ShortMessage};
 
+use smpp_shards::Time;
+
 use super::{Expect, Message, Model, Outcome};
 
 /// Milliseconds that a shard may be late: pauses of hosts, steps of timers, ways over rings.
@@ -62,6 +64,16 @@ impl Model {
         length > SHORT_MESSAGE_MAX && allowed.any(|(_, vendor)| vendor.interface_version <= 0x33)
     }
 
+    /// Whether a message that its vendor throttled was given up before its deadline, with nothing else that ends it.
+    fn is_given_up_early(&self, message: &Message, now: Time) -> bool {
+        let (Some(last), Some(fed_at)) = (message.emissions.last(), message.fed_at) else { return false };
+        let settings = &self.scenario.settings;
+        matches!(last.outcome, Outcome::Throttled(_))
+            && settings.vendors[last.vendor].queue_seconds == 0
+            && !message.has_validity()
+            && now.millis_since(fed_at) < settings.gateway.relay_deadline_ms
+    }
+
     /// Milliseconds within which every submit is answered: its deadline, and, where it is with a vendor then, that
     /// vendor's response timer; and what hosts and timers may be late.
     pub(super) fn answer_ms_max(&self) -> u64 {
@@ -77,7 +89,7 @@ impl Model {
     }
 
     /// Why that answer is wrong; `None` when it may be given.
-    pub(super) fn objection(&self, message: &Message, status: CommandStatus) -> Option<&'static str> {
+    pub(super) fn objection(&self, message: &Message, status: CommandStatus, now: Time) -> Option<&'static str> {
         let settings = &self.scenario.settings.customers[message.customer];
         let may_submit = message.may_have_been_bound;
         if message.must_succeed && !status.is_ok() {
@@ -91,7 +103,7 @@ impl Model {
             };
         }
         if message.was_told(status) {
-            return None;
+            return self.is_given_up_early(message, now).then_some("a throttle uses up no try, and there was time left");
         }
         match status {
             CommandStatus::ESME_RINVBNDSTS if may_submit => Some("the session is bound for submits"),
