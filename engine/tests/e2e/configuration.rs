@@ -1,0 +1,133 @@
+//! What is wrong with a configuration is told with file, line and cure, all at once, and the program does not start.
+
+use std::path::Path;
+use std::process::{Command, Output};
+
+use crate::harness::folder::Folder;
+use crate::harness::gateway::PROGRAM;
+use crate::harness::setup::free_address;
+use crate::harness::{Setup, Shards, smsc};
+
+fn smpp_gateway(command: &str, file: &Path) -> Output {
+    Command::new(PROGRAM).arg(command).arg("--config").arg(file).output().unwrap()
+}
+
+/// What `run` and `check` say of a file that is wrong; both end with a failure.
+fn complaint(text: &str) -> String {
+    let folder = Folder::new();
+    let file = folder.write("gateway.toml", text);
+    let said = ["run", "check"].map(|command| {
+        let output = smpp_gateway(command, &file);
+        assert_eq!(output.status.code(), Some(1), "{command}: {output:?}");
+        String::from_utf8(output.stderr).unwrap()
+    });
+    assert_eq!(said[0], said[1]);
+    let path = format!("{}:", file.display());
+    said[0].replace(&path, "gateway.toml:")
+}
+
+const START: &str = "[gateway]\naccept = \"relay\"\n";
+
+#[test]
+fn a_misspelt_key_is_told_with_its_line_and_the_right_one() {
+    let said = complaint(&format!("{START}[[customers]]\nsmpp_system_id = \"a\"\nsmpp_pasword = \"b\"\n"));
+    assert!(said.contains("gateway.toml:5: "), "{said}");
+    assert!(said.contains("smpp_pasword") && said.contains("smpp_password"), "{said}");
+}
+
+#[test]
+fn everything_that_is_wrong_is_told_at_once() {
+    let said = complaint(&format!(
+        "{START}[[customers]]\nsmpp_system_id = \"longer-than-fifteen\"\nsmpp_password = \"x\"\n\
+         [[vendors]]\ninstance_name = \"north\"\nhost = \"127.0.0.1\"\nport = 0\n\
+         [[routing_rules]]\ndest_pattern = \"^(1\"\nvendor = \"north\"\n\
+         [[routing_rules]]\nvendor = \"south\"\n"
+    ));
+    for (line, word) in [(4, "smpp_system_id"), (9, "port"), (11, "dest_pattern"), (14, "vendor")] {
+        let start = format!("gateway.toml:{line}: ");
+        assert!(said.lines().any(|text| text.contains(&start) && text.contains(word)), "{line} {word}: {said}");
+    }
+}
+
+#[test]
+fn what_later_versions_serve_is_refused_by_name() {
+    let said = complaint("[gateway]\naccept = \"journal\"\n[redis]\nurl = \"redis://127.0.0.1\"\n[[content_rules]]\n");
+    for word in ["gateway.toml:2: ", "accept = \"relay\"", "[redis]", "[[content_rules]]"] {
+        assert!(said.contains(word), "{word}: {said}");
+    }
+}
+
+#[test]
+fn the_journal_is_the_default_and_refused_until_it_is_there() {
+    let said = complaint("[gateway]\nnode_id = \"gw-1\"\n");
+    assert!(said.contains("write accept = \"relay\" under [gateway]"), "{said}");
+}
+
+#[test]
+fn a_file_that_is_not_toml_is_told_with_the_line() {
+    let said = complaint("[gateway]\naccept = \"relay\"\nnode_id = gw\n");
+    assert!(said.contains("gateway.toml:3: ") && said.contains("this is not TOML"), "{said}");
+}
+
+#[test]
+fn a_file_that_is_not_there_is_named() {
+    let output = smpp_gateway("run", Path::new("/nowhere/gateway.toml"));
+    assert_eq!(output.status.code(), Some(1));
+    assert!(String::from_utf8(output.stderr).unwrap().contains("/nowhere/gateway.toml"));
+}
+
+#[test]
+fn a_certificate_that_is_not_there_is_named() {
+    let folder = Folder::new();
+    let missing = folder.path().join("missing.pem");
+    let setup = Setup::new(Shards::One).certificate("one.example.com", &missing, &missing);
+    let output = smpp_gateway("run", &folder.write("gateway.toml", &setup.text()));
+    assert_eq!(output.status.code(), Some(1));
+    assert!(String::from_utf8(output.stderr).unwrap().contains("missing.pem"));
+}
+
+#[test]
+fn check_tells_a_line_of_everything_that_is_fine() {
+    let vendor = smsc(&[]);
+    let setup = Setup::usual(Shards::One, vendor.address());
+    let file = setup.folder.write("gateway.toml", &setup.text());
+    let output = smpp_gateway("check", &file);
+    let said = String::from_utf8(output.stdout).unwrap();
+    assert_eq!(output.status.code(), Some(0), "{said}");
+    assert!(said.lines().count() >= 8 && said.lines().all(|line| line.starts_with("ok ") || line.starts_with("warn")));
+    for word in ["kernel", "io_uring", "RLIMIT_MEMLOCK", "RLIMIT_NOFILE", "shard(s)", "is free", "vendor north is at"] {
+        assert!(said.contains(word), "{word}: {said}");
+    }
+}
+
+#[test]
+fn a_port_that_is_taken_is_told_by_check_and_run() {
+    let setup = Setup::new(Shards::One).customer("acme", "");
+    let file = setup.folder.write("gateway.toml", &setup.text());
+    let _taken = std::net::TcpListener::bind(setup.ports.smpp).unwrap();
+    let address = setup.ports.smpp.to_string();
+    let output = smpp_gateway("check", &file);
+    let said = String::from_utf8(output.stdout).unwrap();
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    assert!(said.lines().any(|line| line.starts_with("FAIL") && line.contains(&address)), "{said}");
+    let output = smpp_gateway("run", &file);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(String::from_utf8(output.stderr).unwrap().contains(&address));
+}
+
+#[test]
+fn a_second_gateway_on_the_same_ports_does_not_start() {
+    let setup = Setup::new(Shards::Two).customer("acme", "");
+    let file = Folder::new();
+    let path = file.write("gateway.toml", &setup.text());
+    let gateway = setup.start_without_vendors();
+    let output = smpp_gateway("run", &path);
+    assert_eq!(output.status.code(), Some(1), "{output:?}");
+    gateway.end_well();
+}
+
+#[test]
+fn a_control_port_that_others_reach_needs_a_token() {
+    let said = complaint(&format!("{START}[control]\nlisten = \"0.0.0.0:{}\"\n", free_address().port()));
+    assert!(said.contains("gateway.toml:4: ") && said.contains("token"), "{said}");
+}

@@ -1,0 +1,45 @@
+//! Thousands of connections at a time.
+
+use std::time::Duration;
+
+use crate::harness::bench::assert_clean;
+use crate::harness::{Background, Setup, Shards, smsc, with_one_shard_and_with_two};
+
+with_one_shard_and_with_two![
+    busy_sessions_do_not_feel_two_thousand_idle_ones,
+    a_thousand_customers_are_bound_and_served,
+];
+
+fn busy_sessions_do_not_feel_two_thousand_idle_ones(shards: Shards) {
+    let vendor = smsc(&[]);
+    let gateway = Setup::usual(shards, vendor.address()).start();
+    let load = Background::start(
+        gateway.address(),
+        &["--sessions", "50", "--window", "10", "--idle-sessions", "2000", "--rate", "2000", "--duration", "4"],
+    );
+    let sessions = gateway.wait_for_metric("smpp_gateway_sessions", &[], |count| count >= 2050.0);
+    let resident = gateway.resident_bytes();
+    let report = load.wait();
+    assert_clean(&report);
+    println!("{shards:?}: {sessions} sessions, resident {} MiB", resident >> 20);
+    assert!(resident < 200 << 20, "resident {resident}");
+    let p99 = Duration::from_nanos(report.answer_latency.at_percentile(99.0));
+    assert!(p99 < Duration::from_millis(500), "p99 {p99:?}");
+    gateway.end_well();
+}
+
+fn a_thousand_customers_are_bound_and_served(shards: Shards) {
+    let vendor = smsc(&[]);
+    let mut setup = Setup::new(shards).vendor("north", vendor.address(), "binds = 4").rule("north", "");
+    for number in 1..=1000 {
+        setup = setup.customer(&format!("c{number}"), "");
+    }
+    let gateway = setup.start();
+    let report = Background::start(
+        gateway.address(),
+        &["--customers", "1000", "--sessions", "1000", "--window", "5", "--count", "10000", "--receipts"],
+    )
+    .wait();
+    assert_clean(&report);
+    gateway.end_well();
+}
