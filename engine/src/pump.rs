@@ -317,7 +317,7 @@ impl Pump {
     fn look_at_drain(&mut self) {
         self.next_drain_look = self.now.mono.after_ms(DRAIN_LOOK_MS);
         if let Some(phase) = self.draining
-            && self.shard.report().is_quiet
+            && self.shard.is_quiet()
         {
             self.draining = None;
             self.next_drain_look = Time::NEVER;

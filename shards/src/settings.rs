@@ -111,6 +111,37 @@ impl Default for StatusSettings {
     }
 }
 
+/// A password in plain text. It reads like any string, and is never printed.
+#[derive(Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(transparent)]
+pub struct Password(String);
+
+impl From<&str> for Password {
+    fn from(text: &str) -> Self {
+        Self(text.to_owned())
+    }
+}
+
+impl From<String> for Password {
+    fn from(text: String) -> Self {
+        Self(text)
+    }
+}
+
+impl core::ops::Deref for Password {
+    type Target = str;
+
+    fn deref(&self) -> &str {
+        &self.0
+    }
+}
+
+impl core::fmt::Debug for Password {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.write_str("Password(..)")
+    }
+}
+
 /// The form of the message ids that a customer sees.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -135,7 +166,7 @@ pub struct CustomerSettings {
     /// bcrypt hash. One of this and `smpp_password`.
     pub smpp_password_hash: Option<String>,
     /// Plain text, for laptops.
-    pub smpp_password: Option<String>,
+    pub smpp_password: Option<Password>,
     /// Addresses and networks (`10.0.0.0/8`) that may bind; empty is any.
     pub smpp_allowed_ips: Vec<String>,
     /// Binds at one time; 0 is no limit.
@@ -256,7 +287,7 @@ pub struct VendorSettings {
     /// system_id for the bind; at most 15 octets.
     pub username: String,
     /// At most 64 octets (the specification's limit is 8).
-    pub password: String,
+    pub password: Password,
     /// At most 12 octets.
     pub system_type: String,
     /// 0x33, 0x34 (default) or 0x50.
@@ -331,7 +362,7 @@ impl Default for VendorSettings {
             host: String::new(),
             port: 0,
             username: String::new(),
-            password: String::new(),
+            password: Password::default(),
             system_type: String::new(),
             interface_version: 0x34,
             bind_type: BindType::Transceiver,

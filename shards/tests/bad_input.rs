@@ -311,3 +311,9 @@ fn a_3_3_bind_gets_no_tlv_and_a_short_id() {
     let id = smpp_pdu::message::resp_message_id(&answer.bytes);
     assert!((1..=8).contains(&id.len()), "{id:?}");
 }
+
+#[test]
+fn no_debug_form_shows_a_password() {
+    let text = format!("{:?}", settings());
+    assert!(!text.contains("secret12") && !text.contains("gateway1"), "{text}");
+}

@@ -13,15 +13,15 @@ use crate::random::Stream;
 use crate::vendor_habits::VendorHabits;
 
 /// command_status with which model vendors refuse for now, beside the throttles.
-pub const TEMPORARY: u32 = 0x0000_0400;
+pub(crate) const TEMPORARY: u32 = 0x0000_0400;
 /// command_status with which model vendors refuse for good, beside ESME_RINVDSTADR.
-pub const PERMANENT: u32 = 0x0000_0401;
+pub(crate) const PERMANENT: u32 = 0x0000_0401;
 
 /// Destinations begin with one of these; `999` and a vendor's number lead to that vendor alone.
-pub const PREFIXES: [&str; 7] = ["44", "4479", "1", "1555", "49", "33", "88"];
+pub(crate) const PREFIXES: [&str; 7] = ["44", "4479", "1", "1555", "49", "33", "88"];
 
 /// A routing rule as the reference model reads it.
-pub struct Rule {
+pub(crate) struct Rule {
     /// Only for that customer.
     pub customer: Option<usize>,
     dest: Option<Regex>,
@@ -32,7 +32,7 @@ pub struct Rule {
 
 /// One model customer.
 #[derive(Clone, Debug)]
-pub struct CustomerPlan {
+pub(crate) struct CustomerPlan {
     /// Its system_id.
     pub system_id: String,
     /// Its password.
@@ -46,7 +46,7 @@ pub struct CustomerPlan {
 }
 
 /// Everything that a seed decides beforehand.
-pub struct Scenario {
+pub(crate) struct Scenario {
     /// How many shards.
     pub shards: u16,
     /// The gateway's configuration.
@@ -78,13 +78,13 @@ pub struct Scenario {
 }
 
 /// The address from which a session connects.
-pub fn session_address(session: usize) -> Ipv4Addr {
+pub(crate) fn session_address(session: usize) -> Ipv4Addr {
     Ipv4Addr::new(10, 0, (session >> 8) as u8, session as u8)
 }
 
 impl Scenario {
     /// The scenario of that seed.
-    pub fn new(seed: u64) -> Self {
+    pub(crate) fn new(seed: u64) -> Self {
         let mut random = Stream::new(seed, "scenario");
         let shards = *random.pick(&[1, 1, 2, 2, 2, 3, 4]);
         let vendors: Vec<VendorHabits> = (0..random.range(1, 4)).map(|_| VendorHabits::draw(&mut random)).collect();
@@ -124,7 +124,7 @@ impl Scenario {
     }
 
     /// The vendors that may carry a message, as a set of bits. Addresses are compared without a leading plus.
-    pub fn vendors_for(&self, customer: usize, source: &[u8], dest: &[u8]) -> u64 {
+    pub(crate) fn vendors_for(&self, customer: usize, source: &[u8], dest: &[u8]) -> u64 {
         let (source, dest) = (without_plus(source), without_plus(dest));
         let matches = |rule: &&Rule| {
             rule.customer.is_none_or(|only| only == customer)
@@ -135,14 +135,14 @@ impl Scenario {
     }
 
     /// The customer to whom MO for that number go.
-    pub fn inbound_customer(&self, did: &[u8]) -> Option<usize> {
+    pub(crate) fn inbound_customer(&self, did: &[u8]) -> Option<usize> {
         let did = without_plus(did);
         let route = self.settings.inbound_routes.iter().find(|route| without_plus(route.did.as_bytes()) == did)?;
         self.customers.iter().position(|plan| plan.system_id == route.smpp_system_id)
     }
 
     /// Whether that customer may use that source address.
-    pub fn source_allowed(&self, customer: usize, source: &[u8]) -> bool {
+    pub(crate) fn source_allowed(&self, customer: usize, source: &[u8]) -> bool {
         let source = without_plus(source);
         self.settings.customers[customer].allowed_source_addresses.iter().any(|pattern| {
             let pattern = without_plus(pattern.as_bytes());
@@ -155,7 +155,7 @@ impl Scenario {
 }
 
 /// An address without its leading plus.
-pub fn without_plus(address: &[u8]) -> &[u8] {
+pub(crate) fn without_plus(address: &[u8]) -> &[u8] {
     address.strip_prefix(b"+").unwrap_or(address)
 }
 
@@ -195,7 +195,7 @@ fn customer_settings(plan: &CustomerPlan, random: &mut Stream) -> CustomerSettin
     let limited = random.chance(400);
     CustomerSettings {
         smpp_system_id: plan.system_id.clone(),
-        smpp_password: Some(plan.password.clone()),
+        smpp_password: Some(plan.password.clone().into()),
         smpp_allowed_ips: match (plan.address_allowed, random.chance(500)) {
             (true, true) => vec!["10.0.0.0/8".into(), "192.0.2.1".into()],
             (true, false) => Vec::new(),
@@ -245,11 +245,7 @@ fn vendor_settings(index: usize, habits: &VendorHabits, random: &mut Stream) -> 
         queue_messages: if random.chance(300) { random.spread(1, 50) } else { random.range(100, 2_000) } as u32,
         queue_bytes: if random.chance(200) { random.spread(500, 20_000) } else { 1_000_000 },
         queue_seconds: if random.chance(300) { random.range(1, 3) as u32 } else { 0 },
-        request_receipts: *random.pick(&[
-            RequestReceipts::AsAsked,
-            RequestReceipts::AsAsked,
-            RequestReceipts::Always,
-        ]),
+        request_receipts: *random.pick(&[RequestReceipts::AsAsked, RequestReceipts::AsAsked, RequestReceipts::Always]),
         message_id_format: habits.response_id,
         receipt_id_format: habits.receipt_id,
         receipt_id_from: habits.receipt_id_from,
@@ -327,12 +323,12 @@ fn draw_weather(random: &mut Stream) -> Weather {
 }
 
 /// The network once faults are over.
-pub fn fair_weather() -> Weather {
+pub(crate) fn fair_weather() -> Weather {
     Weather { latency_us: 200, jitter_us: 100, kernel_bytes: 65_536, ..Weather::default() }
 }
 
 /// The three ways in which receipts may carry ids, with the two forms of numbers.
-pub fn draw_id_forms(random: &mut Stream) -> (VendorIdFormat, VendorIdFormat, ReceiptIdFrom) {
+pub(crate) fn draw_id_forms(random: &mut Stream) -> (VendorIdFormat, VendorIdFormat, ReceiptIdFrom) {
     let (response, receipt) = *random.pick(&[
         (VendorIdFormat::Text, VendorIdFormat::Text),
         (VendorIdFormat::Hex, VendorIdFormat::Hex),

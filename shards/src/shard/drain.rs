@@ -30,7 +30,7 @@ impl Shard {
     }
 
     /// Whether the present phase of a drain is through; without one, whether nothing is open.
-    pub(super) fn is_quiet(&self) -> bool {
+    pub fn is_quiet(&self) -> bool {
         match self.phase {
             None | Some(DrainPhase::Refuse) => {
                 self.messages.open() == 0
