@@ -11,7 +11,7 @@ use crate::random::Stream;
 use crate::schedule::Event;
 
 /// What the control thread keeps.
-pub struct Control {
+pub(crate) struct Control {
     homes: Vec<Option<ShardId>>,
     snapshot: Arc<Snapshot>,
     shards: u16,
@@ -20,25 +20,25 @@ pub struct Control {
 
 impl Control {
     /// Builds the first snapshot.
-    pub fn new(ground: &Ground) -> Self {
+    pub(crate) fn new(ground: &Ground) -> Self {
         let homes = vec![None; ground.scenario.customers.len()];
         let shards = ground.scenario.shards;
         Self { homes, snapshot: build(ground, 1), shards, random: Stream::new(ground.seed, "control") }
     }
 
     /// The snapshot in force.
-    pub fn snapshot(&self) -> Arc<Snapshot> {
+    pub(crate) fn snapshot(&self) -> Arc<Snapshot> {
         self.snapshot.clone()
     }
 
     /// Builds the snapshot anew from the same settings.
-    pub fn rebuild(&mut self, ground: &Ground) -> Arc<Snapshot> {
+    pub(crate) fn rebuild(&mut self, ground: &Ground) -> Arc<Snapshot> {
         self.snapshot = build(ground, self.snapshot.version + 1);
         self.snapshot.clone()
     }
 
     /// A shard asks about a bind; the answer comes later.
-    pub fn check(&mut self, request: &AuthRequest, ground: &mut Ground) {
+    pub(crate) fn check(&mut self, request: &AuthRequest, ground: &mut Ground) {
         let busy = !ground.healed && self.random.chance(5);
         let result = if busy { Err(CommandStatus::ESME_RSYSERR) } else { self.judge(request) };
         let verdict = Verdict { conn: request.conn, ticket: request.ticket, result };
@@ -49,8 +49,7 @@ impl Control {
     }
 
     fn judge(&mut self, request: &AuthRequest) -> Result<(CustomerId, ShardId), CommandStatus> {
-        let customer =
-            self.snapshot.customer_by_system_id(&request.system_id).ok_or(CommandStatus::ESME_RINVSYSID)?;
+        let customer = self.snapshot.customer_by_system_id(&request.system_id).ok_or(CommandStatus::ESME_RINVSYSID)?;
         if customer.settings.smpp_password.as_deref().map(str::as_bytes) != Some(&request.password[..]) {
             return Err(CommandStatus::ESME_RINVPASWD);
         }

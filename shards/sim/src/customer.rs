@@ -17,24 +17,31 @@ use crate::traffic::{Composed, compose, probe};
 
 /// What a session does next.
 #[derive(Clone, Debug)]
-pub enum SessionStep {
+pub(crate) enum SessionStep {
     /// Connects and binds.
     Connect,
     /// Submits, and again later.
     Submit,
     /// Sends an enquire_link, and the next one later.
     Enquire,
+    /// Sends many enquire_links, and more later.
+    Flood,
     /// Reads some more.
     Read,
     /// Answers a deliver_sm.
     Answer(u32, CommandStatus),
     /// Does what it does wrong.
     Misbehave,
+    /// Its time is up, and everything that it asked for must have been answered.
+    Unasked,
     /// Its time is up.
     End,
     /// Closes what is still open.
     Close,
 }
+
+/// Milliseconds in which a session that reads gets all its answers once faults are over.
+const PATIENCE_MS: u64 = 5_000;
 
 /// How far a session has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -46,7 +53,7 @@ enum State {
 }
 
 /// One of a customer's sessions; connects again and again.
-pub struct Session {
+pub(crate) struct Session {
     index: usize,
     customer: usize,
     is_first: bool,
@@ -56,12 +63,14 @@ pub struct Session {
     end: Option<PipeEnd>,
     sequence: u32,
     unanswered: BTreeSet<u32>,
+    /// enquire_links of a flood so far.
+    flooded: u32,
     random: Stream,
 }
 
 impl Session {
     /// The session of that number; `is_first` marks the one that each customer has once faults are over.
-    pub fn new(index: usize, customer: usize, is_first: bool, ground: &mut Ground) -> Self {
+    pub(crate) fn new(index: usize, customer: usize, is_first: bool, ground: &mut Ground) -> Self {
         let mut session = Self {
             index,
             customer,
@@ -72,6 +81,7 @@ impl Session {
             end: None,
             sequence: 0,
             unanswered: BTreeSet::new(),
+            flooded: 0,
             random: Stream::new(ground.seed, &format!("session {index}")),
         };
         let millis = session.random.spread(1, 2_000);
@@ -80,27 +90,34 @@ impl Session {
     }
 
     /// Whose it is.
-    pub fn customer(&self) -> usize {
+    pub(crate) fn customer(&self) -> usize {
         self.customer
     }
 
     /// Bound and able to submit and receive.
-    pub fn is_ready(&self) -> bool {
+    pub(crate) fn is_ready(&self) -> bool {
         self.state == State::Bound && self.habits.command == CommandId::BIND_TRANSCEIVER
     }
 
     /// Not connected.
-    pub fn is_away(&self) -> bool {
+    pub(crate) fn is_away(&self) -> bool {
         self.state == State::Away
     }
 
     /// Whether it is the one that its customer keeps.
-    pub fn is_first(&self) -> bool {
+    pub(crate) fn is_first(&self) -> bool {
         self.is_first
     }
 
     /// Faults are over: whatever it was doing ends, and each customer's first session comes back decent.
-    pub fn heal(&mut self, ground: &mut Ground) {
+    pub(crate) fn heal(&mut self, ground: &mut Ground) {
+        if self.habits.enquiries > 0 && self.state == State::Bound {
+            // It reads all that it asked for, and must get it.
+            self.habits.reading = Reading::Prompt;
+            self.read(usize::MAX, ground);
+            self.later(PATIENCE_MS * 1_000, SessionStep::Unasked, ground);
+            return;
+        }
         self.leave(Ending::Close, ground);
         self.epoch += 1;
         if self.is_first && ground.scenario.customers[self.customer].address_allowed {
@@ -109,7 +126,7 @@ impl Session {
     }
 
     /// Something came, or the connection ended.
-    pub fn arrive(&mut self, net: NetId, ground: &mut Ground) {
+    pub(crate) fn arrive(&mut self, net: NetId, ground: &mut Ground) {
         if self.end.as_ref().is_none_or(|end| end.net != net) {
             return;
         }
@@ -122,14 +139,14 @@ impl Session {
     }
 
     /// The connection may be written to again.
-    pub fn room(&mut self, net: NetId, ground: &mut Ground) {
+    pub(crate) fn room(&mut self, net: NetId, ground: &mut Ground) {
         if let Some(end) = self.end.as_mut().filter(|end| end.net == net) {
             end.flush(ground);
         }
     }
 
     /// The next step; steps of earlier connections are left out by the caller.
-    pub fn step(&mut self, epoch: u32, step: SessionStep, ground: &mut Ground) -> Option<NetId> {
+    pub(crate) fn step(&mut self, epoch: u32, step: SessionStep, ground: &mut Ground) -> Option<NetId> {
         if epoch != self.epoch {
             return None;
         }
@@ -137,6 +154,7 @@ impl Session {
             SessionStep::Connect => return self.connect(ground),
             SessionStep::Submit => self.submit_burst(ground),
             SessionStep::Enquire => self.enquire(ground),
+            SessionStep::Flood => self.flood(ground),
             SessionStep::Read => {
                 if let Reading::Slow(octets, _) = self.habits.reading {
                     self.read(octets, ground);
@@ -144,6 +162,12 @@ impl Session {
             }
             SessionStep::Answer(sequence, status) => self.answer_delivery(sequence, status, ground),
             SessionStep::Misbehave => self.misbehave(ground),
+            SessionStep::Unasked => {
+                if let Some(end) = &self.end {
+                    ground.model.check_all_answered(end.net);
+                }
+                self.leave(Ending::Unbind, ground);
+            }
             SessionStep::End => self.leave(self.habits.ending, ground),
             SessionStep::Close => self.gone(false, ground),
         }
@@ -151,7 +175,7 @@ impl Session {
     }
 
     /// Sends the submit that must reach that vendor.
-    pub fn probe(&mut self, vendor: usize, ground: &mut Ground) {
+    pub(crate) fn probe(&mut self, vendor: usize, ground: &mut Ground) {
         let (sequence, number) = (self.next_sequence(), ground.model.messages.len());
         let composed = probe(&ground.scenario, self.customer, vendor, sequence, number);
         self.send_submit(sequence, composed, true, ground);
@@ -159,7 +183,7 @@ impl Session {
     }
 
     /// Sends a submit while the gateway drains.
-    pub fn submit_one(&mut self, ground: &mut Ground) {
+    pub(crate) fn submit_one(&mut self, ground: &mut Ground) {
         let (sequence, number) = (self.next_sequence(), ground.model.messages.len());
         let composed = probe(&ground.scenario, self.customer, 0, sequence, number);
         self.send_submit(sequence, composed, false, ground);
@@ -198,11 +222,15 @@ impl Session {
         ground.model.customer_opened(net, self.customer, refusal);
         ground.trace.line(
             ground.schedule.now(),
-            format_args!("session {} of customer {} connects as {}: {:?}", self.index, self.customer, net.0, self.habits),
+            format_args!(
+                "session {} of customer {} connects as {}: {:?}",
+                self.index, self.customer, net.0, self.habits
+            ),
         );
         self.end = Some(PipeEnd::new(net));
         self.state = State::Binding;
         self.unanswered.clear();
+        self.flooded = 0;
         self.sequence = *self.random.pick(&[0, 0, 1_000, 0x7FFF_FFF0, 0xFFFF_FFF0, u32::MAX]);
         if self.habits.mischief == Some(Mischief::SubmitBeforeBind) {
             self.submit(ground);
@@ -287,6 +315,10 @@ impl Session {
         if ground.healed {
             return;
         }
+        if self.habits.enquiries > 0 {
+            self.later(1_000, SessionStep::Flood, ground);
+            return;
+        }
         self.later(self.habits.pause_us, SessionStep::Submit, ground);
         if self.habits.enquire_ms > 0 {
             self.later(self.habits.enquire_ms * 1_000, SessionStep::Enquire, ground);
@@ -329,13 +361,32 @@ impl Session {
         self.later(self.habits.enquire_ms * 1_000, SessionStep::Enquire, ground);
     }
 
+    fn flood(&mut self, ground: &mut Ground) {
+        let sent = self.flooded;
+        if self.state != State::Bound || ground.healed || sent >= self.habits.enquiries {
+            return;
+        }
+        let Some(end) = &mut self.end else { return };
+        if end.waiting() < 20_000 {
+            for _ in 0..2_000 {
+                self.sequence = self.sequence.wrapping_add(1);
+                ground.model.customer_requests(end.net, CommandId::ENQUIRE_LINK, self.sequence);
+                encode::header_only(end.output(), CommandId::ENQUIRE_LINK, CommandStatus::ESME_ROK, self.sequence);
+            }
+            self.flooded += 2_000;
+            end.flush(ground);
+        }
+        self.later(10_000, SessionStep::Flood, ground);
+    }
+
     fn submit_burst(&mut self, ground: &mut Ground) {
         let is_receiver = self.habits.command == CommandId::BIND_RECEIVER && !self.habits.submits_anyway;
         if self.state != State::Bound || ground.healed || is_receiver {
             return;
         }
         for _ in 0..self.habits.burst {
-            if self.unanswered.len() >= self.habits.window || self.end.as_ref().is_none_or(|end| end.waiting() > 50_000) {
+            if self.unanswered.len() >= self.habits.window || self.end.as_ref().is_none_or(|end| end.waiting() > 50_000)
+            {
                 break;
             }
             self.submit(ground);

@@ -6,7 +6,7 @@ use crate::random::Stream;
 
 /// How a session reads.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Reading {
+pub(crate) enum Reading {
     /// At once, everything.
     Prompt,
     /// So many octets, every so many milliseconds.
@@ -17,7 +17,7 @@ pub enum Reading {
 
 /// How a session ends when its time has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Ending {
+pub(crate) enum Ending {
     /// It unbinds, whatever is in flight, and waits for the answer.
     Unbind,
     /// It closes its sending side and reads on for a while.
@@ -30,7 +30,7 @@ pub enum Ending {
 
 /// Something wrong that a session does once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Mischief {
+pub(crate) enum Mischief {
     /// Submits before it binds.
     SubmitBeforeBind,
     /// Submits right behind the bind, without waiting for its answer.
@@ -53,7 +53,7 @@ pub enum Mischief {
 
 /// One connection's ways. Chances are thousandths.
 #[derive(Clone, Debug)]
-pub struct Habits {
+pub(crate) struct Habits {
     /// Which of the three binds.
     pub command: CommandId,
     /// 0x33, 0x34 or 0x50.
@@ -84,6 +84,8 @@ pub struct Habits {
     pub mischief: Option<Mischief>,
     /// Whether it submits on a receiver's bind.
     pub submits_anyway: bool,
+    /// enquire_links that it sends without waiting for answers: more than its output holds.
+    pub enquiries: u32,
     /// Submits whose body is wrong.
     pub malformed: u64,
     /// Milliseconds of its life.
@@ -94,7 +96,7 @@ pub struct Habits {
 
 impl Habits {
     /// The ways of a session that does everything right.
-    pub fn good() -> Self {
+    pub(crate) fn good() -> Self {
         Self {
             command: CommandId::BIND_TRANSCEIVER,
             version: 0x34,
@@ -111,6 +113,7 @@ impl Habits {
             enquire_ms: 0,
             mischief: None,
             submits_anyway: false,
+            enquiries: 0,
             malformed: 0,
             life_ms: u64::MAX / 4_000_000,
             ending: Ending::Unbind,
@@ -118,7 +121,7 @@ impl Habits {
     }
 
     /// Ways that may be decent or not: `mischief` is in thousandths of all connections.
-    pub fn draw(random: &mut Stream, mischief: u64) -> Self {
+    pub(crate) fn draw(random: &mut Stream, mischief: u64) -> Self {
         let commands = [
             CommandId::BIND_TRANSCEIVER,
             CommandId::BIND_TRANSCEIVER,
@@ -144,7 +147,7 @@ impl Habits {
     }
 
     fn misbehave(&mut self, random: &mut Stream) {
-        match random.below(15) {
+        match random.below(16) {
             0 => self.right_name = false,
             1 => self.right_password = false,
             2 => self.window = usize::MAX,
@@ -157,6 +160,7 @@ impl Habits {
             9 => self.doubled = random.range(50, 1_000),
             10 => self.answers_enquiries = false,
             11 => self.malformed = random.range(50, 1_000),
+            13 => (self.enquiries, self.reading) = (60_000, Reading::Slow(2_000, 20)),
             12 => (self.command, self.submits_anyway) = (CommandId::BIND_RECEIVER, true),
             _ => self.mischief = Some(draw_mischief(random)),
         }

@@ -12,7 +12,7 @@ use crate::schedule::Schedule;
 use crate::trace::Trace;
 
 /// Lent to whoever acts.
-pub struct Ground {
+pub(crate) struct Ground {
     /// The run's seed.
     pub seed: u64,
     /// Clock and events.
@@ -41,7 +41,7 @@ pub struct Ground {
 
 impl Ground {
     /// A line of a shard's log.
-    pub fn log(&mut self, host: usize, event: &Logged) {
+    pub(crate) fn log(&mut self, host: usize, event: &Logged) {
         self.alerts += u64::from(matches!(event, Logged::VendorAlert { .. }));
         if self.trace.is_verbose() {
             self.trace.line(self.schedule.now(), format_args!("shard {host}: {event:?}"));

@@ -3,19 +3,19 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::net::SocketAddr;
-use std::sync::Arc;
 
 use smpp_shards::{
-    Action, CloseCause, Conn, ConnectFailure, ConnectStep, DrainPhase, LinkId, Now, Output, ReadMode, SessionSeed, Shard,
-    ShardId, Snapshot, Time, Verdict, VendorId, bounds,
+    Action, CloseCause, Conn, ConnectFailure, ConnectStep, LinkId, Now, Output, ReadMode, Shard, ShardId, Time,
+    VendorId, bounds,
 };
 
 use crate::ground::Ground;
+use crate::mailbox::{Mail, Wishes};
 use crate::network::{NetId, Peer, Readable, Side};
 use crate::schedule::Event;
 
 /// Milliseconds since 1970 at which every run begins.
-pub const EPOCH_UNIX_MS: u64 = 1_700_000_000_000;
+pub(crate) const EPOCH_UNIX_MS: u64 = 1_700_000_000_000;
 
 /// Receives of one connection that may wait for their turn.
 const QUEUED_RECEIVES_MAX: usize = 3;
@@ -28,19 +28,6 @@ enum Completion {
     Sent(NetId, usize),
     Closed(NetId, CloseCause),
     Connected(LinkId, VendorId, u64),
-}
-
-/// What other threads hand to this one.
-#[derive(Debug)]
-pub enum Mail {
-    /// The answer to a bind.
-    Verdict(Verdict),
-    /// A connection that moves here, with octets that are still to be sent.
-    Adopt(NetId, Vec<u8>, Box<SessionSeed>),
-    /// A new configuration.
-    Apply(Arc<Snapshot>),
-    /// The next phase of stopping.
-    Drain(DrainPhase),
 }
 
 #[derive(Debug)]
@@ -62,7 +49,7 @@ struct Closing {
 }
 
 /// One shard and everything around it.
-pub struct Host {
+pub(crate) struct Host {
     /// Which one.
     pub id: usize,
     shard: Shard,
@@ -80,20 +67,9 @@ pub struct Host {
     bells: Vec<ShardId>,
 }
 
-/// What a turn wants of other hosts and of the control thread.
-#[derive(Debug, Default)]
-pub struct Wishes {
-    /// Shards whose doorbell is to be rung.
-    pub bells: Vec<ShardId>,
-    /// Connections that go to other shards.
-    pub moves: Vec<(ShardId, Mail)>,
-    /// Binds to be checked.
-    pub binds: Vec<smpp_shards::AuthRequest>,
-}
-
 impl Host {
     /// A host for that shard.
-    pub fn new(id: usize, shard: Shard) -> Self {
+    pub(crate) fn new(id: usize, shard: Shard) -> Self {
         Self {
             id,
             shard,
@@ -113,43 +89,43 @@ impl Host {
     }
 
     /// The shard's first call.
-    pub fn start(&mut self, ground: &mut Ground, wishes: &mut Wishes) {
+    pub(crate) fn start(&mut self, ground: &mut Ground, wishes: &mut Wishes) {
         self.shard.start(now(ground), &mut self.out);
         self.drain(ground, wishes);
         self.wake_in(ground, 1);
     }
 
     /// The shard's report.
-    pub fn report(&self) -> smpp_shards::Report {
+    pub(crate) fn report(&self) -> smpp_shards::Report {
         self.shard.report()
     }
 
     /// Octets that wait for a connection's peer, with whose they are.
-    pub fn queued(&self) -> impl Iterator<Item = (NetId, usize)> {
+    pub(crate) fn queued(&self) -> impl Iterator<Item = (NetId, usize)> {
         self.slots.iter().enumerate().filter_map(|(slot, entry)| {
             entry.as_ref().map(|entry| (entry.net, self.out.queued_bytes(Conn(slot as u32))))
         })
     }
 
     /// A customer's connection has come to this shard's listener.
-    pub fn accept(&mut self, net: NetId, ground: &mut Ground) {
+    pub(crate) fn accept(&mut self, net: NetId, ground: &mut Ground) {
         self.complete(Completion::Accepted(net), ground);
     }
 
     /// Something for the mailbox; the doorbell is rung.
-    pub fn post(&mut self, mail: Mail, ground: &mut Ground) {
+    pub(crate) fn post(&mut self, mail: Mail, ground: &mut Ground) {
         self.mail.push_back(mail);
         self.ring(ground);
     }
 
     /// The doorbell.
-    pub fn ring(&mut self, ground: &mut Ground) {
+    pub(crate) fn ring(&mut self, ground: &mut Ground) {
         let micros = ground.turns.spread(1, 60);
         self.wake_in(ground, micros);
     }
 
     /// An attempt to connect has come to its end.
-    pub fn connected(&mut self, link: LinkId, ticket: u64, ground: &mut Ground) {
+    pub(crate) fn connected(&mut self, link: LinkId, ticket: u64, ground: &mut Ground) {
         if let Some(&(vendor, open)) = self.connecting.get(&link)
             && open == ticket
         {
@@ -158,12 +134,12 @@ impl Host {
     }
 
     /// Something came to the near end of a connection of this host.
-    pub fn arrive(&mut self, conn: Conn, ground: &mut Ground) {
+    pub(crate) fn arrive(&mut self, conn: Conn, ground: &mut Ground) {
         self.receive(conn, ground);
     }
 
     /// The near end of a connection may write again.
-    pub fn room(&mut self, conn: Conn, ground: &mut Ground) {
+    pub(crate) fn room(&mut self, conn: Conn, ground: &mut Ground) {
         if let Some(Some(slot)) = self.slots.get_mut(conn.index()) {
             slot.blocked = false;
             self.send(conn, ground);
@@ -171,7 +147,7 @@ impl Host {
     }
 
     /// A connection that is being closed may write again, or its time is up.
-    pub fn go_on_closing(&mut self, net: NetId, give_up: bool, ground: &mut Ground) {
+    pub(crate) fn go_on_closing(&mut self, net: NetId, give_up: bool, ground: &mut Ground) {
         let Some(position) = self.closing.iter().position(|closing| closing.net == net) else { return };
         let closing = &mut self.closing[position];
         let sent = ground.network.write(net, Side::Gateway, &closing.unsent, &mut ground.schedule);
@@ -183,7 +159,7 @@ impl Host {
     }
 
     /// Looks whether a connection has taken nothing for too long.
-    pub fn look_at_stall(&mut self, net: NetId, ground: &mut Ground) {
+    pub(crate) fn look_at_stall(&mut self, net: NetId, ground: &mut Ground) {
         let Some((_, conn)) = ground.network.owner(net).filter(|(host, _)| *host == self.id) else { return };
         let Some(Some(slot)) = self.slots.get(conn.index()) else { return };
         if slot.net != net || slot.unsent.is_empty() {
@@ -198,12 +174,12 @@ impl Host {
     }
 
     /// Whether a turn is to be run now; turns that were put forward are not run again at their old time.
-    pub fn is_due(&self, now: Time) -> bool {
+    pub(crate) fn is_due(&self, now: Time) -> bool {
         self.turn_at == now
     }
 
     /// One turn, in the engine's order.
-    pub fn turn(&mut self, ground: &mut Ground, wishes: &mut Wishes) {
+    pub(crate) fn turn(&mut self, ground: &mut Ground, wishes: &mut Wishes) {
         self.turn_at = Time::NEVER;
         ground.trace.step(1, self.id as u64, ground.schedule.now().0);
         let batch = ground.turns.spread(1, 64) as usize;
@@ -344,7 +320,8 @@ impl Host {
             Completion::Accepted(net) => {
                 let Peer::Session(session) = ground.network.peer(net) else { return };
                 let conn = self.open_slot(net, ReadMode::Stop, ground);
-                let peer = SocketAddr::from((crate::scenario::session_address(session), 40_000 + net.0 as u16 % 20_000));
+                let peer =
+                    SocketAddr::from((crate::scenario::session_address(session), 40_000 + net.0 as u16 % 20_000));
                 ground.trace.step(2, net.0 as u64, u64::from(conn.0));
                 self.shard.accepted(conn, peer, false, now(ground), &mut self.out);
             }

@@ -8,6 +8,8 @@ mod customer;
 mod customer_habits;
 mod ground;
 mod host;
+mod idle;
+mod mailbox;
 mod model;
 mod network;
 mod pipe_end;

@@ -2,8 +2,8 @@
 //! Each thread runs whole seeds by itself.
 
 use std::process::ExitCode;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
 use smpp_sim::Counts;

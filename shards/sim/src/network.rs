@@ -10,11 +10,11 @@ use crate::schedule::{Event, Schedule};
 
 /// One connection; never used again after its end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct NetId(pub usize);
+pub(crate) struct NetId(pub usize);
 
 /// One end of a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Side {
+pub(crate) enum Side {
     /// The gateway's.
     Gateway,
     /// The customer's or vendor's.
@@ -23,7 +23,7 @@ pub enum Side {
 
 impl Side {
     /// The end across.
-    pub const fn other(self) -> Side {
+    pub(crate) const fn other(self) -> Side {
         match self {
             Self::Gateway => Self::Peer,
             Self::Peer => Self::Gateway,
@@ -33,7 +33,7 @@ impl Side {
 
 /// Who is at the far end of a connection, seen from the gateway.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Peer {
+pub(crate) enum Peer {
     /// A model customer's session.
     Session(usize),
     /// A model vendor.
@@ -42,7 +42,7 @@ pub enum Peer {
 
 /// How the network misbehaves, in thousandths of all writes unless it says otherwise. Drawn per seed.
 #[derive(Clone, Debug, Default)]
-pub struct Weather {
+pub(crate) struct Weather {
     /// Microseconds that octets travel at the least.
     pub latency_us: u64,
     /// Microseconds that may come on top.
@@ -63,7 +63,7 @@ pub struct Weather {
 
 /// What can be read at one end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Readable {
+pub(crate) enum Readable {
     /// Nothing yet.
     Nothing,
     /// Some octets.
@@ -98,7 +98,7 @@ struct Connection {
 }
 
 /// All connections of a run.
-pub struct Network {
+pub(crate) struct Network {
     connections: Vec<Connection>,
     random: Stream,
     /// In force now.
@@ -114,12 +114,12 @@ const fn index(side: Side) -> usize {
 
 impl Network {
     /// No connections, and that weather.
-    pub fn new(random: Stream, weather: Weather) -> Self {
+    pub(crate) fn new(random: Stream, weather: Weather) -> Self {
         Self { connections: Vec::new(), random, weather }
     }
 
     /// A new connection to that peer.
-    pub fn open(&mut self, peer: Peer) -> NetId {
+    pub(crate) fn open(&mut self, peer: Peer) -> NetId {
         let mut pipe = || {
             let most = self.weather.kernel_bytes.max(256) * 4;
             Pipe { capacity: self.random.range(most / 4, most) as usize, ..Pipe::default() }
@@ -130,27 +130,27 @@ impl Network {
     }
 
     /// Who is at the far end.
-    pub fn peer(&self, net: NetId) -> Peer {
+    pub(crate) fn peer(&self, net: NetId) -> Peer {
         self.connections[net.0].peer
     }
 
     /// The host and slot at the near end, while there is one.
-    pub fn owner(&self, net: NetId) -> Option<(usize, Conn)> {
+    pub(crate) fn owner(&self, net: NetId) -> Option<(usize, Conn)> {
         self.connections[net.0].owner
     }
 
     /// Changes the near end's host and slot.
-    pub fn set_owner(&mut self, net: NetId, owner: Option<(usize, Conn)>) {
+    pub(crate) fn set_owner(&mut self, net: NetId, owner: Option<(usize, Conn)>) {
         self.connections[net.0].owner = owner;
     }
 
     /// Whether that end has closed its socket.
-    pub fn is_closed(&self, net: NetId, side: Side) -> bool {
+    pub(crate) fn is_closed(&self, net: NetId, side: Side) -> bool {
         self.connections[net.0].closed[index(side)]
     }
 
     /// Takes what the kernels have room for; the rest is to be tried again at [`Event::Room`].
-    pub fn write(&mut self, net: NetId, from: Side, octets: &[u8], schedule: &mut Schedule) -> usize {
+    pub(crate) fn write(&mut self, net: NetId, from: Side, octets: &[u8], schedule: &mut Schedule) -> usize {
         let now = schedule.now();
         let to = from.other();
         let connection = &mut self.connections[net.0];
@@ -198,7 +198,7 @@ impl Network {
     }
 
     /// What can be read at that end.
-    pub fn readable(&mut self, net: NetId, at: Side, now: Time) -> Readable {
+    pub(crate) fn readable(&mut self, net: NetId, at: Side, now: Time) -> Readable {
         let connection = &mut self.connections[net.0];
         let pipe = &mut connection.pipes[index(at)];
         while let Some(&(when, length)) = pipe.flying.front()
@@ -219,12 +219,12 @@ impl Network {
     }
 
     /// Whether that end would be told of a reset when it writes.
-    pub fn is_reset(&self, net: NetId, at: Side, now: Time) -> bool {
+    pub(crate) fn is_reset(&self, net: NetId, at: Side, now: Time) -> bool {
         self.connections[net.0].reset[index(at)].is_some_and(|when| when <= now)
     }
 
     /// Reads at most `most` octets that have arrived at that end.
-    pub fn read(&mut self, net: NetId, at: Side, most: usize, schedule: &mut Schedule) -> Vec<u8> {
+    pub(crate) fn read(&mut self, net: NetId, at: Side, most: usize, schedule: &mut Schedule) -> Vec<u8> {
         let Readable::Octets(arrived) = self.readable(net, at, schedule.now()) else { return Vec::new() };
         let pipe = &mut self.connections[net.0].pipes[index(at)];
         let taken = arrived.min(most);
@@ -238,7 +238,7 @@ impl Network {
     }
 
     /// Closes that end's sending side behind what has been written.
-    pub fn finish(&mut self, net: NetId, from: Side, schedule: &mut Schedule) {
+    pub(crate) fn finish(&mut self, net: NetId, from: Side, schedule: &mut Schedule) {
         let to = from.other();
         let latency = self.weather.latency_us * 1_000;
         let pipe = &mut self.connections[net.0].pipes[index(to)];
@@ -250,7 +250,7 @@ impl Network {
     }
 
     /// Closes that end's socket: an orderly end where everything was read, a reset where not, as kernels do it.
-    pub fn close(&mut self, net: NetId, side: Side, schedule: &mut Schedule) {
+    pub(crate) fn close(&mut self, net: NetId, side: Side, schedule: &mut Schedule) {
         let unread = matches!(self.readable(net, side, schedule.now()), Readable::Octets(_));
         if unread {
             self.reset(net, side, schedule);
@@ -261,7 +261,7 @@ impl Network {
     }
 
     /// That end resets the connection: what is still on its way to the other one is lost.
-    pub fn reset(&mut self, net: NetId, side: Side, schedule: &mut Schedule) {
+    pub(crate) fn reset(&mut self, net: NetId, side: Side, schedule: &mut Schedule) {
         self.connections[net.0].closed[index(side)] = true;
         self.cut(net, side.other(), schedule);
     }
@@ -284,7 +284,7 @@ impl Network {
     }
 
     /// Octets came to an end that has closed its socket: its kernel answers with a reset.
-    pub fn answer_closed(&mut self, net: NetId, at: Side, schedule: &mut Schedule) {
+    pub(crate) fn answer_closed(&mut self, net: NetId, at: Side, schedule: &mut Schedule) {
         if matches!(self.readable(net, at, schedule.now()), Readable::Octets(_)) {
             self.reset(net, at, schedule);
         }

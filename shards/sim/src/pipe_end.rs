@@ -10,7 +10,7 @@ const PDU_BYTES_MAX: usize = 100_000;
 
 /// One peer's end.
 #[derive(Debug)]
-pub struct PipeEnd {
+pub(crate) struct PipeEnd {
     /// Of which connection.
     pub net: NetId,
     input: Vec<u8>,
@@ -19,7 +19,7 @@ pub struct PipeEnd {
 
 /// What was there to read.
 #[derive(Debug, PartialEq, Eq)]
-pub enum Input {
+pub(crate) enum Input {
     /// Octets, or nothing at all.
     Open,
     /// The gateway has closed the connection, or it was reset.
@@ -28,12 +28,12 @@ pub enum Input {
 
 impl PipeEnd {
     /// The peer's end of that connection.
-    pub fn new(net: NetId) -> Self {
+    pub(crate) fn new(net: NetId) -> Self {
         Self { net, input: Vec::new(), output: Vec::new() }
     }
 
     /// Reads at most `most` octets.
-    pub fn read(&mut self, most: usize, ground: &mut Ground) -> Input {
+    pub(crate) fn read(&mut self, most: usize, ground: &mut Ground) -> Input {
         let now = ground.schedule.now();
         match ground.network.readable(self.net, Side::Peer, now) {
             Readable::Nothing => Input::Open,
@@ -48,7 +48,7 @@ impl PipeEnd {
     }
 
     /// The next whole PDU that was read.
-    pub fn next_pdu(&mut self, seed: u64) -> Option<Vec<u8>> {
+    pub(crate) fn next_pdu(&mut self, seed: u64) -> Option<Vec<u8>> {
         match deframe(&self.input, PDU_BYTES_MAX) {
             Deframed::Pdu { pdu, .. } => {
                 let length = pdu.len();
@@ -62,17 +62,17 @@ impl PipeEnd {
     }
 
     /// Where PDUs to be written are put; [`PipeEnd::flush`] sends them.
-    pub fn output(&mut self) -> &mut Vec<u8> {
+    pub(crate) fn output(&mut self) -> &mut Vec<u8> {
         &mut self.output
     }
 
     /// Octets that wait for room.
-    pub fn waiting(&self) -> usize {
+    pub(crate) fn waiting(&self) -> usize {
         self.output.len()
     }
 
     /// Hands to the kernel what it takes.
-    pub fn flush(&mut self, ground: &mut Ground) {
+    pub(crate) fn flush(&mut self, ground: &mut Ground) {
         if self.output.is_empty() {
             return;
         }

@@ -12,7 +12,7 @@ use crate::vendor::VendorStep;
 
 /// Something that happens at a point in time.
 #[derive(Clone, Debug)]
-pub enum Event {
+pub(crate) enum Event {
     /// A shard's host runs one turn, if it still means to at that time.
     Turn(usize),
     /// Something has come to one end of a connection: octets, its end, or a reset.
@@ -61,7 +61,7 @@ pub enum Event {
 
 /// The run's own steps.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Phase {
+pub(crate) enum Phase {
     /// The configuration is built anew, with nothing changed, and handed out.
     Reload,
     /// Every now and then: reports are read and bounds checked.
@@ -76,7 +76,7 @@ struct Entry {
 
 /// The clock and the heap.
 #[derive(Default)]
-pub struct Schedule {
+pub(crate) struct Schedule {
     now: Time,
     order: u64,
     heap: BinaryHeap<Reverse<Entry>>,
@@ -84,30 +84,30 @@ pub struct Schedule {
 
 impl Schedule {
     /// The present.
-    pub fn now(&self) -> Time {
+    pub(crate) fn now(&self) -> Time {
         self.now
     }
 
     /// Lets `event` happen at `at`, or now where that is over.
-    pub fn at(&mut self, at: Time, event: Event) {
+    pub(crate) fn at(&mut self, at: Time, event: Event) {
         self.order += 1;
         let entry = Entry { at: at.max(self.now), order: self.order, event };
         self.heap.push(Reverse(entry));
     }
 
     /// Lets `event` happen in that many microseconds.
-    pub fn in_micros(&mut self, micros: u64, event: Event) {
+    pub(crate) fn in_micros(&mut self, micros: u64, event: Event) {
         self.at(Time(self.now.0 + micros * 1_000), event);
     }
 
     /// Lets `event` happen in that many milliseconds.
-    pub fn in_millis(&mut self, millis: u64, event: Event) {
+    pub(crate) fn in_millis(&mut self, millis: u64, event: Event) {
         self.at(self.now.after_ms(millis), event);
     }
 
     /// Moves the clock to the next event that is due by `until` and takes it out; with none, moves the clock to
     /// `until`.
-    pub fn next(&mut self, until: Time) -> Option<Event> {
+    pub(crate) fn next(&mut self, until: Time) -> Option<Event> {
         if self.heap.peek().is_none_or(|Reverse(entry)| entry.at > until) {
             self.now = self.now.max(until);
             return None;

@@ -7,36 +7,36 @@ use smpp_shards::Time;
 
 /// Collects the hash; prints where that was asked for.
 #[derive(Debug)]
-pub struct Trace {
+pub(crate) struct Trace {
     hash: u64,
     verbose: bool,
 }
 
 impl Trace {
     /// An empty trace.
-    pub fn new(verbose: bool) -> Self {
+    pub(crate) fn new(verbose: bool) -> Self {
         Self { hash: 0xCBF2_9CE4_8422_2325, verbose }
     }
 
     /// The hash of what has happened so far.
-    pub fn hash(&self) -> u64 {
+    pub(crate) fn hash(&self) -> u64 {
         self.hash
     }
 
     /// Whether lines are printed.
-    pub fn is_verbose(&self) -> bool {
+    pub(crate) fn is_verbose(&self) -> bool {
         self.verbose
     }
 
     /// Something happened: a kind and two numbers.
-    pub fn step(&mut self, kind: u8, first: u64, second: u64) {
+    pub(crate) fn step(&mut self, kind: u8, first: u64, second: u64) {
         self.word(u64::from(kind));
         self.word(first);
         self.word(second);
     }
 
     /// Octets went somewhere.
-    pub fn octets(&mut self, kind: u8, place: u64, octets: &[u8]) {
+    pub(crate) fn octets(&mut self, kind: u8, place: u64, octets: &[u8]) {
         self.step(kind, place, octets.len() as u64);
         let mut words = octets.chunks_exact(8);
         for word in &mut words {
@@ -48,7 +48,7 @@ impl Trace {
     }
 
     /// A line for a reader, in a verbose run.
-    pub fn line(&self, now: Time, line: fmt::Arguments<'_>) {
+    pub(crate) fn line(&self, now: Time, line: fmt::Arguments<'_>) {
         if self.verbose {
             println!("{:>12.6} {line}", now.0 as f64 / 1e9);
         }

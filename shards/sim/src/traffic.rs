@@ -10,7 +10,7 @@ use crate::scenario::{PREFIXES, Scenario};
 use crate::vendor_receipts::Tlv;
 
 /// A submit_sm with what must come of it.
-pub struct Composed {
+pub(crate) struct Composed {
     /// The whole PDU.
     pub pdu: Vec<u8>,
     /// What must come of it.
@@ -22,7 +22,7 @@ pub struct Composed {
 }
 
 /// Anything that a customer might send; `malformed` thousandths of it are wrong in themselves.
-pub fn compose(
+pub(crate) fn compose(
     scenario: &Scenario,
     customer: usize,
     sequence: u32,
@@ -103,7 +103,7 @@ pub fn compose(
 }
 
 /// A submit that leads to one vendor and must succeed.
-pub fn probe(scenario: &Scenario, customer: usize, vendor: usize, sequence: u32, number: usize) -> Composed {
+pub(crate) fn probe(scenario: &Scenario, customer: usize, vendor: usize, sequence: u32, number: usize) -> Composed {
     let dest = format!("999{vendor}5550000");
     let text = format!("#{number}# probe");
     let message = ShortMessage {

@@ -20,7 +20,7 @@ use crate::vendor_receipts::Delivery;
 
 /// What a vendor does next.
 #[derive(Clone, Debug)]
-pub enum VendorStep {
+pub(crate) enum VendorStep {
     /// Reads again.
     Read(NetId),
     /// Answers a bind.
@@ -41,7 +41,7 @@ pub enum VendorStep {
 
 /// An answer to a submit.
 #[derive(Clone, Debug)]
-pub struct Reply {
+pub(crate) struct Reply {
     /// The submit's sequence_number.
     sequence: u32,
     /// What it says.
@@ -64,7 +64,7 @@ pub(crate) struct VendorLink {
 }
 
 /// A model vendor.
-pub struct Vendor {
+pub(crate) struct Vendor {
     pub(crate) index: usize,
     pub(crate) habits: VendorHabits,
     pub(crate) random: Stream,
@@ -76,7 +76,7 @@ pub struct Vendor {
 
 impl Vendor {
     /// The vendor of that number.
-    pub fn new(index: usize, ground: &mut Ground) -> Self {
+    pub(crate) fn new(index: usize, ground: &mut Ground) -> Self {
         let mut random = Stream::new(ground.seed, &format!("vendor {index}"));
         let habits = ground.scenario.vendors[index].clone();
         for &(from, length) in &habits.outages {
@@ -90,17 +90,17 @@ impl Vendor {
     }
 
     /// Links that are bound.
-    pub fn bound_links(&self) -> usize {
+    pub(crate) fn bound_links(&self) -> usize {
         self.links.values().filter(|link| link.bound.is_some()).count()
     }
 
     /// Deliveries that are still to be made or answered.
-    pub fn deliveries(&self) -> usize {
+    pub(crate) fn deliveries(&self) -> usize {
         self.scheduled + self.queue.len() + self.links.values().map(|link| link.open.len()).sum::<usize>()
     }
 
     /// Faults are over.
-    pub fn heal(&mut self, ground: &mut Ground) {
+    pub(crate) fn heal(&mut self, ground: &mut Ground) {
         let habits = &self.habits;
         self.habits = VendorHabits::good(habits.response_id, habits.receipt_id, habits.receipt_id_from);
         ground.vendor_is_reachable[self.index] = true;
@@ -114,14 +114,14 @@ impl Vendor {
     }
 
     /// The gateway is about to stop: nothing new comes from here, so that it can become quiet.
-    pub fn calm_down(&mut self) {
+    pub(crate) fn calm_down(&mut self) {
         self.habits.mobile_ms = 0;
         self.habits.doubled_receipts = 0;
         self.habits.unknown_receipts = 0;
     }
 
     /// Something came over a link; the first thing makes the link known.
-    pub fn arrive(&mut self, net: NetId, ground: &mut Ground) {
+    pub(crate) fn arrive(&mut self, net: NetId, ground: &mut Ground) {
         if ground.network.is_closed(net, Side::Peer) {
             return;
         }
@@ -152,14 +152,14 @@ impl Vendor {
     }
 
     /// A link may be written to again.
-    pub fn room(&mut self, net: NetId, ground: &mut Ground) {
+    pub(crate) fn room(&mut self, net: NetId, ground: &mut Ground) {
         if let Some(link) = self.links.get_mut(&net) {
             link.end.flush(ground);
         }
     }
 
     /// The next step.
-    pub fn step(&mut self, step: VendorStep, ground: &mut Ground) {
+    pub(crate) fn step(&mut self, step: VendorStep, ground: &mut Ground) {
         match step {
             VendorStep::Read(net) => {
                 if let Some(link) = self.links.get_mut(&net) {
@@ -197,11 +197,10 @@ impl Vendor {
             command if command.is_bind() => self.bind(net, sequence, command, pdu, ground),
             CommandId::SUBMIT_SM => self.submit(net, sequence, pdu, ground),
             CommandId::DELIVER_SM_RESP => self.delivery_answered(net, sequence, header.command_status, ground),
+            CommandId::ENQUIRE_LINK if self.random.chance(self.habits.silent_enquiries) => {}
             CommandId::ENQUIRE_LINK => {
-                if !self.random.chance(self.habits.silent_enquiries) {
-                    encode::header_only(link.end.output(), CommandId::ENQUIRE_LINK_RESP, ok, sequence);
-                    link.end.flush(ground);
-                }
+                encode::header_only(link.end.output(), CommandId::ENQUIRE_LINK_RESP, ok, sequence);
+                link.end.flush(ground);
             }
             CommandId::UNBIND => {
                 encode::header_only(link.end.output(), CommandId::UNBIND_RESP, ok, sequence);
@@ -380,7 +379,7 @@ impl Vendor {
     }
 
     /// For a reader: what is not finished.
-    pub fn describe(&self, now: Time) -> String {
+    pub(crate) fn describe(&self, now: Time) -> String {
         let open: usize = self.links.values().map(|link| link.open.len()).sum();
         format!(
             "vendor {} at {} ms: {} links, {} bound, {open} deliveries open, {} queued, {} to come",

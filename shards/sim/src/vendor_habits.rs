@@ -7,7 +7,7 @@ use crate::scenario::draw_id_forms;
 
 /// Chances are thousandths of all cases unless they say otherwise.
 #[derive(Clone, Debug)]
-pub struct VendorHabits {
+pub(crate) struct VendorHabits {
     /// How ids stand in submit_sm_resp.
     pub response_id: VendorIdFormat,
     /// How ids stand in receipts.
@@ -76,7 +76,7 @@ pub struct VendorHabits {
 
 impl VendorHabits {
     /// Habits for the time of faults.
-    pub fn draw(random: &mut Stream) -> Self {
+    pub(crate) fn draw(random: &mut Stream) -> Self {
         let (response_id, receipt_id, receipt_id_from) = draw_id_forms(random);
         let fastest = random.spread(10, 50_000);
         let mut habits = Self {
@@ -117,7 +117,11 @@ impl VendorHabits {
     }
 
     /// Habits of a vendor that does everything right.
-    pub fn good(response_id: VendorIdFormat, receipt_id: VendorIdFormat, receipt_id_from: ReceiptIdFrom) -> Self {
+    pub(crate) fn good(
+        response_id: VendorIdFormat,
+        receipt_id: VendorIdFormat,
+        receipt_id_from: ReceiptIdFrom,
+    ) -> Self {
         Self {
             response_id,
             receipt_id,

@@ -13,7 +13,7 @@ use crate::vendor::{Vendor, VendorStep};
 
 /// Something for a customer, tried until it is taken or refused for good.
 #[derive(Clone, Debug)]
-pub struct Delivery {
+pub(crate) struct Delivery {
     kind: AttemptKind,
     id: u64,
     source: Vec<u8>,
@@ -49,11 +49,8 @@ impl Vendor {
             return Some((self.random.chance(500), delivery));
         }
         let after_us = self.random.spread(1, self.habits.receipt_ms * 1_000);
-        let at_us = if self.random.chance(self.habits.early) {
-            self.random.below(answer_us + 1)
-        } else {
-            answer_us + after_us
-        };
+        let at_us =
+            if self.random.chance(self.habits.early) { self.random.below(answer_us + 1) } else { answer_us + after_us };
         if self.random.chance(self.habits.enroute) {
             let enroute = Delivery { kind: AttemptKind::Receipt(number, MessageState::Enroute), ..delivery.clone() };
             self.later(at_us, VendorStep::Deliver(enroute), ground);
@@ -136,15 +133,7 @@ impl Vendor {
         );
         ground.model.vendor_delivers(
             sequence,
-            Attempt {
-                net,
-                kind: delivery.kind,
-                fed_at: None,
-                acknowledged: None,
-                taken: false,
-                offered: None,
-                pdu,
-            },
+            Attempt { net, kind: delivery.kind, fed_at: None, acknowledged: None, taken: false, offered: None, pdu },
         );
     }
 

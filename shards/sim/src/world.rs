@@ -4,13 +4,15 @@
 use std::rc::Rc;
 
 use smpp_shards::settings::BindType;
-use smpp_shards::{DrainPhase, Now, Shard, ShardId, ShardSetup, Time, VendorCounters, VendorState, bounds, mesh};
+use smpp_shards::{DrainPhase, Now, Shard, ShardId, ShardSetup, Time, VendorState, bounds, mesh};
 
 use crate::control::Control;
 use crate::counts::Counts;
 use crate::customer::Session;
 use crate::ground::Ground;
-use crate::host::{EPOCH_UNIX_MS, Host, Mail, Wishes};
+use crate::host::{EPOCH_UNIX_MS, Host};
+use crate::idle::Idle;
+use crate::mailbox::{Mail, Wishes};
 use crate::model::{Model, violation};
 use crate::network::{NetId, Network, Peer, Side};
 use crate::random::Stream;
@@ -30,10 +32,7 @@ const SETTLE_MS_MAX: u64 = 100_000;
 const DRAIN_MS_MAX: u64 = 15_000;
 
 /// Milliseconds between looks at the shards' reports.
-const LOOK_MS: u64 = 250;
-
-/// Looks in a row at which messages may wait for a vendor that has nothing to do: the longest pause after a throttle.
-const IDLE_LOOKS_MAX: u32 = (bounds::THROTTLE_PAUSE_MS_MAX / LOOK_MS) as u32 + 1;
+const LOOK_MS: u64 = 100;
 
 /// What came of a run.
 #[derive(Clone, Debug)]
@@ -246,7 +245,9 @@ impl World {
             violation!(self.ground, "customer {} is still connected when all have unbound", session.customer());
         }
         self.drain_phase(DrainPhase::UnbindVendors);
-        if let Some(vendor) = self.vendors.iter().position(|vendor| vendor.bound_links() > 0).filter(|_| self.ground.healed) {
+        if let Some(vendor) =
+            self.vendors.iter().position(|vendor| vendor.bound_links() > 0).filter(|_| self.ground.healed)
+        {
             violation!(self.ground, "vendor {vendor} is still bound when all are unbound");
         }
     }
@@ -376,7 +377,7 @@ impl World {
             let report = host.report();
             for (idle, counters) in self.idle.iter_mut().zip(&report.vendors) {
                 if counters.state != VendorState::Off || counters.connects > 0 {
-                    idle.look(counters);
+                    idle.look(counters, LOOK_MS);
                 }
             }
             for (index, (counters, vendor)) in report.vendors.iter().zip(&settings.vendors).enumerate() {
@@ -391,27 +392,9 @@ impl World {
                 }
             }
         }
-        if let Some(vendor) = self.idle.iter().position(|idle| idle.looks > IDLE_LOOKS_MAX) {
+        if let Some(vendor) = self.idle.iter().position(Idle::is_too_long) {
             violation!(self.ground, "messages wait for vendor {vendor}, which waits for them: {}", self.describe());
         }
         self.ground.schedule.in_millis(LOOK_MS, Event::Phase(Phase::Look));
-    }
-}
-
-/// Whether messages wait for a vendor that has nothing to do.
-#[derive(Clone, Copy, Debug, Default)]
-struct Idle {
-    looks: u32,
-    submits: u64,
-    throttled: u64,
-}
-
-impl Idle {
-    fn look(&mut self, counters: &VendorCounters) {
-        let (submits, throttled) = (counters.submits, counters.throttled);
-        let nothing_moves = submits == self.submits && throttled == self.throttled;
-        let is_idle = counters.state == VendorState::Bound && counters.in_flight == 0 && counters.queued > 0;
-        let looks = if is_idle && nothing_moves { self.looks + 1 } else { 0 };
-        *self = Self { looks, submits, throttled };
     }
 }

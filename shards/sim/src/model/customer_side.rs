@@ -11,17 +11,17 @@ use crate::network::NetId;
 
 impl Model {
     /// A customer writes a request that wants an answer.
-    pub fn customer_requests(&mut self, net: NetId, command: CommandId, sequence: u32) {
+    pub(crate) fn customer_requests(&mut self, net: NetId, command: CommandId, sequence: u32) {
         self.customer_wire(net).requests.insert(sequence, command);
     }
 
     /// A customer writes octets that are no PDUs: whatever it gets for them is right.
-    pub fn customer_sends_garbage(&mut self, net: NetId) {
+    pub(crate) fn customer_sends_garbage(&mut self, net: NetId) {
         self.customer_wire(net).sent_garbage = true;
     }
 
     /// A customer writes a submit_sm; gives the message's number.
-    pub fn customer_submits(&mut self, message: Message) -> usize {
+    pub(crate) fn customer_submits(&mut self, message: Message) -> usize {
         let number = self.messages.len();
         let (net, sequence) = (message.net, message.sequence);
         self.messages.push(message);
@@ -32,7 +32,7 @@ impl Model {
     }
 
     /// A customer writes its answer to a deliver_sm.
-    pub fn customer_answers(&mut self, net: NetId, sequence: u32, status: CommandStatus) {
+    pub(crate) fn customer_answers(&mut self, net: NetId, sequence: u32, status: CommandStatus) {
         let Some((attempt, _)) = self.customer_wire(net).offers.remove(&sequence) else { return };
         if !status.is_ok() {
             return;
@@ -135,7 +135,9 @@ impl Model {
         self.counts.add("binds of customers", 1);
         let most = self.scenario.settings.customers[customer].smpp_max_binds;
         let sessions = self.wires.values().filter(|wire| match &wire.side {
-            WireSide::Customer(other) => other.customer == customer && other.bound.is_some() && !other.leaving && !wire.gone && !wire.closing,
+            WireSide::Customer(other) => {
+                other.customer == customer && other.bound.is_some() && !other.leaving && !wire.gone && !wire.closing
+            }
             WireSide::Vendor(_) => false,
         });
         let sessions = sessions.count();
@@ -190,12 +192,7 @@ impl Model {
         let customer = self.messages[number].customer;
         match &self.messages[number].id {
             Some(known) if *known != id => {
-                violation!(
-                    self,
-                    "message {number} has the id {} and also {}",
-                    known.escape_ascii(),
-                    id.escape_ascii()
-                )
+                violation!(self, "message {number} has the id {} and also {}", known.escape_ascii(), id.escape_ascii())
             }
             Some(_) => return,
             None => {}
@@ -227,7 +224,10 @@ impl Model {
             violation!(self, "attempt {number} is offered after its vendor was told {status:?}");
         }
         if let Some(before) = attempt.offered
-            && self.wires.get(&before).is_some_and(|wire| !wire.gone && !wire.closing && self.is_offered(before, number))
+            && self
+                .wires
+                .get(&before)
+                .is_some_and(|wire| !wire.gone && !wire.closing && self.is_offered(before, number))
         {
             violation!(self, "attempt {number} is offered to two sessions at one time");
         }

@@ -6,7 +6,7 @@ use super::{Model, violation};
 
 impl Model {
     /// Every message that was sent once faults were over was accepted, and its receipt came, once.
-    pub fn check_probes(&self, vendors: &[VendorSettings]) {
+    pub(crate) fn check_probes(&self, vendors: &[VendorSettings]) {
         for (number, message) in self.messages.iter().enumerate().filter(|(_, message)| message.must_succeed) {
             if message.answer.is_none() {
                 violation!(self, "message {number}, sent when faults were over, has no answer: {message:?}");

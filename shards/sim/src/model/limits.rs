@@ -7,7 +7,7 @@ use super::{Model, violation};
 /// A token bucket that starts full and is only ever taken from: the upper bound of what a limit allows over any
 /// stretch of time (rate × time + burst).
 #[derive(Clone, Copy, Debug)]
-pub struct ReferenceBucket {
+pub(crate) struct ReferenceBucket {
     rate: u128,
     burst: u128,
     level: u128,
@@ -18,13 +18,13 @@ const SECOND: u128 = 1_000_000_000;
 
 impl ReferenceBucket {
     /// `rate` 0 is no limit, `burst` 0 one second's worth.
-    pub fn new(rate: u32, burst: u32) -> Self {
+    pub(crate) fn new(rate: u32, burst: u32) -> Self {
         let burst = u128::from(if burst == 0 { rate } else { burst }) * SECOND;
         Self { rate: u128::from(rate), burst, level: burst, at: Time::default() }
     }
 
     /// Whether one more may have passed at that time; times never go back.
-    pub fn take(&mut self, now: Time) -> bool {
+    pub(crate) fn take(&mut self, now: Time) -> bool {
         if self.rate == 0 {
             return true;
         }
@@ -43,7 +43,7 @@ impl ReferenceBucket {
 
 impl Model {
     /// Checks what can only be told when the run is over: the customers' rates and windows.
-    pub fn check_limits(&self) {
+    pub(crate) fn check_limits(&self) {
         for customer in 0..self.scenario.customers.len() {
             if !self.blurred[customer] {
                 self.check_rate(customer);

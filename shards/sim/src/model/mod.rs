@@ -4,8 +4,8 @@
 mod customer_side;
 mod final_checks;
 mod limits;
-mod verdict;
 mod vendor_side;
+mod verdict;
 
 use std::collections::BTreeMap;
 use std::rc::Rc;
@@ -18,7 +18,7 @@ use crate::counts::Counts;
 use crate::network::NetId;
 use crate::scenario::Scenario;
 use crate::trace::Trace;
-pub use limits::ReferenceBucket;
+pub(crate) use limits::ReferenceBucket;
 
 /// Ends the run with a sentence that names the seed.
 macro_rules! violation {
@@ -30,7 +30,7 @@ pub(crate) use violation;
 
 /// What must come of a message, as far as its sender alone decides.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Expect {
+pub(crate) enum Expect {
     /// Nothing in it is wrong.
     Routed,
     /// The source is not the customer's.
@@ -43,7 +43,7 @@ pub enum Expect {
 
 /// A submit_sm of a model customer.
 #[derive(Clone, Debug)]
-pub struct Message {
+pub(crate) struct Message {
     /// Whose.
     pub customer: usize,
     /// Over which connection.
@@ -76,7 +76,7 @@ pub struct Message {
 
 /// A message sent to a vendor.
 #[derive(Clone, Copy, Debug)]
-pub struct Emission {
+pub(crate) struct Emission {
     /// To which.
     pub vendor: usize,
     /// When the shard wrote it.
@@ -87,7 +87,7 @@ pub struct Emission {
 
 /// What a vendor said to a submit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Outcome {
+pub(crate) enum Outcome {
     /// Nothing.
     Open,
     /// ESME_ROK.
@@ -102,7 +102,7 @@ pub enum Outcome {
 
 /// What a customer was told.
 #[derive(Clone, Copy, Debug)]
-pub struct Answer {
+pub(crate) struct Answer {
     /// The outcome.
     pub status: CommandStatus,
     /// When the shard wrote it.
@@ -111,7 +111,7 @@ pub struct Answer {
 
 /// A deliver_sm of a model vendor: one attempt; a repetition is another one.
 #[derive(Clone, Debug)]
-pub struct Attempt {
+pub(crate) struct Attempt {
     /// Over which connection.
     pub net: NetId,
     /// What it is.
@@ -130,7 +130,7 @@ pub struct Attempt {
 
 /// What a vendor delivers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum AttemptKind {
+pub(crate) enum AttemptKind {
     /// A receipt for a message; for none that was ever sent where it is `None`.
     Receipt(Option<usize>, MessageState),
     /// A mobile-originated message and the customer whose number it went to.
@@ -191,7 +191,7 @@ struct Open {
 }
 
 /// Everything that is known.
-pub struct Model {
+pub(crate) struct Model {
     seed: u64,
     scenario: Rc<Scenario>,
     wires: BTreeMap<NetId, Wire>,
@@ -211,7 +211,7 @@ pub struct Model {
 
 impl Model {
     /// Knows nothing yet.
-    pub fn new(seed: u64, scenario: Rc<Scenario>) -> Self {
+    pub(crate) fn new(seed: u64, scenario: Rc<Scenario>) -> Self {
         let buckets = scenario.settings.vendors.iter();
         let buckets = buckets.map(|vendor| ReferenceBucket::new(vendor.throughput, vendor.burst)).collect();
         let blurred = vec![false; scenario.customers.len()];
@@ -230,36 +230,36 @@ impl Model {
     }
 
     /// A customer connects; `refusal` is what its bind must be answered, where it must be refused.
-    pub fn customer_opened(&mut self, net: NetId, customer: usize, refusal: Option<CommandStatus>) {
+    pub(crate) fn customer_opened(&mut self, net: NetId, customer: usize, refusal: Option<CommandStatus>) {
         let side = WireSide::Customer(CustomerWire { customer, refusal, ..CustomerWire::default() });
         self.wires.insert(net, Wire { side, skip: 0, gone: false, closing: false, peer_gone: false });
     }
 
     /// A link to a vendor is connected.
-    pub fn link_opened(&mut self, net: NetId, vendor: usize) {
+    pub(crate) fn link_opened(&mut self, net: NetId, vendor: usize) {
         let side = WireSide::Vendor(VendorWire { vendor, ..VendorWire::default() });
         self.wires.insert(net, Wire { side, skip: 0, gone: false, closing: false, peer_gone: false });
     }
 
     /// The peer has ended the connection or sees that it is gone.
-    pub fn peer_gone(&mut self, net: NetId) {
+    pub(crate) fn peer_gone(&mut self, net: NetId) {
         if let Some(wire) = self.wires.get_mut(&net) {
             wire.peer_gone = true;
         }
     }
 
     /// The shard was told that the connection is gone.
-    pub fn gateway_lost(&mut self, net: NetId, _now: Time) {
+    pub(crate) fn gateway_lost(&mut self, net: NetId, _now: Time) {
         self.gone(net);
     }
 
     /// The shard has closed the connection.
-    pub fn gateway_closed(&mut self, net: NetId, _now: Time) {
+    pub(crate) fn gateway_closed(&mut self, net: NetId, _now: Time) {
         self.gone(net);
     }
 
     /// The shard closes the connection in the very call whose octets come next.
-    pub fn gateway_closing(&mut self, net: NetId) {
+    pub(crate) fn gateway_closing(&mut self, net: NetId) {
         if let Some(wire) = self.wires.get_mut(&net) {
             wire.closing = true;
         }
@@ -272,14 +272,14 @@ impl Model {
     }
 
     /// A connection came to another shard, with octets that the shard it left had written already.
-    pub fn adopted(&mut self, net: NetId, octets: usize, _now: Time) {
+    pub(crate) fn adopted(&mut self, net: NetId, octets: usize, _now: Time) {
         if let Some(wire) = self.wires.get_mut(&net) {
             wire.skip += octets;
         }
     }
 
     /// A shard has stopped reading a bound session: when it looks at the octets it has is not seen from outside.
-    pub fn reading_stopped(&mut self, net: NetId) {
+    pub(crate) fn reading_stopped(&mut self, net: NetId) {
         if let Some(Wire { side: WireSide::Customer(wire), .. }) = self.wires.get_mut(&net)
             && wire.bound.is_some()
         {
@@ -288,7 +288,7 @@ impl Model {
     }
 
     /// Octets are handed to a shard.
-    pub fn fed(&mut self, net: NetId, octets: &[u8], now: Time) {
+    pub(crate) fn fed(&mut self, net: NetId, octets: &[u8], now: Time) {
         let Some(wire) = self.wires.get_mut(&net) else { return };
         let (feed, lost) = match &mut wire.side {
             WireSide::Customer(wire) => (&mut wire.feed, Some(&mut wire.feed_is_lost)),
@@ -338,7 +338,7 @@ impl Model {
     }
 
     /// A shard has written octets for a connection: whole PDUs, always.
-    pub fn emitted(&mut self, net: NetId, octets: &[u8], now: Time, trace: &Trace) {
+    pub(crate) fn emitted(&mut self, net: NetId, octets: &[u8], now: Time, trace: &Trace) {
         let Some(wire) = self.wires.get_mut(&net) else { return };
         let skipped = wire.skip.min(octets.len());
         wire.skip -= skipped;
@@ -357,7 +357,7 @@ impl Model {
     }
 
     /// For a reader: who is at the far end.
-    pub fn name(&self, net: NetId) -> String {
+    pub(crate) fn name(&self, net: NetId) -> String {
         match self.wires.get(&net).map(|wire| &wire.side) {
             Some(WireSide::Customer(wire)) => format!("customer {} on connection {}", wire.customer, net.0),
             Some(WireSide::Vendor(wire)) => format!("vendor {} on connection {}", wire.vendor, net.0),
@@ -366,7 +366,7 @@ impl Model {
     }
 
     /// Requests of customers and deliveries of vendors without an answer, on connections that are still there.
-    pub fn unanswered(&self) -> usize {
+    pub(crate) fn unanswered(&self) -> usize {
         let live = self.wires.values().filter(|wire| !wire.gone && !wire.peer_gone);
         live.map(|wire| match &wire.side {
             WireSide::Customer(wire) if wire.sent_garbage => 0,
@@ -374,6 +374,16 @@ impl Model {
             WireSide::Vendor(wire) => wire.attempts.len(),
         })
         .sum()
+    }
+
+    /// Everything that a customer asked over that connection has been answered.
+    pub(crate) fn check_all_answered(&self, net: NetId) {
+        if let Some(Wire { side: WireSide::Customer(wire), .. }) = self.wires.get(&net)
+            && let Some((sequence, command)) = wire.requests.first_key_value()
+        {
+            let open = wire.requests.len();
+            violation!(self, "{} has {open} requests without answer, such as {command:?} {sequence}", self.name(net));
+        }
     }
 
     fn customer_wire(&mut self, net: NetId) -> &mut CustomerWire {
@@ -392,14 +402,14 @@ impl Model {
 }
 
 /// The number that stands between two `#` in a text that a model peer wrote, which tells whose it is.
-pub fn token_in(text: &[u8]) -> Option<usize> {
+pub(crate) fn token_in(text: &[u8]) -> Option<usize> {
     let start = text.iter().position(|octet| *octet == b'#')? + 1;
     let length = text[start..].iter().position(|octet| *octet == b'#')?;
     core::str::from_utf8(&text[start..start + length]).ok()?.parse().ok()
 }
 
 /// How an attempt is named in its service_type, the one free field that every way leaves alone.
-pub fn attempt_name(attempt: usize) -> String {
+pub(crate) fn attempt_name(attempt: usize) -> String {
     format!("{attempt:05X}")
 }
 

@@ -6,30 +6,30 @@ use smpp_pdu::{CommandId, CommandStatus, Header, Tag};
 use smpp_shards::Time;
 use smpp_shards::settings::{BindType, RequestReceipts};
 
-use super::{Attempt, AttemptKind, Emission, Model, Open, Outcome, WireSide, token_in, tlvs_of, violation};
+use super::{Attempt, AttemptKind, Emission, Model, Open, Outcome, WireSide, tlvs_of, token_in, violation};
 use crate::network::NetId;
 use crate::trace::Trace;
 
 impl Model {
     /// A vendor accepts a bind.
-    pub fn vendor_binds(&mut self, net: NetId) {
+    pub(crate) fn vendor_binds(&mut self, net: NetId) {
         self.vendor_wire(net).bound = true;
     }
 
     /// A vendor answers a submit for the first time.
-    pub fn vendor_answers(&mut self, net: NetId, sequence: u32, outcome: Outcome, now: Time, trace: &Trace) {
+    pub(crate) fn vendor_answers(&mut self, net: NetId, sequence: u32, outcome: Outcome, now: Time, trace: &Trace) {
         let Some(open) = self.vendor_wire(net).submits.remove(&sequence) else { return };
         trace.line(now, format_args!("{} answers {sequence}: {outcome:?}", self.name(net)));
         self.messages[open.message].emissions[open.emission].outcome = outcome;
     }
 
     /// A vendor is about to write a deliver_sm: its number.
-    pub fn next_attempt(&self) -> usize {
+    pub(crate) fn next_attempt(&self) -> usize {
         self.attempts.len()
     }
 
     /// A vendor writes a deliver_sm.
-    pub fn vendor_delivers(&mut self, sequence: u32, attempt: Attempt) {
+    pub(crate) fn vendor_delivers(&mut self, sequence: u32, attempt: Attempt) {
         let (net, number) = (attempt.net, self.attempts.len());
         self.attempts.push(attempt);
         self.vendor_wire(net).attempts.insert(sequence, number);
@@ -194,10 +194,11 @@ impl Model {
         };
         let status = header.command_status;
         let attempt = &self.attempts[number];
-        if status.is_ok() && !attempt.taken {
-            if let Some(why) = self.must_have_been_taken(number) {
-                violation!(self, "attempt {number} is acknowledged, and no customer took it: {why}: {attempt:?}");
-            }
+        if status.is_ok()
+            && !attempt.taken
+            && let Some(why) = self.must_have_been_taken(number)
+        {
+            violation!(self, "attempt {number} is acknowledged, and no customer took it: {why}: {attempt:?}");
         }
         let waited = self.attempts[number].fed_at.map_or(0, |fed_at| now.millis_since(fed_at));
         let most = self.delivery_ms_max();
@@ -226,7 +227,7 @@ impl Model {
     }
 
     /// Whether a vendor's refusal of that status is one for now, as its settings say.
-    pub fn outcome_of(status: CommandStatus) -> Outcome {
+    pub(crate) fn outcome_of(status: CommandStatus) -> Outcome {
         match status.0 {
             0 => Outcome::Taken,
             0x58 | 0x14 => Outcome::Throttled(status),

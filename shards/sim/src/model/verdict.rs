@@ -13,7 +13,7 @@ const LATE_MS_MAX: u64 = 500;
 
 impl Message {
     /// Whether it surely passed the customer's rate limit.
-    pub fn took_a_token(&self) -> bool {
+    pub(crate) fn took_a_token(&self) -> bool {
         if !self.emissions.is_empty() {
             return true;
         }
@@ -22,12 +22,12 @@ impl Message {
     }
 
     /// Whether it surely stood in its session's window for a while.
-    pub fn was_open(&self) -> bool {
+    pub(crate) fn was_open(&self) -> bool {
         !self.emissions.is_empty()
     }
 
     /// Whether its sender wants to be told of that state.
-    pub fn wants(&self, state: MessageState) -> bool {
+    pub(crate) fn wants(&self, state: MessageState) -> bool {
         if state == MessageState::Enroute {
             return self.registered & REGISTERED_INTERMEDIATE != 0;
         }
@@ -64,14 +64,28 @@ impl Model {
         length > SHORT_MESSAGE_MAX && allowed.any(|(_, vendor)| vendor.interface_version <= 0x33)
     }
 
-    /// Whether a message that its vendor throttled was given up before its deadline, with nothing else that ends it.
+    /// Whether a message that its vendor refused for now was given up before its deadline and with tries left, with
+    /// nothing else that ends it.
     fn is_given_up_early(&self, message: &Message, now: Time) -> bool {
         let (Some(last), Some(fed_at)) = (message.emissions.last(), message.fed_at) else { return false };
-        let settings = &self.scenario.settings;
-        matches!(last.outcome, Outcome::Throttled(_))
-            && settings.vendors[last.vendor].queue_seconds == 0
-            && !message.has_validity()
-            && now.millis_since(fed_at) < settings.gateway.relay_deadline_ms
+        let (scenario, gateway) = (&self.scenario, &self.scenario.settings.gateway);
+        let vendor = &scenario.settings.vendors[last.vendor];
+        let may_end_otherwise = vendor.queue_seconds > 0 || message.has_validity();
+        if may_end_otherwise || now.millis_since(fed_at) >= gateway.relay_deadline_ms {
+            return false;
+        }
+        match last.outcome {
+            Outcome::Throttled(_) => true,
+            Outcome::Temporary(_) => {
+                // A try that comes again needs room in the queue.
+                let has_room = u64::from(vendor.queue_messages) >= scenario.messages_max && scenario.heavy == 0;
+                let tries = message.emissions.iter().filter(|emission| {
+                    emission.vendor == last.vendor && matches!(emission.outcome, Outcome::Temporary(_))
+                });
+                has_room && vendor.queue_bytes >= 1_000_000 && tries.count() < gateway.retry_count as usize
+            }
+            _ => false,
+        }
     }
 
     /// Milliseconds within which every submit is answered: its deadline, and, where it is with a vendor then, that
@@ -103,7 +117,7 @@ impl Model {
             };
         }
         if message.was_told(status) {
-            return self.is_given_up_early(message, now).then_some("a throttle uses up no try, and there was time left");
+            return self.is_given_up_early(message, now).then_some("there were tries and time left");
         }
         match status {
             CommandStatus::ESME_RINVBNDSTS if may_submit => Some("the session is bound for submits"),

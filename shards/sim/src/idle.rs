@@ -1,0 +1,42 @@
+//! Finds messages that wait for a vendor which has nothing to do: a wake-up was lost. Told from a shard's report.
+
+use smpp_shards::{VendorCounters, VendorState, bounds};
+
+/// Milliseconds beyond a pause after a throttle at which waiting is no chance any more.
+const SLACK_MS: u64 = 400;
+
+/// What is remembered of one vendor from look to look.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Idle {
+    waited_ms: u64,
+    submits: u64,
+    submits_ok: u64,
+    throttled: u64,
+    /// Throttles since the last look that saw an ESME_ROK and none of them: each doubles the pause.
+    in_a_row: u64,
+}
+
+impl Idle {
+    /// The next look, so many milliseconds after the last one.
+    pub(crate) fn look(&mut self, counters: &VendorCounters, after_ms: u64) {
+        let throttles = counters.throttled - self.throttled;
+        // Which of both came first is not told; a pause that was long already stays.
+        let is_over = counters.submits_ok != self.submits_ok && throttles == 0;
+        let in_a_row = if is_over { 0 } else { self.in_a_row };
+        let nothing_moves = counters.submits == self.submits && throttles == 0;
+        let is_idle = counters.state == VendorState::Bound && counters.in_flight == 0 && counters.queued > 0;
+        *self = Self {
+            waited_ms: if is_idle && nothing_moves { self.waited_ms + after_ms } else { 0 },
+            submits: counters.submits,
+            submits_ok: counters.submits_ok,
+            throttled: counters.throttled,
+            in_a_row: in_a_row + throttles,
+        };
+    }
+
+    /// Whether it has waited for longer than a throttle can be the reason.
+    pub(crate) fn is_too_long(&self) -> bool {
+        let pause_ms = bounds::THROTTLE_PAUSE_MS_MIN << self.in_a_row.min(10);
+        self.waited_ms > pause_ms.min(bounds::THROTTLE_PAUSE_MS_MAX) + SLACK_MS
+    }
+}
