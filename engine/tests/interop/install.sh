@@ -4,7 +4,9 @@
 set -euo pipefail
 cd "$(dirname "$0")"
 sources=$PWD
-target=${CARGO_TARGET_DIR:-$(cd ../../.. && pwd)/target}
+root=$(cd ../../.. && pwd)
+# A relative CARGO_TARGET_DIR counts from where cargo is called, which is the root.
+target=$(cd "$root" && mkdir -p "${CARGO_TARGET_DIR:-target}" && cd "${CARGO_TARGET_DIR:-target}" && pwd)
 interop=$target/interop
 
 packages=()

@@ -39,28 +39,17 @@ pub(crate) fn assert_clean(report: &LoadReport) {
 
 /// A load on a thread of its own.
 #[derive(Debug)]
-pub(crate) struct Background {
-    stop: Stop,
-    thread: JoinHandle<LoadReport>,
-}
+pub(crate) struct Background(JoinHandle<LoadReport>);
 
 impl Background {
     pub(crate) fn start(address: SocketAddr, arguments: &[&str]) -> Self {
-        let (options, stop) = (options(address, arguments), Stop::new());
-        let asked = stop.clone();
-        let thread = thread::spawn(move || bench_load::run(&options, &asked, &mut |_| {}).unwrap());
-        Self { stop, thread }
-    }
-
-    /// Ends it; what came of it.
-    pub(crate) fn stop(self) -> LoadReport {
-        self.stop.ask();
-        self.thread.join().unwrap()
+        let options = options(address, arguments);
+        Self(thread::spawn(move || bench_load::run(&options, &Stop::new(), &mut |_| {}).unwrap()))
     }
 
     /// Waits for its end; what came of it.
     pub(crate) fn wait(self) -> LoadReport {
-        self.thread.join().unwrap()
+        self.0.join().unwrap()
     }
 }
 

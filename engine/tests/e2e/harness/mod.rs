@@ -5,6 +5,7 @@
 //! customer on shard 1, so that messages cross.
 
 pub(crate) mod bench;
+pub(crate) mod capture;
 pub(crate) mod certificates;
 pub(crate) mod esme;
 pub(crate) mod folder;
@@ -23,7 +24,7 @@ pub(crate) use gateway::Gateway;
 pub(crate) use message::{message, receipt};
 pub(crate) use setup::Setup;
 pub(crate) use vendor::{Link, Vendor};
-pub(crate) use wire::{Pdu, Wire};
+pub(crate) use wire::Wire;
 
 /// How long anything that is sure to come may take, on a machine that is busy with other tests.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(30);

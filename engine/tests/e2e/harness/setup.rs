@@ -20,7 +20,6 @@ pub(crate) struct Setup {
     gateway: String,
     smpp: String,
     control: String,
-    log: String,
     rows: String,
 }
 
@@ -45,7 +44,6 @@ impl Setup {
             gateway: String::new(),
             smpp: String::new(),
             control: String::new(),
-            log: String::new(),
             rows: String::new(),
         }
     }
@@ -73,12 +71,6 @@ impl Setup {
     pub(crate) fn control(mut self, keys: &str) -> Self {
         self.control += keys;
         self.control += "\n";
-        self
-    }
-
-    /// The level of `[log]`.
-    pub(crate) fn log_level(mut self, level: &str) -> Self {
-        self.log = format!("level = {level:?}");
         self
     }
 
@@ -154,7 +146,7 @@ impl Setup {
 
     /// The file.
     pub(crate) fn text(&self) -> String {
-        let Self { ports, gateway, smpp, control, log, rows, .. } = self;
+        let Self { ports, gateway, smpp, control, rows, .. } = self;
         let tls = match rows.contains("[[smpp.certificates]]") {
             true => format!("tls_listen = \"{}\"", ports.tls),
             false => String::new(),
@@ -164,7 +156,7 @@ impl Setup {
              [shards]\ncores = {cores}\npin = false\n\n\
              [smpp]\nlisten = \"{smpp_address}\"\n{tls}\n{smpp}\n\
              [control]\nlisten = \"{control_address}\"\nmetrics_listen = \"{metrics_address}\"\n{control}\n\
-             [log]\n{log}\n\n{rows}",
+             {rows}",
             data_dir = self.folder.path().join("data"),
             cores = self.shards.cores(),
             smpp_address = ports.smpp,
