@@ -1,6 +1,8 @@
 //! A second opinion on every PDU: whole sessions, on both sides of the gateway, read by tshark's SMPP dissector.
 
 use std::collections::BTreeSet;
+use std::io::{Read, Write};
+use std::net::{TcpListener, TcpStream};
 use std::path::Path;
 use std::process::Command;
 
@@ -9,10 +11,35 @@ use smpp_pdu::{CommandId, CommandStatus, ShortMessage};
 use crate::harness::bench::{clean_load, load};
 use crate::harness::capture::Capture;
 use crate::harness::folder::Folder;
+use crate::harness::message::submit_sm;
 use crate::harness::setup::PASSWORD;
 use crate::harness::{Esme, Setup, Shards, message, smsc, with_one_shard_and_with_two};
 
 with_one_shard_and_with_two![tshark_finds_no_malformed_packet_in_whole_sessions];
+
+/// What tshark would show if a PDU were wrong.
+const FILTERS: [&str; 3] =
+    ["_ws.malformed", "smpp && _ws.expert.severity == \"Error\"", "smpp && _ws.expert.group == \"Malformed\""];
+
+#[test]
+fn tshark_does_find_a_malformed_packet_where_there_is_one() {
+    let sink = TcpListener::bind("127.0.0.1:0").unwrap();
+    let capture = Capture::before(sink.local_addr().unwrap());
+    let mut stream = TcpStream::connect(capture.address()).unwrap();
+    let mut cut = submit_sm(1, &message(b"a message that is cut"));
+    cut.truncate(40);
+    cut[..4].copy_from_slice(&40_u32.to_be_bytes());
+    stream.write_all(&cut).unwrap();
+    drop(stream);
+    let mut passed = Vec::new();
+    sink.accept().unwrap().0.read_to_end(&mut passed).unwrap();
+    assert_eq!(passed, cut);
+    let folder = Folder::new();
+    let file = folder.path().join("malformed.pcap");
+    capture.write(&file);
+    let found = |filter: &&str| !tshark(&file, capture.address().port(), filter, &["frame.number"]).is_empty();
+    assert!(FILTERS.iter().any(found));
+}
 
 /// What tshark prints of the packets of a capture that pass a filter, one line each.
 fn tshark(file: &Path, port: u16, filter: &str, fields: &[&str]) -> Vec<String> {
@@ -96,9 +123,7 @@ fn check(capture: &Capture, also: &[u32]) {
     let file = folder.path().join("session.pcap");
     capture.write(&file);
     let port = capture.address().port();
-    for filter in
-        ["_ws.malformed", "smpp && _ws.expert.severity == \"Error\"", "smpp && _ws.expert.group == \"Malformed\""]
-    {
+    for filter in FILTERS {
         let found = tshark(&file, port, filter, &["frame.number", "_ws.col.Info", "_ws.expert.message"]);
         assert!(found.is_empty(), "{filter}: {found:?}");
     }
