@@ -2,13 +2,15 @@
 
 use smpp_shards::{VendorCounters, VendorState, bounds};
 
-/// Milliseconds beyond a pause after a throttle at which waiting is no chance any more.
+/// Milliseconds of waiting, no pause after a throttle being the reason, that are no chance any more.
 const SLACK_MS: u64 = 400;
 
 /// What is remembered of one vendor from look to look.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Idle {
     waited_ms: u64,
+    /// What is left of the longest pause that a throttle may have begun.
+    paused_ms: u64,
     submits: u64,
     submits_ok: u64,
     throttled: u64,
@@ -20,23 +22,25 @@ impl Idle {
     /// The next look, so many milliseconds after the last one.
     pub(crate) fn look(&mut self, counters: &VendorCounters, after_ms: u64) {
         let throttles = counters.throttled - self.throttled;
-        // Which of both came first is not told; a pause that was long already stays.
+        // Which of both came first is not told; a pause that has begun goes on in any case.
         let is_over = counters.submits_ok != self.submits_ok && throttles == 0;
-        let in_a_row = if is_over { 0 } else { self.in_a_row };
-        let nothing_moves = counters.submits == self.submits && throttles == 0;
+        let in_a_row = if is_over { 0 } else { self.in_a_row + throttles };
+        let begun_ms = if throttles > 0 { bounds::THROTTLE_PAUSE_MS_MIN << in_a_row.min(10) } else { 0 };
+        let paused_ms = self.paused_ms.saturating_sub(after_ms).max(begun_ms.min(bounds::THROTTLE_PAUSE_MS_MAX));
         let is_idle = counters.state == VendorState::Bound && counters.in_flight == 0 && counters.queued > 0;
+        let is_waiting = is_idle && counters.submits == self.submits && paused_ms == 0;
         *self = Self {
-            waited_ms: if is_idle && nothing_moves { self.waited_ms + after_ms } else { 0 },
+            waited_ms: if is_waiting { self.waited_ms + after_ms } else { 0 },
+            paused_ms,
             submits: counters.submits,
             submits_ok: counters.submits_ok,
             throttled: counters.throttled,
-            in_a_row: in_a_row + throttles,
+            in_a_row,
         };
     }
 
-    /// Whether it has waited for longer than a throttle can be the reason.
+    /// Whether it has waited for longer than anything can be the reason.
     pub(crate) fn is_too_long(&self) -> bool {
-        let pause_ms = bounds::THROTTLE_PAUSE_MS_MIN << self.in_a_row.min(10);
-        self.waited_ms > pause_ms.min(bounds::THROTTLE_PAUSE_MS_MAX) + SLACK_MS
+        self.waited_ms > SLACK_MS
     }
 }

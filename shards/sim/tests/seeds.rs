@@ -44,7 +44,7 @@ fn two_hundred_seeds_hold() {
 
 #[test]
 fn two_runs_of_one_seed_are_the_same_run() {
-    for seed in [1, 3, 25, 99, 1_000_003] {
+    for seed in [1, 3, 13, 25, 99, 1_000_003] {
         let (first, second) = (play(seed), play(seed));
         assert_eq!(first.trace_hash, second.trace_hash, "seed {seed} is not reproducible");
         assert_eq!(first.events, second.events, "seed {seed} is not reproducible");
@@ -56,8 +56,42 @@ fn different_seeds_are_different_runs() {
     assert_ne!(play(7).trace_hash, play(8).trace_hash);
 }
 
-/// Text in message_payload was lost on its way to a vendor of version 3.3.
+// What a seed means changes with the simulator. When it does, the seeds below are looked for anew: put the defect
+// back, and take the first seed that finds it.
+
+/// Text in message_payload was lost on its way to a vendor of version 3.3, which gets no TLVs.
 #[test]
-fn seed_3_payload_to_a_vendor_without_tlvs() {
+fn payload_reaches_a_vendor_without_tlvs() {
     play(3);
+}
+
+/// An MO in message_payload was lost on its way to a bind of version 3.3.
+#[test]
+fn payload_reaches_a_customer_without_tlvs() {
+    play(4);
+}
+
+/// A receipt that came before its submit_sm_resp reached the customer before the answer that tells its id.
+#[test]
+fn a_receipt_never_overtakes_the_answer() {
+    play(0);
+}
+
+/// A drain did not become quiet, for a vendor sent again and again what was held for a customer that had gone.
+#[test]
+fn a_drain_ends_though_a_customer_is_gone() {
+    play(47);
+}
+
+/// A message that was sent while others expired was taken for one of them: ESME_RUNKNOWNERR, and one more than the
+/// window on the link.
+#[test]
+fn a_message_does_not_expire_with_those_before_it() {
+    play(246);
+}
+
+/// The second of two early receipts was never answered when the first had ended the waiting.
+#[test]
+fn every_early_receipt_is_answered() {
+    play(786);
 }
