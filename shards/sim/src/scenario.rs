@@ -4,8 +4,8 @@ use std::net::Ipv4Addr;
 
 use regex::bytes::Regex;
 use smpp_shards::settings::{
-    BindType, CustomerSettings, GatewaySettings, InboundRouteSettings, MessageIdFormat, ReceiptIdFrom, RequestReceipts,
-    RuleSettings, Settings, VendorIdFormat, VendorSettings,
+    BindType, CustomerSettings, GatewaySettings, InboundRouteSettings, LongMessages, MessageIdFormat, ReceiptIdFrom,
+    RequestReceipts, RuleSettings, Settings, VendorIdFormat, VendorSettings,
 };
 
 use crate::network::Weather;
@@ -255,6 +255,11 @@ fn vendor_settings(index: usize, habits: &VendorHabits, random: &mut Stream) -> 
         dest_ton: random.chance(150).then_some(1),
         dest_npi: random.chance(150).then_some(1),
         service_type: random.chance(150).then(|| "GW".into()),
+        long_messages: if random.chance(600) {
+            LongMessages::AsSent
+        } else {
+            *random.pick(&[LongMessages::Udh, LongMessages::Sar, LongMessages::MessagePayload])
+        },
         temporary_statuses: vec![TEMPORARY],
         permanent_statuses: vec![PERMANENT],
         ..VendorSettings::default()

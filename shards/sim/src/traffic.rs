@@ -60,6 +60,10 @@ pub(crate) fn compose(
         message.esm_class = ESM_UDHI;
         text.splice(0..0, [5, 0, 3, random.below(32) as u8, 2, 1 + random.below(2) as u8]);
         text.truncate(SHORT_MESSAGE_MAX);
+    } else if random.chance(50) {
+        tlvs.add(Tag::SAR_MSG_REF_NUM, &[random.below(32) as u8, random.below(32) as u8]);
+        tlvs.add(Tag::SAR_TOTAL_SEGMENTS, &[3]);
+        tlvs.add(Tag::SAR_SEGMENT_SEQNUM, &[1 + random.below(3) as u8]);
     } else if random.chance(scenario.heavy) {
         payload = core::mem::take(&mut text);
         payload.resize(random.range(10_000, 60_000) as usize, b'p');

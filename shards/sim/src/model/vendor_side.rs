@@ -1,14 +1,47 @@
 //! What shards write to vendors: binds within their bound, messages only where their route leads, unchanged, within
 //! window and rate, and never again after an unknown outcome; receipts acknowledged only when the customer took them.
 
-use smpp_pdu::message::{REGISTERED_RECEIPT_MASK, ShortMessage};
+use smpp_pdu::concat::{Part, Reference, UserDataHeader};
+use smpp_pdu::message::{ESM_UDHI, REGISTERED_RECEIPT_MASK, ShortMessage};
 use smpp_pdu::{CommandId, CommandStatus, Header, Tag};
 use smpp_shards::Time;
-use smpp_shards::settings::{BindType, RequestReceipts};
+use smpp_shards::settings::{BindType, LongMessages, RequestReceipts};
 
 use super::{Attempt, AttemptKind, Emission, Model, Open, Outcome, WireSide, tlvs_of, token_in, violation};
 use crate::network::NetId;
 use crate::trace::Trace;
+
+/// What a vendor may get in a form of its own: the text and what tells the parts of long messages.
+const TEXT_AND_PARTS: [Tag; 4] =
+    [Tag::MESSAGE_PAYLOAD, Tag::SAR_MSG_REF_NUM, Tag::SAR_TOTAL_SEGMENTS, Tag::SAR_SEGMENT_SEQNUM];
+
+/// A message's content without regard to the form of its parts.
+struct Shape<'a> {
+    /// Reference, total and number.
+    part: Option<(u16, u8, u8)>,
+    text: &'a [u8],
+    esm_class: u8,
+}
+
+impl<'a> Shape<'a> {
+    fn of(message: &ShortMessage<'a>) -> Self {
+        let part = Part::of(message).ok().flatten().map(|part| {
+            let reference = match part.reference {
+                Reference::Eight(reference) => u16::from(reference),
+                Reference::Sixteen(reference) => reference,
+            };
+            (reference, part.total, part.number)
+        });
+        let (mut text, mut esm_class) = (message.text(), message.esm_class);
+        if part.is_some()
+            && esm_class & ESM_UDHI != 0
+            && let Ok((_, behind)) = UserDataHeader::split(text)
+        {
+            (text, esm_class) = (behind, esm_class & !ESM_UDHI);
+        }
+        Self { part, text, esm_class }
+    }
+}
 
 impl Model {
     /// A vendor accepts a bind.
@@ -164,16 +197,21 @@ impl Model {
             RequestReceipts::Always => asked != 0,
         };
         let service_type = settings.service_type.as_deref().map_or(original.service_type, str::as_bytes);
-        let rest_ok = sent.esm_class == original.esm_class
+        let (as_sent, as_asked) = (Shape::of(sent), Shape::of(&original));
+        let rest_ok = as_sent.part == as_asked.part
+            && as_sent.text == as_asked.text
+            && as_sent.esm_class == as_asked.esm_class
             && sent.data_coding == coding
             && sent.protocol_id == original.protocol_id
             && sent.priority_flag == original.priority_flag
             && sent.service_type == service_type
-            && sent.validity_period == original.validity_period
-            && sent.text() == original.text();
-        let payload = [Tag::MESSAGE_PAYLOAD];
-        let tlvs_ok = settings.interface_version <= 0x33 || tlvs_of(sent, &payload) == tlvs_of(&original, &payload);
-        if !(source_ok && dest_ok && receipts_ok && rest_ok && tlvs_ok) {
+            && sent.validity_period == original.validity_period;
+        let form_ok = settings.long_messages != LongMessages::AsSent
+            || settings.interface_version <= 0x33
+            || sent.short_message == original.short_message;
+        let tlvs_ok =
+            settings.interface_version <= 0x33 || tlvs_of(sent, &TEXT_AND_PARTS) == tlvs_of(&original, &TEXT_AND_PARTS);
+        if !(source_ok && dest_ok && receipts_ok && rest_ok && form_ok && tlvs_ok) {
             violation!(self, "message {number} reaches vendor {vendor} changed: {original:?} became {sent:?}");
         }
     }
