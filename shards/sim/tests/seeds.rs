@@ -68,7 +68,7 @@ fn payload_reaches_a_vendor_without_tlvs() {
 /// An MO in message_payload was lost on its way to a bind of version 3.3.
 #[test]
 fn payload_reaches_a_customer_without_tlvs() {
-    play(4);
+    play(12);
 }
 
 /// A receipt that came before its submit_sm_resp reached the customer before the answer that tells its id.
@@ -80,18 +80,18 @@ fn a_receipt_never_overtakes_the_answer() {
 /// A drain did not become quiet, for a vendor sent again and again what was held for a customer that had gone.
 #[test]
 fn a_drain_ends_though_a_customer_is_gone() {
-    play(47);
+    play(6);
 }
 
 /// A message that was sent while others expired was taken for one of them: ESME_RUNKNOWNERR, and one more than the
 /// window on the link.
 #[test]
 fn a_message_does_not_expire_with_those_before_it() {
-    play(246);
+    play(425);
 }
 
 /// The second of two early receipts was never answered when the first had ended the waiting.
 #[test]
 fn every_early_receipt_is_answered() {
-    play(786);
+    play(465);
 }
