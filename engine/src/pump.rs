@@ -50,11 +50,12 @@ const STOP_MS: u64 = 1_000;
 /// The longest wait in the ring, a bound for mistakes.
 const WAIT_MAX: Duration = Duration::from_secs(1);
 
-/// Tells the main thread how far a drain has come.
+/// Tells the main thread how far a drain has come: once when a shard has entered a phase, once when it is through.
 #[derive(Debug)]
-pub(crate) struct Quiet {
+pub(crate) struct DrainNews {
     pub(crate) shard: ShardId,
     pub(crate) phase: DrainPhase,
+    pub(crate) is_through: bool,
 }
 
 /// What a pump is made of.
@@ -66,7 +67,7 @@ pub(crate) struct PumpSetup {
     pub(crate) commands: Receiver<ToShard>,
     pub(crate) control: ControlSender,
     pub(crate) resolver: Resolver,
-    pub(crate) quiet: Sender<Quiet>,
+    pub(crate) drain_news: Sender<DrainNews>,
     /// Listening sockets, and whether TLS is spoken on them.
     pub(crate) listeners: Vec<(OwnedFd, bool)>,
     pub(crate) tls: Arc<TlsConfigs>,
@@ -104,7 +105,7 @@ pub(crate) struct Pump {
     commands: Receiver<ToShard>,
     control: ControlSender,
     resolver: Resolver,
-    quiet: Sender<Quiet>,
+    drain_news: Sender<DrainNews>,
     spin: Duration,
     timers: BinaryHeap<Reverse<(Time, Timer)>>,
     /// Connections to be sent from at the turn's end though nothing new was written to them.
@@ -151,7 +152,7 @@ impl Pump {
             commands: setup.commands,
             control: setup.control,
             resolver: setup.resolver,
-            quiet: setup.quiet,
+            drain_news: setup.drain_news,
             spin: setup.spin,
             timers: BinaryHeap::new(),
             ready: Vec::new(),
@@ -322,7 +323,7 @@ impl Pump {
             self.draining = None;
             self.next_drain_look = Time::NEVER;
             // The main thread waits for this with a deadline of its own.
-            let _ = self.quiet.try_send(Quiet { shard: self.id, phase });
+            let _ = self.drain_news.try_send(DrainNews { shard: self.id, phase, is_through: true });
         }
     }
 

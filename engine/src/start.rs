@@ -20,7 +20,7 @@ use crate::certificates::{CertificateError, TlsConfigs};
 use crate::check::{self, Finding, Severity};
 use crate::mail::{Mail, Post};
 use crate::net::{Doorbell, SetupError};
-use crate::pump::{Pump, PumpSetup, Quiet};
+use crate::pump::{DrainNews, Pump, PumpSetup};
 use crate::resolve::Resolver;
 use crate::{listen, platform};
 
@@ -79,7 +79,7 @@ pub struct Gateway {
     pub(crate) control: Control,
     pub(crate) shards: Vec<ShardHandle>,
     pub(crate) post: Post,
-    pub(crate) quiet: Receiver<Quiet>,
+    pub(crate) drain_news: Receiver<DrainNews>,
     /// Tells the end of each shard's thread by being disconnected.
     pub(crate) ended: Receiver<()>,
 }
@@ -111,7 +111,7 @@ impl Gateway {
         }
         let (channels, control) = control_channels(shards.clone());
         let resolver = Resolver::start(&post).map_err(|error| StartError::Io("no thread for the resolver", error))?;
-        let (quiet_sender, quiet) = bounded(cores.len() * 4);
+        let (news_sender, drain_news) = bounded(cores.len() * 8);
         let (ended_sender, ended) = bounded(0);
         let running = Control::start(&configuration, snapshot.clone(), channels)
             .map_err(|error| StartError::Io("the control thread did not start", error))?;
@@ -129,7 +129,7 @@ impl Gateway {
                 commands,
                 control: control.clone(),
                 resolver: resolver.clone(),
-                quiet: quiet_sender.clone(),
+                drain_news: news_sender.clone(),
                 listeners,
                 tls: tls.clone(),
                 origin,
@@ -138,7 +138,7 @@ impl Gateway {
             let core = configuration.shards.pin.then(|| cores[index]);
             start_shard(setup, core, ended_sender.clone())?;
         }
-        Ok(Self { configuration, control: running, shards, post, quiet, ended })
+        Ok(Self { configuration, control: running, shards, post, drain_news, ended })
     }
 
     /// Reads certificates and authorities anew and gives them to every shard; connections that stand keep theirs.

@@ -88,9 +88,15 @@ fn drain(gateway: Gateway, signals: &mut Signals) -> Ending {
             DrainPhase::UnbindCustomers => "draining: unbinding customers",
             DrainPhase::UnbindVendors => "draining: unbinding vendors",
         };
-        tell(&log, LogLevel::Info, message);
         send_all(&gateway, || ToShard::Drain(phase));
-        if !wait_for(&gateway, phase, start + until, signals) {
+        let mut progress = Progress::new(gateway.shards.len());
+        let is_in_force =
+            wait_for(&gateway, phase, start + until, signals, &mut progress, |progress| &progress.entered);
+        // In force on every shard, so that whoever reads this line can rely on it.
+        tell(&log, LogLevel::Info, message);
+        if !is_in_force
+            || !wait_for(&gateway, phase, start + until, signals, &mut progress, |progress| &progress.through)
+        {
             ending = Ending::Cut;
             break;
         }
@@ -116,17 +122,36 @@ fn send_all(gateway: &Gateway, mut command: impl FnMut() -> ToShard) {
     }
 }
 
-/// Waits until all shards are quiet in that phase or its time has passed; `false` when a signal cut it short.
-fn wait_for(gateway: &Gateway, phase: DrainPhase, until: Instant, signals: &mut Signals) -> bool {
-    let mut missing: Vec<usize> = (0..gateway.shards.len()).collect();
-    while !missing.is_empty() && Instant::now() < until {
+/// Which shards have entered a phase, and which are through with it.
+struct Progress {
+    entered: Vec<bool>,
+    through: Vec<bool>,
+}
+
+impl Progress {
+    fn new(shards: usize) -> Self {
+        Self { entered: vec![false; shards], through: vec![false; shards] }
+    }
+}
+
+/// Waits until all shards are where `marks` says, or the phase's time has passed; `false` when a signal cut it short.
+fn wait_for(
+    gateway: &Gateway,
+    phase: DrainPhase,
+    until: Instant,
+    signals: &mut Signals,
+    progress: &mut Progress,
+    marks: fn(&Progress) -> &[bool],
+) -> bool {
+    while !marks(progress).iter().all(|is_there| *is_there) && Instant::now() < until {
         if signals.pending().any(|signal| signal != SIGHUP) {
             return false;
         }
-        if let Ok(quiet) = gateway.quiet.recv_deadline((Instant::now() + LOOK).min(until))
-            && quiet.phase == phase
+        if let Ok(news) = gateway.drain_news.recv_deadline((Instant::now() + LOOK).min(until))
+            && news.phase == phase
         {
-            missing.retain(|shard| *shard != quiet.shard.index());
+            progress.entered[news.shard.index()] = true;
+            progress.through[news.shard.index()] |= news.is_through;
         }
     }
     true

@@ -5,7 +5,7 @@ use smpp_shards::DrainPhase;
 
 use crate::mail::Mail;
 
-use super::{Pump, STOP_MS};
+use super::{DrainNews, Pump, STOP_MS};
 
 /// Values that one turn takes out of one inbox.
 const PER_TURN: usize = 256;
@@ -53,6 +53,8 @@ impl Pump {
     fn drain(&mut self, phase: DrainPhase) {
         self.net.close_listeners();
         self.shard.drain(phase, self.now, &mut self.output);
+        // The main thread waits for this with a deadline of its own.
+        let _ = self.drain_news.try_send(DrainNews { shard: self.id, phase, is_through: false });
         self.draining = Some(phase);
         self.next_drain_look = self.now.mono;
     }

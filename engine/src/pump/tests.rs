@@ -24,7 +24,7 @@ use crate::net::Doorbell;
 use crate::resolve::Resolver;
 use crate::start::BellOf;
 
-use super::{Pump, PumpSetup, Quiet};
+use super::{DrainNews, Pump, PumpSetup};
 
 const PATIENCE: Duration = Duration::from_secs(20);
 
@@ -34,7 +34,7 @@ struct Rig {
     tls: SocketAddr,
     shards: Vec<ShardHandle>,
     events: Receiver<Event>,
-    quiet: Receiver<Quiet>,
+    drain_news: Receiver<DrainNews>,
     threads: Vec<JoinHandle<()>>,
 }
 
@@ -59,7 +59,7 @@ impl Rig {
             .collect();
         let (channels, control) = control_channels(handles.clone());
         let resolver = Resolver::start(&post).unwrap();
-        let (quiet_sender, quiet) = bounded(16);
+        let (news_sender, drain_news) = bounded(16);
         let listeners = [false, true].map(|tls| (listen::listener(([127, 0, 0, 1], 0).into()).unwrap(), tls));
         let address =
             |index: usize| socket2::SockRef::from(&listeners[index].0).local_addr().unwrap().as_socket().unwrap();
@@ -78,7 +78,7 @@ impl Rig {
                     commands,
                     control: control.clone(),
                     resolver: resolver.clone(),
-                    quiet: quiet_sender.clone(),
+                    drain_news: news_sender.clone(),
                     listeners: listeners.take().unwrap_or_default(),
                     tls: tls.clone(),
                     origin,
@@ -88,7 +88,7 @@ impl Rig {
             })
             .collect();
         let events = play_control(channels.incoming, handles.clone());
-        Self { plain, tls: tls_address, shards: handles, events, quiet, threads }
+        Self { plain, tls: tls_address, shards: handles, events, drain_news, threads }
     }
 
     fn event(&self, mut wanted: impl FnMut(&Event) -> bool) -> Event {
@@ -390,7 +390,8 @@ fn a_drain_closes_the_listeners_and_tells_when_it_is_quiet() {
     rig.send_all(|| ToShard::Drain(DrainPhase::Refuse));
     let mut quiet = [false; 2];
     while quiet != [true; 2] {
-        quiet[rig.quiet.recv_timeout(PATIENCE).unwrap().shard.index()] = true;
+        let news = rig.drain_news.recv_timeout(PATIENCE).unwrap();
+        quiet[news.shard.index()] |= news.is_through;
     }
     assert!(TcpStream::connect(rig.plain).is_err());
     rig.send_all(|| ToShard::Drain(DrainPhase::UnbindCustomers));
@@ -400,7 +401,7 @@ fn a_drain_closes_the_listeners_and_tells_when_it_is_quiet() {
     Encoder::new(&mut answer, CommandId::UNBIND_RESP, CommandStatus::ESME_ROK, header.sequence_number).finish();
     stream.write_all(&answer).unwrap();
     assert_eq!(stream.read(&mut [0; 16]).unwrap(), 0, "the gateway closes");
-    let told = rig.quiet.recv_timeout(PATIENCE).unwrap();
+    let told = rig.drain_news.iter().find(|news| news.is_through).unwrap();
     assert_eq!(told.phase, DrainPhase::UnbindCustomers);
     rig.stop();
 }
