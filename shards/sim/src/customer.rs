@@ -45,7 +45,7 @@ const PATIENCE_MS: u64 = 5_000;
 
 /// How far a session has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum State {
+pub(crate) enum State {
     Away,
     Binding,
     Bound,
@@ -57,15 +57,15 @@ pub(crate) struct Session {
     index: usize,
     customer: usize,
     is_first: bool,
-    epoch: u32,
-    state: State,
-    habits: Habits,
-    end: Option<PipeEnd>,
-    sequence: u32,
+    pub(crate) epoch: u32,
+    pub(crate) state: State,
+    pub(crate) habits: Habits,
+    pub(crate) end: Option<PipeEnd>,
+    pub(crate) sequence: u32,
     unanswered: BTreeSet<u32>,
     /// enquire_links of a flood so far.
-    flooded: u32,
-    random: Stream,
+    pub(crate) flooded: u32,
+    pub(crate) random: Stream,
 }
 
 impl Session {
@@ -190,18 +190,18 @@ impl Session {
         self.flush(ground);
     }
 
-    fn later(&mut self, micros: u64, step: SessionStep, ground: &mut Ground) {
+    pub(crate) fn later(&mut self, micros: u64, step: SessionStep, ground: &mut Ground) {
         let event = Event::Session { session: self.index, epoch: self.epoch, step };
         ground.schedule.in_micros(micros, event);
     }
 
-    fn flush(&mut self, ground: &mut Ground) {
+    pub(crate) fn flush(&mut self, ground: &mut Ground) {
         if let Some(end) = &mut self.end {
             end.flush(ground);
         }
     }
 
-    fn next_sequence(&mut self) -> u32 {
+    pub(crate) fn next_sequence(&mut self) -> u32 {
         self.sequence = self.sequence.wrapping_add(1);
         self.sequence
     }
@@ -247,7 +247,7 @@ impl Session {
         Some(net)
     }
 
-    fn bind(&mut self, ground: &mut Ground) {
+    pub(crate) fn bind(&mut self, ground: &mut Ground) {
         let plan = ground.scenario.customers[self.customer].clone();
         let sequence = self.next_sequence();
         let Some(end) = &mut self.end else { return };
@@ -361,24 +361,6 @@ impl Session {
         self.later(self.habits.enquire_ms * 1_000, SessionStep::Enquire, ground);
     }
 
-    fn flood(&mut self, ground: &mut Ground) {
-        let sent = self.flooded;
-        if self.state != State::Bound || ground.healed || sent >= self.habits.enquiries {
-            return;
-        }
-        let Some(end) = &mut self.end else { return };
-        if end.waiting() < 20_000 {
-            for _ in 0..2_000 {
-                self.sequence = self.sequence.wrapping_add(1);
-                ground.model.customer_requests(end.net, CommandId::ENQUIRE_LINK, self.sequence);
-                encode::header_only(end.output(), CommandId::ENQUIRE_LINK, CommandStatus::ESME_ROK, self.sequence);
-            }
-            self.flooded += 2_000;
-            end.flush(ground);
-        }
-        self.later(10_000, SessionStep::Flood, ground);
-    }
-
     fn submit_burst(&mut self, ground: &mut Ground) {
         let is_receiver = self.habits.command == CommandId::BIND_RECEIVER && !self.habits.submits_anyway;
         if self.state != State::Bound || ground.healed || is_receiver {
@@ -429,51 +411,6 @@ impl Session {
             id: None,
             receipts_taken: 0,
         });
-    }
-
-    fn misbehave(&mut self, ground: &mut Ground) {
-        let Some(mischief) = self.habits.mischief else { return };
-        let sequence = self.next_sequence();
-        let random = &mut self.random;
-        let Some(end) = &mut self.end else { return };
-        let (net, ok) = (end.net, CommandStatus::ESME_ROK);
-        match mischief {
-            Mischief::SubmitBeforeBind | Mischief::Hasty => {}
-            Mischief::BindTwice => self.bind(ground),
-            Mischief::Garbage => {
-                ground.model.customer_sends_garbage(net);
-                let length = random.spread(1, 300);
-                let octets: Vec<u8> = (0..length).map(|_| random.below(256) as u8).collect();
-                end.output().extend_from_slice(&octets);
-            }
-            Mischief::Length(length) => {
-                ground.model.customer_sends_garbage(net);
-                end.output().extend_from_slice(&length.to_be_bytes());
-                end.output().extend_from_slice(&[0; 12]);
-            }
-            Mischief::HalfHeader => {
-                ground.model.customer_sends_garbage(net);
-                end.output().extend_from_slice(&[0, 0, 0, 40, 0, 0, 0]);
-                // Whatever it sent now would be taken for the rest of that PDU.
-                self.state = State::Leaving;
-            }
-            Mischief::UnknownCommand => {
-                let command = CommandId(0x0000_0777);
-                ground.model.customer_requests(net, command, sequence);
-                encode::header_only(end.output(), command, ok, sequence);
-            }
-            Mischief::Unserved(command) => {
-                ground.model.customer_requests(net, command, sequence);
-                encode::header_only(end.output(), command, ok, sequence);
-            }
-            Mischief::StrayAnswer => {
-                // Not the number of any request that the gateway has made.
-                let sequence = sequence | 0x6000_0000;
-                encode::header_only(end.output(), CommandId::SUBMIT_SM_RESP, ok, sequence);
-                encode::deliver_sm_resp(end.output(), ok, sequence);
-            }
-        }
-        self.flush(ground);
     }
 
     fn leave(&mut self, ending: Ending, ground: &mut Ground) {

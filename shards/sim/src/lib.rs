@@ -6,6 +6,7 @@ mod control;
 mod counts;
 mod customer;
 mod customer_habits;
+mod customer_mischief;
 mod ground;
 mod host;
 mod idle;

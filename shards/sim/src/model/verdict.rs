@@ -1,9 +1,7 @@
 //! Which answers a submit may get, told from its sender, its route and what vendors said.
 
-use smpp_pdu::CommandStatus;
-use smpp_pdu::MessageState;
 use smpp_pdu::message::{REGISTERED_INTERMEDIATE, REGISTERED_RECEIPT_MASK, SHORT_MESSAGE_MAX, ShortMessage};
-
+use smpp_pdu::{CommandStatus, MessageState, Tag};
 use smpp_shards::Time;
 
 use super::{Expect, Message, Model, Outcome};
@@ -60,7 +58,10 @@ impl Model {
     fn is_too_long(&self, message: &Message) -> bool {
         let vendors = self.scenario.settings.vendors.iter().enumerate();
         let mut allowed = vendors.filter(|(index, _)| message.vendors & 1 << index != 0);
-        let length = ShortMessage::decode(&message.pdu).map_or(0, |decoded| decoded.text().len());
+        // The sar parameters become a header of seven octets.
+        let length = ShortMessage::decode(&message.pdu).map_or(0, |decoded| {
+            decoded.text().len() + if decoded.tlvs.find(Tag::SAR_MSG_REF_NUM).is_some() { 7 } else { 0 }
+        });
         length > SHORT_MESSAGE_MAX && allowed.any(|(_, vendor)| vendor.interface_version <= 0x33)
     }
 
