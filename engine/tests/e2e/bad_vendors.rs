@@ -309,7 +309,7 @@ fn a_permanent_refusal_is_the_customers_answer(shards: Shards) {
 }
 
 fn a_throttled_message_is_sent_again_and_its_lane_rests(shards: Shards) {
-    let (_vendor, gateway, mut link, mut esme) = scripted(shards, "", "");
+    let (_vendor, gateway, mut link, mut esme) = scripted(shards, "", "window_size = 1");
     let first = esme.submit(&message(b"first"));
     let submit = link.take_submit();
     link.refuse_submit(&submit, CommandStatus::ESME_RTHROTTLED);

@@ -1,6 +1,7 @@
 //! Which vendor a message goes to, and what is refused before it goes to any.
 
-use smpp_pdu::{Address, CommandId, CommandStatus, ShortMessage};
+use smpp_pdu::message::ESM_UDHI;
+use smpp_pdu::{Address, CommandId, CommandStatus, ShortMessage, Tag};
 
 use crate::harness::{Esme, Link, Setup, Shards, Vendor, message, with_one_shard_and_with_two};
 
@@ -13,6 +14,8 @@ with_one_shard_and_with_two![
     a_status_can_be_set,
     a_validity_in_the_past_is_refused,
     a_large_payload_passes_whole,
+    a_vendor_is_found_by_its_name,
+    long_messages_go_in_the_vendors_form,
 ];
 
 fn from(addr: &[u8]) -> ShortMessage<'_> {
@@ -181,4 +184,66 @@ fn a_large_payload_passes_whole(shards: Shards) {
         esme.expect_answer(CommandId::SUBMIT_SM_RESP, sequence, CommandStatus::ESME_ROK);
     }
     gateway.end_well_without((esme, link));
+}
+
+fn a_vendor_is_found_by_its_name(shards: Shards) {
+    let vendor = Vendor::listen();
+    let row = |name: &str, host: &str, port: u16| {
+        format!("[[vendors]]\ninstance_name = {name:?}\nhost = {host:?}\nport = {port}\nusername = \"gateway\"\n")
+    };
+    let gateway = Setup::new(shards)
+        .customer("acme", "")
+        .rows(&row("named", "localhost", vendor.address().port()))
+        .rows(&row("nowhere", "no-such-host.invalid", 2775))
+        .rule("named", "")
+        .launch();
+    let mut link = vendor.accept_bound();
+    gateway.wait_until_bound(1);
+    gateway.log.wait_for(1, &["vendor could not be connected", "nowhere", "\"step\":\"name\""]);
+    let mut esme = Esme::bound(&gateway, "acme");
+    assert_goes_to(&mut esme, &mut link, &to(b"1"));
+    gateway.end_well_without((esme, link));
+}
+
+/// The same two parts, sent with user data headers, as each vendor wants them.
+fn long_messages_go_in_the_vendors_form(shards: Shards) {
+    let forms = ["as_sent", "udh", "sar", "message_payload"];
+    let vendors = forms.map(|_| Vendor::listen());
+    let mut setup = Setup::new(shards).customer("acme", "");
+    for (number, (form, vendor)) in forms.iter().zip(&vendors).enumerate() {
+        setup = setup
+            .vendor(form, vendor.address(), &format!("long_messages = {form:?}"))
+            .rule(form, &format!("dest_pattern = \"^1{number}\""));
+    }
+    let gateway = setup.launch();
+    let links = vendors.each_ref().map(Vendor::accept_bound);
+    gateway.wait_until_bound(4);
+    let mut esme = Esme::bound(&gateway, "acme");
+    for (number, (form, mut link)) in forms.iter().zip(links).enumerate() {
+        let dest = format!("1{number}5550100");
+        for part in [1, 2] {
+            let text = [&[5, 0, 3, 0x2A, 2, part][..], b"part"].concat();
+            let sent = ShortMessage {
+                esm_class: ESM_UDHI,
+                dest: Address { ton: 1, npi: 1, addr: dest.as_bytes() },
+                ..message(&text)
+            };
+            let sequence = esme.submit(&sent);
+            let submit = link.accept_submit("1");
+            esme.expect_answer(CommandId::SUBMIT_SM_RESP, sequence, CommandStatus::ESME_ROK);
+            let got = submit.message();
+            let sar = got.tlvs.find(Tag::SAR_SEGMENT_SEQNUM).map(|tlv| tlv.value);
+            match *form {
+                "sar" => {
+                    assert_eq!(
+                        (got.short_message, got.esm_class & ESM_UDHI, sar),
+                        (&b"part"[..], 0, Some(&[part][..]))
+                    );
+                }
+                "message_payload" => assert_eq!((got.short_message, got.text()), (&b""[..], &text[..])),
+                _ => assert_eq!((got.short_message, got.esm_class, sar), (&text[..], ESM_UDHI, None)),
+            }
+        }
+    }
+    gateway.end_well_without(esme);
 }

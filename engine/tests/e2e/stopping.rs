@@ -3,10 +3,12 @@
 use std::time::Duration;
 
 use rustix::process::Signal;
-use smpp_pdu::{CommandId, CommandStatus, ShortMessage};
+use smpp_pdu::{Address, CommandId, CommandStatus, ShortMessage};
 
 use crate::harness::setup::PASSWORD;
-use crate::harness::{Esme, Setup, Shards, Vendor, ask_until, message, receipt, smsc, with_one_shard_and_with_two};
+use crate::harness::{
+    Esme, Gateway, Link, Setup, Shards, Vendor, ask_until, message, receipt, smsc, with_one_shard_and_with_two,
+};
 
 with_one_shard_and_with_two![
     every_submit_under_load_is_answered,
@@ -21,6 +23,34 @@ with_one_shard_and_with_two![
 ];
 
 const LIMIT: Duration = Duration::from_secs(30);
+
+/// A gateway whose customer may send from `ACME` alone, its one bind to a scripted vendor, and a session.
+fn scripted(shards: Shards) -> (Gateway, Link, Esme) {
+    let vendor = Vendor::listen();
+    let gateway = Setup::new(shards)
+        .customer("acme", "allowed_source_addresses = [\"ACME\"]")
+        .vendor("north", vendor.address(), "")
+        .rule("north", "")
+        .launch();
+    let link = vendor.accept_bound();
+    gateway.wait_until_bound(1);
+    let esme = Esme::bound(&gateway, "acme");
+    (gateway, link, esme)
+}
+
+/// Sends the signal and waits until the customer's shard refuses: a source that is not the customer's is told by
+/// another status before.
+fn begin_to_drain(gateway: &Gateway, esme: &mut Esme) {
+    gateway.signal(Signal::TERM);
+    let foreign = ShortMessage { source: Address { ton: 5, npi: 0, addr: b"FOREIGN" }, ..message(b"now?") };
+    ask_until("a shard that drains", || match esme.submitted(&foreign).status {
+        CommandStatus::ESME_RINVSRCADR => None,
+        status => {
+            assert_eq!(status, CommandStatus::ESME_RSYSERR);
+            Some(())
+        }
+    });
+}
 
 /// Customers in a closed loop that, told to unbind, wait for their last answers before they agree.
 fn every_submit_under_load_is_answered(shards: Shards) {
@@ -70,18 +100,11 @@ fn submit_until_unbound(mut esme: Esme) -> (u64, u64) {
 }
 
 fn open_messages_are_finished_and_everybody_is_unbound(shards: Shards) {
-    let vendor = Vendor::listen();
-    let mut gateway = Setup::usual(shards, vendor.address()).launch();
-    let mut link = vendor.accept_bound();
-    gateway.wait_until_bound(1);
-    let mut esme = Esme::bound(&gateway, "acme");
+    let (mut gateway, mut link, mut esme) = scripted(shards);
     let open = esme.submit(&message(b"under way"));
     let submit = link.take_submit();
-    gateway.signal(Signal::TERM);
-    gateway.log.wait_for(1, &["draining: no new binds and submits"]);
-    // Refused until the shards know, then ESME_RSYSERR; nothing more reaches the vendor.
-    let refused = esme.submitted(&message(b"too late"));
-    assert_eq!(refused.status, CommandStatus::ESME_RSYSERR);
+    begin_to_drain(&gateway, &mut esme);
+    assert_eq!(esme.submitted(&message(b"too late")).status, CommandStatus::ESME_RSYSERR);
     esme.expect_nothing_more();
     assert_eq!(gateway.get("/ready").0, 503);
     let (status, health) = gateway.get("/health");
@@ -98,18 +121,12 @@ fn open_messages_are_finished_and_everybody_is_unbound(shards: Shards) {
 }
 
 fn new_binds_and_connections_are_refused_while_draining(shards: Shards) {
-    let vendor = Vendor::listen();
-    let mut gateway = Setup::usual(shards, vendor.address()).launch();
-    let mut link = vendor.accept_bound();
-    gateway.wait_until_bound(1);
+    let (mut gateway, mut link, mut esme) = scripted(shards);
     let mut early = Esme::connect(gateway.address());
     early.expect_nothing_more();
-    let mut esme = Esme::bound(&gateway, "acme");
     let open = esme.submit(&message(b"under way"));
     let submit = link.take_submit();
-    gateway.signal(Signal::TERM);
-    gateway.log.wait_for(1, &["draining: no new binds and submits"]);
-    assert_eq!(esme.submitted(&message(b"too late")).status, CommandStatus::ESME_RSYSERR);
+    begin_to_drain(&gateway, &mut esme);
     assert_eq!(early.bind(CommandId::BIND_TRANSCEIVER, "acme", PASSWORD).status, CommandStatus::ESME_RSYSERR);
     early.expect_end();
     for _ in 0..4 {
@@ -124,18 +141,13 @@ fn new_binds_and_connections_are_refused_while_draining(shards: Shards) {
 }
 
 fn a_receipt_in_flight_is_finished(shards: Shards) {
-    let vendor = Vendor::listen();
-    let mut gateway = Setup::usual(shards, vendor.address()).launch();
-    let mut link = vendor.accept_bound();
-    gateway.wait_until_bound(1);
-    let mut esme = Esme::bound(&gateway, "acme");
+    let (mut gateway, mut link, mut esme) = scripted(shards);
     let sequence = esme.submit(&ShortMessage { registered_delivery: 1, ..message(b"hello") });
     link.accept_submit("77");
     esme.expect_answer(CommandId::SUBMIT_SM_RESP, sequence, CommandStatus::ESME_ROK);
     let delivered = link.deliver(&receipt(b"id:77 stat:DELIVRD err:000"));
     let delivery = esme.expect(CommandId::DELIVER_SM);
-    gateway.signal(Signal::TERM);
-    gateway.log.wait_for(1, &["draining: no new binds and submits"]);
+    begin_to_drain(&gateway, &mut esme);
     esme.answer_delivery(&delivery, CommandStatus::ESME_ROK);
     link.expect_delivered(delivered, CommandStatus::ESME_ROK);
     drop((esme, link));
@@ -186,15 +198,10 @@ fn receipts_for_absent_customers_cannot_hold_it_up(shards: Shards) {
 }
 
 fn a_second_signal_ends_it_at_once(shards: Shards) {
-    let vendor = Vendor::listen();
-    let mut gateway = Setup::usual(shards, vendor.address()).launch();
-    let mut link = vendor.accept_bound();
-    gateway.wait_until_bound(1);
-    let mut esme = Esme::bound(&gateway, "acme");
+    let (mut gateway, mut link, mut esme) = scripted(shards);
     esme.submit(&message(b"open"));
     link.take_submit();
-    gateway.signal(Signal::TERM);
-    gateway.log.wait_for(1, &["draining: no new binds and submits"]);
+    begin_to_drain(&gateway, &mut esme);
     let start = std::time::Instant::now();
     gateway.signal(Signal::TERM);
     assert_eq!(gateway.wait_for_end().code(), Some(1));
