@@ -93,5 +93,5 @@ fn a_message_does_not_expire_with_those_before_it() {
 /// The second of two early receipts was never answered when the first had ended the waiting.
 #[test]
 fn every_early_receipt_is_answered() {
-    play(465);
+    play(683);
 }
