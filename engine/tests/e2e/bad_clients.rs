@@ -278,6 +278,7 @@ fn a_burst_up_to_the_stated_size_is_taken(shards: Shards) {
 fn enquire_link_is_answered_while_the_window_is_full(shards: Shards) {
     let vendor = Vendor::listen();
     let gateway = Setup::new(shards)
+        .gateway("relay_deadline_ms = 2000")
         .customer("acme", "smpp_window = 5")
         .vendor("north", vendor.address(), "window_size = 2")
         .rule("north", "")
