@@ -47,6 +47,9 @@ pub const RING_STAGED_BYTES_MAX: usize = 16 * 1024 * 1024;
 /// Octets of one ring between two shards.
 pub const RING_BYTES: usize = 256 * 1024;
 
+/// Octets that go into or come out of a ring with one copy, as far as they are there: few enough to stay in the cache.
+pub const RING_COPY_BYTES: usize = 32 * 1024;
+
 /// Octets taken out of one ring in one turn.
 pub const RING_TURN_BYTES: usize = 128 * 1024;
 

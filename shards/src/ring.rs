@@ -1,18 +1,17 @@
 //! Byte rings between shards: one for each ordered pair, a stream of records of variable length.
 //!
-//! A sender puts records straight into the ring and lets the other side see them once a turn, so that the shared
-//! cache line is touched once for a batch. What the ring has no room for is staged in front of it: the ring is never a reason
-//! to drop a record, and taking records out never depends on putting some in. How much may be staged is bounded by the
-//! callers: a request spends credit that covers its answer (`bounds::RING_OUTSTANDING_MAX`,
-//! `bounds::RING_STAGED_BYTES_MAX`).
-
-use std::sync::Arc;
+//! What a turn has for another shard is put together in memory of its own and goes into the ring as a whole, and the
+//! receiving shard takes it out as a whole as well. The lines of a ring are in the other core's cache whenever they
+//! are wanted; one large copy fetches many of them at a time, records written and read one by one would wait for each.
+//!
+//! What the ring has no room for waits in front of it: the ring is never a reason to drop a record, and taking records
+//! out never depends on putting some in. How much may wait is bounded by the callers: a request spends credit that
+//! covers its answer (`bounds::RING_OUTSTANDING_MAX`, `bounds::RING_STAGED_BYTES_MAX`).
 
 use ringbuf::traits::{Consumer, Observer, Producer, Split};
-use ringbuf::wrap::frozen::FrozenProd;
 use ringbuf::{HeapCons, HeapProd, HeapRb};
 
-use crate::bounds::{RING_BYTES, RING_TURN_BYTES};
+use crate::bounds::{RING_BYTES, RING_COPY_BYTES, RING_TURN_BYTES};
 use crate::names::ShardId;
 use crate::wire::{PREFIX, Record};
 
@@ -23,20 +22,24 @@ pub struct Rings {
 }
 
 struct Outbound {
-    /// What is pushed is seen by the other side when it is committed, once a turn.
-    producer: FrozenProd<Arc<HeapRb<u8>>>,
-    is_unseen: bool,
+    producer: HeapProd<u8>,
+    /// Records that are not in the ring yet.
     staged: Vec<u8>,
     /// How much of `staged` is in the ring already.
     moved: usize,
+    /// The ring had no room for all that was staged.
+    is_full: bool,
+    /// The other side has not been told yet that something is in the ring.
+    is_untold: bool,
 }
 
-/// The receiving end of one ring. A shard takes it out of its [`Rings`] while it handles the records, which lie in
-/// the ring itself until they have been handled.
+/// The receiving end of one ring. A shard takes it out of its [`Rings`] while it handles the records.
 pub(crate) struct Inbound {
     consumer: HeapCons<u8>,
-    /// A record that lies across the ring's end is put together here.
-    whole: Vec<u8>,
+    /// What was taken out of the ring and not handled yet stands in front.
+    batch: Vec<u8>,
+    /// So much of `batch` was taken out of the ring.
+    filled: usize,
 }
 
 /// The rings of all shards of a process, in the order of the shards.
@@ -65,7 +68,7 @@ pub fn mesh(shards: u16) -> Vec<Rings> {
             outbound: row.into_iter().map(|producer| producer.map(Outbound::new)).collect(),
             inbound: column
                 .into_iter()
-                .map(|consumer| consumer.map(|consumer| Inbound { consumer, whole: Vec::new() }))
+                .map(|consumer| consumer.map(Inbound::new))
                 .collect(),
         })
         .collect()
@@ -83,24 +86,17 @@ impl Rings {
         self.outbound.get(to.index()).and_then(Option::as_ref).map_or(0, |peer| peer.staged.len() - peer.moved)
     }
 
-    /// Puts one record for `to` into the ring, to be seen with the next [`Rings::flush`]; behind others that found no
-    /// room, or when there is none for it, it is staged. A record for this shard itself or for one that does not
-    /// exist is a mistake of the caller.
+    /// Puts one record for `to` among those that go into the ring with the next [`Rings::flush`], or before when they
+    /// are many. A record for this shard itself or for one that does not exist is a mistake of the caller.
     ///
     /// # Panics
     /// When there is no ring to `to`.
     #[inline]
     pub fn send(&mut self, to: ShardId, record: &Record<'_>) {
         let peer = self.outbound[to.index()].as_mut().expect("a ring leads to every other shard");
-        let (mut head, pdu) = record.parts();
-        let head = head.finish(pdu.len());
-        if peer.staged.is_empty() && peer.has_room(head.len() + pdu.len()) {
-            peer.producer.push_slice(head);
-            peer.producer.push_slice(pdu);
-            peer.is_unseen = true;
-        } else {
-            peer.staged.extend_from_slice(head);
-            peer.staged.extend_from_slice(pdu);
+        record.write(&mut peer.staged);
+        if peer.staged.len() >= RING_COPY_BYTES && !peer.is_full {
+            peer.move_staged();
         }
     }
 
@@ -112,8 +108,7 @@ impl Rings {
             if !peer.staged.is_empty() {
                 peer.move_staged();
             }
-            if core::mem::take(&mut peer.is_unseen) {
-                peer.producer.commit();
+            if core::mem::take(&mut peer.is_untold) {
                 ring_bell.push(ShardId(index as u16));
             }
         }
@@ -121,7 +116,7 @@ impl Rings {
 
     /// Whether something is staged that found no room: flush again soon.
     pub fn is_backed_up(&self) -> bool {
-        self.outbound.iter().flatten().any(|peer| !peer.staged.is_empty())
+        self.outbound.iter().flatten().any(|peer| peer.is_full)
     }
 
     /// Whether another shard has put something into a ring for this one.
@@ -143,25 +138,15 @@ impl Rings {
 
 impl Outbound {
     fn new(producer: HeapProd<u8>) -> Self {
-        Self { producer: producer.freeze(), is_unseen: false, staged: Vec::new(), moved: 0 }
+        Self { producer, staged: Vec::new(), moved: 0, is_full: false, is_untold: false }
     }
 
-    /// Whether that many octets fit; the other side is asked how far it is only when they do not seem to.
-    #[inline]
-    fn has_room(&mut self, octets: usize) -> bool {
-        if self.producer.vacant_len() < octets {
-            self.producer.fetch();
-        }
-        self.producer.vacant_len() >= octets
-    }
-
-    #[cold]
     fn move_staged(&mut self) {
-        self.producer.fetch();
         let moved = self.producer.push_slice(&self.staged[self.moved..]);
-        self.is_unseen |= moved > 0;
+        self.is_untold |= moved > 0;
         self.moved += moved;
-        if self.moved == self.staged.len() {
+        self.is_full = self.moved < self.staged.len();
+        if !self.is_full {
             self.staged.clear();
             self.moved = 0;
         } else if self.moved >= RING_BYTES {
@@ -172,29 +157,32 @@ impl Outbound {
 }
 
 impl Inbound {
-    /// Handles whole records one after the other, at most `bounds::RING_TURN_BYTES` of them. A record whose end has
-    /// not come yet stays.
+    fn new(consumer: HeapCons<u8>) -> Self {
+        Self { consumer, batch: vec![0; RING_COPY_BYTES], filled: 0 }
+    }
+
+    /// Handles whole records one after the other, about `bounds::RING_TURN_BYTES` of them at the most. A record whose
+    /// end has not come yet stays.
     #[inline]
     pub(crate) fn for_each(&mut self, mut handle: impl FnMut(&[u8])) {
         let mut budget = RING_TURN_BYTES;
-        loop {
-            let (first, second) = self.consumer.as_slices();
-            let mut rest = &first[..first.len().min(budget)];
-            while let Some(record) = split_record(&mut rest) {
-                handle(record);
-            }
-            let used = first.len().min(budget) - rest.len();
-            let taken = if used > 0 { used } else { join(first, second, &mut self.whole) };
+        while budget > 0 {
+            let taken = self.consumer.pop_slice(&mut self.batch[self.filled..]);
             if taken == 0 {
                 return;
             }
-            if used == 0 {
-                handle(&self.whole[PREFIX..]);
-            }
-            self.consumer.skip(taken);
+            self.filled += taken;
             budget = budget.saturating_sub(taken);
-            if budget == 0 {
-                return;
+            let mut rest = &self.batch[..self.filled];
+            while let Some(record) = split_record(&mut rest) {
+                handle(record);
+            }
+            let left = rest.len();
+            self.batch.copy_within(self.filled - left..self.filled, 0);
+            self.filled = left;
+            if left == self.batch.len() {
+                // One record is larger than the whole batch.
+                self.batch.resize(2 * left, 0);
             }
         }
     }
@@ -207,24 +195,6 @@ fn split_record<'a>(rest: &mut &'a [u8]) -> Option<&'a [u8]> {
     let record = rest.get(PREFIX..end)?;
     *rest = &rest[end..];
     Some(record)
-}
-
-/// Puts the one record at the front of two slices together in `whole`, prefix first, and gives its octets; 0 when it
-/// is not there as a whole.
-#[cold]
-fn join(first: &[u8], second: &[u8], whole: &mut Vec<u8>) -> usize {
-    whole.clear();
-    whole.extend(first.iter().chain(second).take(PREFIX));
-    let Some(prefix) = whole.first_chunk::<PREFIX>() else { return 0 };
-    let end = PREFIX + u32::from_le_bytes(*prefix) as usize;
-    if first.len() + second.len() < end {
-        return 0;
-    }
-    whole.clear();
-    let from_first = first.len().min(end);
-    whole.extend_from_slice(&first[..from_first]);
-    whole.extend_from_slice(&second[..end - from_first]);
-    end
 }
 
 #[cfg(test)]

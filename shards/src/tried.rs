@@ -2,7 +2,6 @@
 
 use crate::bounds::ROUTE_CANDIDATES_MAX;
 use crate::names::VendorId;
-use crate::wire::Head;
 
 /// At most as many vendors as a route has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
@@ -15,7 +14,7 @@ impl Tried {
     /// Whether that vendor had it.
     #[inline]
     pub fn contains(&self, vendor: VendorId) -> bool {
-        self.vendors[..usize::from(self.length)].contains(&vendor)
+        self.as_slice().contains(&vendor)
     }
 
     /// Adds a vendor; `false` when no more fit, and the message must not be offered any further.
@@ -30,23 +29,19 @@ impl Tried {
         true
     }
 
-    /// Octets in a ring record at the most.
-    pub(crate) const OCTETS_MAX: usize = 4 * (ROUTE_CANDIDATES_MAX + 1);
-
-    /// For ring records: the number of vendors, then each.
+    /// Those it was offered to, in order.
     #[inline]
-    pub(crate) fn write(&self, head: &mut Head) {
-        head.put(u32::from(self.length).to_le_bytes());
-        for vendor in &self.vendors[..usize::from(self.length)] {
-            head.put(vendor.0.to_le_bytes());
-        }
+    pub(crate) fn as_slice(&self) -> &[VendorId] {
+        &self.vendors[..usize::from(self.length)]
     }
 
+    /// Of vendors that were in one before.
     #[inline]
-    pub(crate) fn read(mut word: impl FnMut() -> u32) -> Self {
-        let length = (word() as usize).min(ROUTE_CANDIDATES_MAX);
-        let mut tried = Self { length: length as u8, ..Self::default() };
-        tried.vendors[..length].fill_with(|| VendorId(word()));
+    pub(crate) fn of(vendors: impl Iterator<Item = VendorId>) -> Self {
+        let mut tried = Self::default();
+        for vendor in vendors {
+            tried.add(vendor);
+        }
         tried
     }
 }

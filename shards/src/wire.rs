@@ -134,82 +134,87 @@ const DELIVER_ANSWER: u8 = 4;
 const VENDOR_VIEW: u8 = 5;
 const CUSTOMER_HOME: u8 = 6;
 
-/// The fields of one record in front of its PDU, built on the stack with the octets that give its length.
-pub(crate) struct Head {
-    octets: [u8; HEAD_MAX],
-    length: usize,
-}
-
 /// Octets of the length in front of each record.
 pub(crate) const PREFIX: usize = 4;
 
-/// Octets of a submit's fields but for the vendors that had it, its kind included.
-const SUBMIT_FIXED: usize = 68;
+// Octets of each kind's fields of known place, the kind included.
+const SUBMIT_FIXED: usize = 69;
+const SUBMIT_ANSWER_FIXED: usize = 37;
+const DELIVER_FIXED: usize = 31;
+const DELIVER_ANSWER_FIXED: usize = 31;
+const VENDOR_VIEW_FIXED: usize = 7;
+const CUSTOMER_HOME_FIXED: usize = 5;
 
-/// Octets of prefix and fields at the most.
-const HEAD_MAX: usize = PREFIX + SUBMIT_FIXED + Tried::OCTETS_MAX;
+/// The prefix and the `FIELDS` octets of known place of one record. Every place is known when this is compiled, so that
+/// no more is left of it than stores.
+struct Head<const FIELDS: usize> {
+    prefix: [u8; PREFIX],
+    fields: [u8; FIELDS],
+    at: usize,
+}
 
-impl Head {
-    #[inline]
-    fn new(kind: u8) -> Self {
-        let mut head = Self { octets: [0; HEAD_MAX], length: PREFIX };
+impl<const FIELDS: usize> Head<FIELDS> {
+    /// For a record with so many octets behind its fields.
+    #[inline(always)]
+    fn new(kind: u8, behind: usize) -> Self {
+        let mut head = Self { prefix: ((FIELDS + behind) as u32).to_le_bytes(), fields: [0; FIELDS], at: 0 };
         head.put([kind]);
         head
     }
 
-    #[inline]
-    pub(crate) fn put<const N: usize>(&mut self, field: [u8; N]) {
-        self.octets[self.length..self.length + N].copy_from_slice(&field);
-        self.length += N;
+    #[inline(always)]
+    fn put<const N: usize>(&mut self, field: [u8; N]) {
+        self.fields[self.at..self.at + N].copy_from_slice(&field);
+        self.at += N;
     }
 
-    /// Prefix and fields, for a record whose PDU has that many octets.
-    #[inline]
-    pub(crate) fn finish(&mut self, pdu: usize) -> &[u8] {
-        let length = (self.length - PREFIX + pdu) as u32;
-        self.octets[..PREFIX].copy_from_slice(&length.to_le_bytes());
-        &self.octets[..self.length]
+    #[inline(always)]
+    fn append(&self, to: &mut Vec<u8>) {
+        debug_assert_eq!(self.at, FIELDS);
+        to.extend_from_slice(&self.prefix);
+        to.extend_from_slice(&self.fields);
     }
 }
 
 impl<'a> Record<'a> {
-    /// The record's fields, and the PDU that follows them.
+    /// Appends the record, its length in front.
     #[inline]
-    pub(crate) fn parts(&self) -> (Head, &'a [u8]) {
+    pub(crate) fn write(&self, to: &mut Vec<u8>) {
         match self {
-            Self::Submit(submit) => (submit.head(), submit.pdu),
+            Self::Submit(submit) => submit.write(to),
             Self::SubmitAnswer { origin, status, id, style } => {
-                let mut head = Head::new(SUBMIT_ANSWER);
+                let mut head = Head::<SUBMIT_ANSWER_FIXED>::new(SUBMIT_ANSWER, 0);
                 origin.write(&mut head);
                 head.put(status.0.to_le_bytes());
                 head.put(id.0.to_le_bytes());
                 head.put([style.to_octet()]);
-                (head, &[])
+                head.append(to);
             }
             Self::Deliver(deliver) => {
-                let mut head = Head::new(DELIVER);
+                let mut head = Head::<DELIVER_FIXED>::new(DELIVER, deliver.pdu.len());
                 deliver.origin.write(&mut head);
                 head.put(deliver.vendor.0.to_le_bytes());
                 head.put(deliver.customer.0.to_le_bytes());
-                (head, deliver.pdu)
+                head.append(to);
+                to.extend_from_slice(deliver.pdu);
             }
             Self::DeliverAnswer { origin, vendor, status } => {
-                let mut head = Head::new(DELIVER_ANSWER);
+                let mut head = Head::<DELIVER_ANSWER_FIXED>::new(DELIVER_ANSWER, 0);
                 origin.write(&mut head);
                 head.put(vendor.0.to_le_bytes());
                 head.put(status.0.to_le_bytes());
-                (head, &[])
+                head.append(to);
             }
             Self::VendorView { vendor, is_up, is_full } => {
-                let mut head = Head::new(VENDOR_VIEW);
+                let mut head = Head::<VENDOR_VIEW_FIXED>::new(VENDOR_VIEW, 0);
                 head.put(vendor.0.to_le_bytes());
                 head.put([u8::from(*is_up), u8::from(*is_full)]);
-                (head, &[])
+                head.append(to);
             }
             Self::CustomerHome { customer } => {
-                let mut head = Head::new(CUSTOMER_HOME);
+                let mut head = Head::<CUSTOMER_HOME_FIXED>::new(CUSTOMER_HOME, 0);
                 head.put(customer.0.to_le_bytes());
-                (head, &[])
+                head.append(to);
             }
         }
     }
@@ -251,8 +256,11 @@ impl<'a> Record<'a> {
 
 impl<'a> Submit<'a> {
     #[inline]
-    fn head(&self) -> Head {
-        let mut head = Head::new(SUBMIT);
+    fn write(&self, to: &mut Vec<u8>) {
+        let tried = self.tried.as_slice();
+        let behind = 4 * tried.len() + self.pdu.len();
+        to.reserve(PREFIX + SUBMIT_FIXED + behind);
+        let mut head = Head::<SUBMIT_FIXED>::new(SUBMIT, behind);
         self.origin.write(&mut head);
         head.put(self.id.0.to_le_bytes());
         head.put([self.style.to_octet()]);
@@ -264,9 +272,12 @@ impl<'a> Submit<'a> {
         head.put([self.facts.registered_delivery, self.facts.priority, u8::from(self.facts.is_untidy)]);
         head.put(self.facts.registered_at.to_le_bytes());
         head.put(self.facts.valid_until.0.to_le_bytes());
-        debug_assert_eq!(head.length, PREFIX + SUBMIT_FIXED);
-        self.tried.write(&mut head);
-        head
+        head.put([tried.len() as u8]);
+        head.append(to);
+        for vendor in tried {
+            to.extend_from_slice(&vendor.0.to_le_bytes());
+        }
+        to.extend_from_slice(self.pdu);
     }
 
     /// All fields of known place come out of one array, so that they are checked for once.
@@ -291,15 +302,15 @@ impl<'a> Submit<'a> {
                 registered_at: fields.u16(),
                 valid_until: Time(fields.u64()),
             },
-            tried: Tried::read(|| behind.u32()),
+            tried: Tried::of((0..fields.u8()).map(|_| VendorId(behind.u32()))),
             pdu: behind.0,
         }
     }
 }
 
 impl Origin {
-    #[inline]
-    fn write(&self, head: &mut Head) {
+    #[inline(always)]
+    fn write<const FIELDS: usize>(&self, head: &mut Head<FIELDS>) {
         head.put(self.shard.0.to_le_bytes());
         head.put([u8::from(self.is_message)]);
         head.put(self.slot.to_le_bytes());
@@ -320,8 +331,8 @@ impl Origin {
 }
 
 impl DeliveryOrigin {
-    #[inline]
-    fn write(&self, head: &mut Head) {
+    #[inline(always)]
+    fn write<const FIELDS: usize>(&self, head: &mut Head<FIELDS>) {
         head.put(self.shard.0.to_le_bytes());
         head.put(self.slot.to_le_bytes());
         head.put(self.generation.to_le_bytes());
@@ -409,8 +420,8 @@ mod tests {
             Record::VendorView { vendor: VendorId(1), is_up: true, is_full: false },
             Record::CustomerHome { customer: CustomerId(11) },
         ] {
-            let (mut head, pdu) = record.parts();
-            let bytes = [head.finish(pdu.len()), pdu].concat();
+            let mut bytes = Vec::new();
+            record.write(&mut bytes);
             assert_eq!(bytes.len() - PREFIX, u32::from_le_bytes(*bytes.first_chunk().unwrap()) as usize);
             assert_eq!(Record::read(&bytes[PREFIX..]), record);
         }

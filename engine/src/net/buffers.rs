@@ -18,7 +18,7 @@ pub(super) const BUFFER_BYTES: usize = 16 * 1024;
 const BUFFERS_MAX: u16 = 4096;
 
 /// Buffers that the kernel is offered at first.
-const BUFFERS_FIRST: u16 = 256;
+const BUFFERS_FIRST: u16 = 16;
 
 /// The name of the only group.
 pub(super) const GROUP: u16 = 0;
