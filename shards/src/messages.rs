@@ -1,5 +1,6 @@
 //! The messages that wait for a vendor on this shard: in its queue, in a window, for a retry, or for another shard.
 
+use smallvec::SmallVec;
 use smpp_pdu::CommandStatus;
 
 use crate::bounds::{BODY_KEEP_BYTES, MESSAGE_TIMER_STEP_MS, MESSAGES_MAX};
@@ -49,55 +50,66 @@ pub(crate) struct Message {
     /// What a vendor last said; ESME_ROK when none has said anything.
     pub(crate) refusal: CommandStatus,
     pub(crate) tried: Tried,
-    /// The submit_sm as the customer sent it.
-    pub(crate) pdu: Vec<u8>,
+    /// The submit_sm as the customer sent it; a usual one stands here itself, so that a message is one stretch of memory.
+    pub(crate) pdu: SmallVec<[u8; PDU_IN_PLACE_BYTES]>,
 }
+
+/// Octets of a PDU that need no memory of their own: a text of about 120 octets with its addresses.
+const PDU_IN_PLACE_BYTES: usize = 176;
+
+/// Slots are made so many at a time, and never move.
+const CHUNK: usize = 1024;
 
 /// The slots of one shard.
 #[derive(Debug)]
 pub(crate) struct Messages {
-    slots: Vec<Message>,
+    chunks: Vec<Box<[Message]>>,
     free: Vec<u32>,
     due: Deadlines,
 }
 
 impl Messages {
     pub(crate) fn new() -> Self {
-        Self { slots: Vec::new(), free: Vec::new(), due: Deadlines::new(MESSAGE_TIMER_STEP_MS) }
+        Self { chunks: Vec::new(), free: Vec::new(), due: Deadlines::new(MESSAGE_TIMER_STEP_MS) }
     }
 
     /// How many slots are in use.
     pub(crate) fn open(&self) -> usize {
-        self.slots.len() - self.free.len()
+        self.chunks.len() * CHUNK - self.free.len()
     }
 
     /// A slot with the body filled in and everything else as its last user left it; `None` at the bound.
     #[inline]
     pub(crate) fn allocate(&mut self, pdu: &[u8]) -> Option<u32> {
-        let slot = match self.free.pop() {
-            Some(slot) => slot,
-            None if self.slots.len() < MESSAGES_MAX => {
-                self.slots.push(Message::default());
-                (self.slots.len() - 1) as u32
-            }
-            None => return None,
-        };
-        let message = &mut self.slots[slot as usize];
+        if self.free.is_empty() {
+            self.grow();
+        }
+        let slot = self.free.pop()?;
+        let message = self.get_mut(slot);
         debug_assert_eq!(message.state, MessageState::Free);
         message.pdu.clear();
         message.pdu.extend_from_slice(pdu);
         Some(slot)
     }
 
+    #[cold]
+    fn grow(&mut self) {
+        let first = self.chunks.len() * CHUNK;
+        if first < MESSAGES_MAX {
+            self.chunks.push((0..CHUNK).map(|_| Message::default()).collect());
+            self.free.extend((first as u32..(first + CHUNK) as u32).rev());
+        }
+    }
+
     /// Frees a slot.
     #[inline]
     pub(crate) fn free(&mut self, slot: u32) {
-        let message = &mut self.slots[slot as usize];
+        let message = self.get_mut(slot);
         debug_assert_ne!(message.state, MessageState::Free);
         message.state = MessageState::Free;
         message.generation = message.generation.wrapping_add(1);
         if message.pdu.capacity() > BODY_KEEP_BYTES {
-            message.pdu = Vec::new();
+            message.pdu = SmallVec::new();
         }
         self.due.set(slot as usize, Time::NEVER);
         self.free.push(slot);
@@ -105,24 +117,24 @@ impl Messages {
 
     #[inline]
     pub(crate) fn get(&self, slot: u32) -> &Message {
-        &self.slots[slot as usize]
+        &self.chunks[slot as usize / CHUNK][slot as usize % CHUNK]
     }
 
     #[inline]
     pub(crate) fn get_mut(&mut self, slot: u32) -> &mut Message {
-        &mut self.slots[slot as usize]
+        &mut self.chunks[slot as usize / CHUNK][slot as usize % CHUNK]
     }
 
     /// Whether the ticket's message is still the one in its slot and still queued.
     #[inline]
     pub(crate) fn is_queued(&self, ticket: Ticket) -> bool {
-        let message = &self.slots[ticket.slot as usize];
+        let message = self.get(ticket.slot);
         message.generation == ticket.generation && message.state == MessageState::Queued
     }
 
     #[inline]
     pub(crate) fn ticket(&self, slot: u32) -> Ticket {
-        Ticket { slot, generation: self.slots[slot as usize].generation }
+        Ticket { slot, generation: self.get(slot).generation }
     }
 
     #[inline]

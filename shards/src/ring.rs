@@ -13,7 +13,7 @@ use ringbuf::{HeapCons, HeapProd, HeapRb};
 
 use crate::bounds::{RING_BYTES, RING_COPY_BYTES, RING_TURN_BYTES};
 use crate::names::ShardId;
-use crate::wire::{PREFIX, Record};
+use crate::wire::{PREFIX, Record, Submit};
 
 /// One shard's rings towards and from every other one.
 pub struct Rings {
@@ -66,10 +66,7 @@ pub fn mesh(shards: u16) -> Vec<Rings> {
         .zip(consumers)
         .map(|(row, column)| Rings {
             outbound: row.into_iter().map(|producer| producer.map(Outbound::new)).collect(),
-            inbound: column
-                .into_iter()
-                .map(|consumer| consumer.map(Inbound::new))
-                .collect(),
+            inbound: column.into_iter().map(|consumer| consumer.map(Inbound::new)).collect(),
         })
         .collect()
 }
@@ -93,8 +90,19 @@ impl Rings {
     /// When there is no ring to `to`.
     #[inline]
     pub fn send(&mut self, to: ShardId, record: &Record<'_>) {
+        self.stage(to, |staged| record.write(staged));
+    }
+
+    /// As [`Rings::send`].
+    #[inline]
+    pub(crate) fn send_submit(&mut self, to: ShardId, submit: &Submit<'_>) {
+        self.stage(to, |staged| submit.write(staged));
+    }
+
+    #[inline]
+    fn stage(&mut self, to: ShardId, write: impl FnOnce(&mut Vec<u8>)) {
         let peer = self.outbound[to.index()].as_mut().expect("a ring leads to every other shard");
-        record.write(&mut peer.staged);
+        write(&mut peer.staged);
         if peer.staged.len() >= RING_COPY_BYTES && !peer.is_full {
             peer.move_staged();
         }

@@ -43,7 +43,7 @@ impl Shard {
             self.take_in(submit, now, out);
         } else {
             self.outstanding[home.index()] += 1;
-            self.rings.send(home, &Record::Submit(*submit));
+            self.rings.send_submit(home, submit);
         }
     }
 
@@ -147,7 +147,7 @@ impl Shard {
             pdu: &message.pdu,
         };
         self.outstanding[home.index()] += 1;
-        self.rings.send(home, &Record::Submit(submit));
+        self.rings.send_submit(home, &submit);
     }
 
     /// Sends the message at once where the lane is free, else queues it; `false` when there is no room, or when this

@@ -4,7 +4,7 @@ use super::{Shard, VendorView};
 use crate::names::ShardId;
 use crate::output::Output;
 use crate::time::Now;
-use crate::wire::Record;
+use crate::wire::{Record, Submit};
 
 impl Shard {
     /// Handles what other shards have sent, a bounded amount from each. `true` when there is more to take, or
@@ -13,7 +13,10 @@ impl Shard {
         for index in 0..self.rings.shards() as u16 {
             let from = ShardId(index);
             let Some(mut inbound) = self.rings.take(from) else { continue };
-            inbound.for_each(|record| self.take_record(from, Record::read(record), now, out));
+            inbound.for_each(|record| match Submit::read_if(record) {
+                Some(submit) => self.take_in(&submit, now, out),
+                None => self.take_record(from, Record::read(record), now, out),
+            });
             self.rings.give_back(from, inbound);
         }
         self.rings.has_incoming() || self.rings.is_backed_up()
