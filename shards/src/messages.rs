@@ -1,17 +1,13 @@
 //! The messages that wait for a vendor on this shard: in its queue, in a window, for a retry, or for another shard.
 
 use smallvec::SmallVec;
-use smpp_pdu::CommandStatus;
 
 use crate::bounds::{BODY_KEEP_BYTES, MESSAGE_TIMER_STEP_MS, MESSAGES_MAX};
 use crate::deadlines::Deadlines;
-use crate::facts::Facts;
 use crate::lane::Ticket;
-use crate::message_id::{IdStyle, MessageId};
-use crate::names::{CustomerId, LinkId, ShardId, VendorId};
+use crate::names::{LinkId, VendorId};
 use crate::time::Time;
-use crate::tried::Tried;
-use crate::wire::Origin;
+use crate::wire::Carried;
 
 /// What a message waits for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
@@ -34,22 +30,13 @@ pub(crate) enum MessageState {
 pub(crate) struct Message {
     pub(crate) generation: u32,
     pub(crate) state: MessageState,
+    /// The vendor whose turn it is.
     pub(crate) vendor: VendorId,
-    pub(crate) customer: CustomerId,
-    pub(crate) customer_home: ShardId,
-    pub(crate) origin: Origin,
-    pub(crate) id: MessageId,
-    pub(crate) style: IdStyle,
-    pub(crate) facts: Facts,
-    /// Of its flight to the vendor: see `Lane::took_off`.
-    pub(crate) epoch: u8,
     /// Tries at the present vendor.
     pub(crate) attempts: u32,
-    /// When it must have been answered, unless it is in flight then.
-    pub(crate) deadline: Time,
-    /// What a vendor last said; ESME_ROK when none has said anything.
-    pub(crate) refusal: CommandStatus,
-    pub(crate) tried: Tried,
+    /// Of its flight to the vendor: see `Lane::took_off`.
+    pub(crate) epoch: u8,
+    pub(crate) carried: Carried,
     /// The submit_sm as the customer sent it; a usual one stands here itself, so that a message is one stretch of memory.
     pub(crate) pdu: SmallVec<[u8; PDU_IN_PLACE_BYTES]>,
 }

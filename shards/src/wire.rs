@@ -44,9 +44,9 @@ pub struct DeliveryOrigin {
 /// [`DeliveryOrigin::awaited`] of what is not awaited any further.
 pub const NOT_AWAITED: u64 = u64::MAX;
 
-/// A message on its way to a vendor of another shard.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Submit<'a> {
+/// What goes with a message wherever it goes: with its record to another shard, and in its slot there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub struct Carried {
     /// Where its answer goes.
     pub origin: Origin,
     /// Our id for it.
@@ -57,16 +57,23 @@ pub struct Submit<'a> {
     pub customer: CustomerId,
     /// The customer's home: where receipts go.
     pub customer_home: ShardId,
-    /// To which vendor.
-    pub vendor: VendorId,
+    /// When it must have been answered, unless it is at a vendor then.
+    pub deadline: Time,
+    /// What a vendor last said, told when nobody takes it; ESME_ROK when none has said anything.
+    pub refusal: CommandStatus,
     /// The vendors that had it before.
     pub tried: Tried,
-    /// When it must have been answered.
-    pub deadline: Time,
-    /// The last refusal, told when nobody takes it.
-    pub refusal: CommandStatus,
     /// What was read of the PDU when it came in.
     pub facts: Facts,
+}
+
+/// A message on its way to a vendor of another shard.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Submit<'a> {
+    /// To which vendor.
+    pub vendor: VendorId,
+    /// What goes with it.
+    pub carried: Carried,
     /// The whole submit_sm as the customer sent it.
     pub pdu: &'a [u8],
 }
@@ -258,22 +265,23 @@ impl<'a> Submit<'a> {
     /// Appends the record, its length in front.
     #[inline]
     pub(crate) fn write(&self, to: &mut Vec<u8>) {
-        let tried = self.tried.as_slice();
+        let carried = &self.carried;
+        let tried = carried.tried.as_slice();
         let behind = 4 * tried.len() + self.pdu.len();
         to.reserve(PREFIX + SUBMIT_FIXED + behind);
         let mut head = Head::<SUBMIT_FIXED>::new(SUBMIT, behind);
-        self.origin.write(&mut head);
-        head.put(self.id.0.to_le_bytes());
-        head.put([self.style.to_octet()]);
-        head.put(self.customer.0.to_le_bytes());
-        head.put(self.customer_home.0.to_le_bytes());
         head.put(self.vendor.0.to_le_bytes());
-        head.put(self.deadline.0.to_le_bytes());
-        head.put(self.refusal.0.to_le_bytes());
-        head.put([self.facts.registered_delivery, self.facts.priority, u8::from(self.facts.is_untidy)]);
-        head.put(self.facts.registered_at.to_le_bytes());
-        head.put(self.facts.valid_until.0.to_le_bytes());
+        carried.origin.write(&mut head);
+        head.put(carried.id.0.to_le_bytes());
+        head.put([carried.style.to_octet()]);
+        head.put(carried.customer.0.to_le_bytes());
+        head.put(carried.customer_home.0.to_le_bytes());
+        head.put(carried.deadline.0.to_le_bytes());
+        head.put(carried.refusal.0.to_le_bytes());
         head.put([tried.len() as u8]);
+        head.put([carried.facts.registered_delivery, carried.facts.priority, u8::from(carried.facts.is_untidy)]);
+        head.put(carried.facts.registered_at.to_le_bytes());
+        head.put(carried.facts.valid_until.0.to_le_bytes());
         head.append(to);
         for vendor in tried {
             to.extend_from_slice(&vendor.0.to_le_bytes());
@@ -294,15 +302,16 @@ impl<'a> Submit<'a> {
         let (fixed, rest) = bytes.split_first_chunk::<SUBMIT_FIXED>().expect("a submit holds all of its fields");
         let mut fields = Fields(&fixed[1..]);
         let mut behind = Fields(rest);
-        Self {
+        let vendor = VendorId(fields.u32());
+        let carried = Carried {
             origin: Origin::read(&mut fields),
             id: MessageId(u128::from_le_bytes(fields.array())),
             style: IdStyle::from_octet(fields.u8()),
             customer: CustomerId(fields.u32()),
             customer_home: ShardId(fields.u16()),
-            vendor: VendorId(fields.u32()),
             deadline: Time(fields.u64()),
             refusal: CommandStatus(fields.u32()),
+            tried: Tried::of((0..fields.u8()).map(|_| VendorId(behind.u32()))),
             facts: Facts {
                 registered_delivery: fields.u8(),
                 priority: fields.u8(),
@@ -310,9 +319,8 @@ impl<'a> Submit<'a> {
                 registered_at: fields.u16(),
                 valid_until: Time(fields.u64()),
             },
-            tried: Tried::of((0..fields.u8()).map(|_| VendorId(behind.u32()))),
-            pdu: behind.0,
-        }
+        };
+        Self { vendor, carried, pdu: behind.0 }
     }
 }
 
@@ -404,21 +412,23 @@ mod tests {
         let (id, style) = (MessageId(u128::MAX / 3), IdStyle::Short);
         for record in [
             Record::Submit(Submit {
-                origin,
-                id,
-                style,
-                customer: CustomerId(8),
-                customer_home: ShardId(1),
                 vendor: VendorId(6),
-                tried,
-                deadline: Time(77),
-                refusal: CommandStatus::ESME_RMSGQFUL,
-                facts: Facts {
-                    registered_delivery: 1,
-                    priority: 2,
-                    is_untidy: true,
-                    registered_at: 600,
-                    valid_until: Time::NEVER,
+                carried: Carried {
+                    origin,
+                    id,
+                    style,
+                    customer: CustomerId(8),
+                    customer_home: ShardId(1),
+                    deadline: Time(77),
+                    refusal: CommandStatus::ESME_RMSGQFUL,
+                    tried,
+                    facts: Facts {
+                        registered_delivery: 1,
+                        priority: 2,
+                        is_untidy: true,
+                        registered_at: 600,
+                        valid_until: Time::NEVER,
+                    },
                 },
                 pdu: b"submit",
             }),

@@ -68,7 +68,7 @@ impl Shard {
         lane.counters.last_refusal = Some(status);
         let refusal = self.classify(vendor, status);
         let message = self.messages.get_mut(slot);
-        message.refusal = status;
+        message.carried.refusal = status;
         match refusal {
             Refusal::Throttled => {
                 let lane = &mut self.lanes[vendor.index()];
@@ -77,7 +77,7 @@ impl Shard {
                 self.lane_timers.hasten(vendor.index(), until);
                 let message = self.messages.get_mut(slot);
                 message.attempts -= 1;
-                if message.deadline <= now.mono {
+                if message.carried.deadline <= now.mono {
                     self.finish(slot, status, now, out);
                 } else {
                     self.requeue_first(slot, now);
@@ -95,7 +95,7 @@ impl Shard {
                     self.fail_over(slot, now, out);
                 } else {
                     message.state = MessageState::Retrying;
-                    let due = again.min(message.deadline);
+                    let due = again.min(message.carried.deadline);
                     self.messages.set_due(slot, due);
                 }
             }
@@ -125,7 +125,7 @@ impl Shard {
     #[inline]
     fn await_receipt(&mut self, slot: u32, vendor: VendorId, raw: &[u8], now: Now) -> Option<ReceiptKey> {
         let configured = &self.snapshot.vendors[vendor.index()];
-        if self.messages.get(slot).facts.registered_delivery == 0 && !configured.always_receipts() {
+        if self.messages.get(slot).carried.facts.registered_delivery == 0 && !configured.always_receipts() {
             return None;
         }
         let key = ReceiptKey::new(vendor, raw, configured.settings.message_id_format)?;
@@ -133,11 +133,11 @@ impl Shard {
         let view = ShortMessage::decode(&message.pdu).ok()?;
         let awaited = Awaited {
             key,
-            id: message.id,
-            style: message.style,
-            registered_delivery: message.facts.registered_delivery,
-            customer: message.customer,
-            customer_home: message.customer_home,
+            id: message.carried.id,
+            style: message.carried.style,
+            registered_delivery: message.carried.facts.registered_delivery,
+            customer: message.carried.customer,
+            customer_home: message.carried.customer_home,
             submitted_unix_ms: now.unix_ms,
             source: KeptAddress::new(view.source),
             dest: KeptAddress::new(view.dest),
@@ -163,7 +163,7 @@ impl Shard {
     #[inline]
     pub(super) fn finish(&mut self, slot: u32, status: CommandStatus, now: Now, out: &mut Output) {
         let message = self.messages.get(slot);
-        let (origin, id, style) = (message.origin, message.id, message.style);
+        let (origin, id, style) = (message.carried.origin, message.carried.id, message.carried.style);
         self.messages.free(slot);
         self.answer(origin, status, id, style, now, out);
     }

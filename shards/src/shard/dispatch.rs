@@ -12,7 +12,7 @@ use crate::names::{LinkId, ShardId, VendorId};
 use crate::output::Output;
 use crate::time::Now;
 use crate::tried::Tried;
-use crate::wire::{Origin, Record, Submit};
+use crate::wire::{Carried, Origin, Record, Submit};
 
 impl Shard {
     /// The first of the candidates that is up and has room; else the first with room, for its vendor may come back.
@@ -52,22 +52,14 @@ impl Shard {
     pub(super) fn take_in(&mut self, submit: &Submit<'_>, now: Now, out: &mut Output) {
         let Some(slot) = self.messages.allocate(submit.pdu) else {
             let status = self.snapshot.statuses.queue_full;
-            self.answer(submit.origin, status, submit.id, submit.style, now, out);
+            self.answer(submit.carried.origin, status, submit.carried.id, submit.carried.style, now, out);
             return;
         };
         let message = self.messages.get_mut(slot);
         message.state = MessageState::Retrying;
         message.vendor = submit.vendor;
-        message.customer = submit.customer;
-        message.customer_home = submit.customer_home;
-        message.origin = submit.origin;
-        message.id = submit.id;
-        message.style = submit.style;
-        message.facts = submit.facts;
         message.attempts = 0;
-        message.deadline = submit.deadline.min(submit.facts.valid_until);
-        message.refusal = submit.refusal;
-        message.tried = submit.tried;
+        message.carried = submit.carried;
         self.offer(slot, now, out);
     }
 
@@ -96,7 +88,7 @@ impl Shard {
             }
             self.lanes[vendor.index()].counters.queue_full += 1;
         }
-        let status = match self.messages.get(slot).refusal {
+        let status = match self.messages.get(slot).carried.refusal {
             CommandStatus::ESME_ROK => self.snapshot.statuses.queue_full,
             refusal => refusal,
         };
@@ -106,10 +98,10 @@ impl Shard {
     /// Marks the present vendor as tried and gives the next usable one of the route.
     fn next_vendor(&mut self, slot: u32) -> Option<VendorId> {
         let message = self.messages.get_mut(slot);
-        if !message.tried.add(message.vendor) {
+        if !message.carried.tried.add(message.vendor) {
             return None;
         }
-        let (customer, tried) = (message.customer, message.tried);
+        let (customer, tried) = (message.carried.customer, message.carried.tried);
         let message = self.messages.get(slot);
         let view = ShortMessage::decode(&message.pdu).ok()?;
         let forced = self.snapshot.customer(customer).and_then(|known| known.settings.force_source_address.as_deref());
@@ -130,22 +122,11 @@ impl Shard {
             is_message: true,
             slot,
             generation: message.generation,
-            sequence: message.origin.sequence,
+            sequence: message.carried.origin.sequence,
         };
         let home = self.snapshot.vendors[message.vendor.index()].home;
-        let submit = Submit {
-            origin,
-            id: message.id,
-            style: message.style,
-            customer: message.customer,
-            customer_home: message.customer_home,
-            vendor: message.vendor,
-            tried: message.tried,
-            deadline: message.deadline,
-            refusal: message.refusal,
-            facts: message.facts,
-            pdu: &message.pdu,
-        };
+        let submit =
+            Submit { vendor: message.vendor, carried: Carried { origin, ..message.carried }, pdu: &message.pdu };
         self.outstanding[home.index()] += 1;
         self.rings.send_submit(home, &submit);
     }
@@ -156,10 +137,10 @@ impl Shard {
     fn send_or_queue(&mut self, slot: u32, now: Now, out: &mut Output) -> bool {
         let (vendor, bytes, priority) = {
             let message = self.messages.get(slot);
-            (message.vendor, message.pdu.len(), message.facts.priority)
+            (message.vendor, message.pdu.len(), message.carried.facts.priority)
         };
         if !super::rewrite::can_carry(&self.messages.get(slot).pdu, &self.snapshot.vendors[vendor.index()]) {
-            self.messages.get_mut(slot).refusal = CommandStatus::ESME_RINVMSGLEN;
+            self.messages.get_mut(slot).carried.refusal = CommandStatus::ESME_RINVMSGLEN;
             return false;
         }
         let lane = &mut self.lanes[vendor.index()];
@@ -191,7 +172,7 @@ impl Shard {
     pub(super) fn requeue_first(&mut self, slot: u32, now: Now) {
         let ticket = self.messages.ticket(slot);
         let message = self.messages.get(slot);
-        let (vendor, bytes, priority) = (message.vendor, message.pdu.len(), message.facts.priority);
+        let (vendor, bytes, priority) = (message.vendor, message.pdu.len(), message.carried.facts.priority);
         self.lanes[vendor.index()].push_front(ticket, priority, bytes);
         self.mark_queued(slot, now);
     }
@@ -199,7 +180,7 @@ impl Shard {
     fn mark_queued(&mut self, slot: u32, now: Now) {
         let message = self.messages.get_mut(slot);
         message.state = MessageState::Queued;
-        let mut due = message.deadline;
+        let mut due = message.carried.deadline;
         let longest = self.snapshot.vendors[message.vendor.index()].settings.queue_seconds;
         if longest != 0 {
             due = due.min(now.mono.after_ms(u64::from(longest) * 1000));
@@ -270,16 +251,16 @@ impl Shard {
         message.state = MessageState::InFlight(link_id, sequence);
         message.attempts += 1;
         let vendor = &self.snapshot.vendors[message.vendor.index()];
-        let customer = &self.snapshot.customers[message.customer.index()];
+        let customer = &self.snapshot.customers[message.carried.customer.index()];
         let forced = customer.settings.force_source_address.as_deref();
         let buffer = out.buffer(conn);
         let start = buffer.len();
-        if vendor.rewrites || message.facts.is_untidy || forced.is_some() {
+        if vendor.rewrites || message.carried.facts.is_untidy || forced.is_some() {
             super::rewrite::submit_sm(buffer, &message.pdu, vendor, forced);
         } else {
             buffer.extend_from_slice(&message.pdu);
             if vendor.always_receipts() {
-                buffer[start + usize::from(message.facts.registered_at)] |= 1;
+                buffer[start + usize::from(message.carried.facts.registered_at)] |= 1;
             }
         }
         // command_status is 0 in a request, whatever the customer put there; then our sequence_number.

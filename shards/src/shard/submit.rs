@@ -9,7 +9,7 @@ use crate::output::Output;
 use crate::session::SessionState;
 use crate::time::Now;
 use crate::tried::Tried;
-use crate::wire::{Origin, Submit};
+use crate::wire::{Carried, Origin, Submit};
 
 impl Shard {
     #[inline]
@@ -88,20 +88,18 @@ impl Shard {
         };
         self.desks[id.index()].counters.submits += 1;
         let deadline = now.mono.after_ms(self.snapshot.gateway.relay_deadline_ms);
-        let submit = Submit {
+        let carried = Carried {
             origin,
             id: self.ids.next(now.unix_ms),
             style,
             customer: id,
             customer_home: self.id,
-            vendor,
-            tried: Tried::default(),
-            deadline,
+            deadline: deadline.min(facts.valid_until),
             refusal: CommandStatus::ESME_ROK,
+            tried: Tried::default(),
             facts,
-            pdu,
         };
-        self.place(&submit, now, out);
+        self.place(&Submit { vendor, carried, pdu }, now, out);
         Ok(())
     }
 }

@@ -36,7 +36,7 @@ impl Shard {
 
     fn message_due(&mut self, slot: u32, now: Now, out: &mut Output) {
         let message = self.messages.get(slot);
-        let (vendor, is_late) = (message.vendor, message.deadline <= now.mono);
+        let (vendor, is_late) = (message.vendor, message.carried.deadline <= now.mono);
         match message.state {
             MessageState::Free | MessageState::HandedOn => {}
             MessageState::InFlight(link, sequence) => {
@@ -63,12 +63,12 @@ impl Shard {
     fn give_up(&mut self, slot: u32, now: Now, out: &mut Output) {
         let message = self.messages.get(slot);
         let statuses = &self.snapshot.statuses;
-        let status = if message.facts.valid_until <= now.mono {
+        let status = if message.carried.facts.valid_until <= now.mono {
             statuses.expired
-        } else if message.refusal.is_ok() {
+        } else if message.carried.refusal.is_ok() {
             statuses.queue_full
         } else {
-            message.refusal
+            message.carried.refusal
         };
         self.finish(slot, status, now, out);
     }
