@@ -38,7 +38,8 @@ pub const CONNECTIONS_MAX: usize = 65_536;
 /// Messages of one shard that wait for a vendor's answer or in a vendor's queue. Beyond it ESME_RMSGQFUL.
 pub const MESSAGES_MAX: usize = 1 << 20;
 
-/// Messages sent to one other shard and not answered by it yet. Beyond it that shard's vendors count as full.
+/// Messages of its own customers that a shard has given to one other shard first and that are not answered yet. Beyond it
+/// that shard's vendors count as full.
 pub const RING_OUTSTANDING_MAX: u32 = 1 << 17;
 
 /// Octets staged for one other shard because its ring is full. Beyond it that shard's vendors count as full.

@@ -1,4 +1,4 @@
-//! The messages that wait for a vendor on this shard: in its queue, in a window, for a retry, or for another shard.
+//! The messages that wait for a vendor on this shard: in its queue, in a window, or for a retry.
 
 use smallvec::SmallVec;
 
@@ -21,8 +21,6 @@ pub(crate) enum MessageState {
     InFlight(LinkId, u32),
     /// The time of its next try.
     Retrying,
-    /// The answer of another shard.
-    HandedOn,
 }
 
 /// A message on its way to a vendor.

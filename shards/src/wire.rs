@@ -11,14 +11,16 @@ use crate::names::{CustomerId, ShardId, VendorId};
 use crate::time::Time;
 use crate::tried::Tried;
 
-/// Where the answer to a submit goes: a session of the customer's shard, or a message that another shard handed on.
+/// Where the answer to a submit goes: a session of the customer's shard. It goes there straight from the shard that knows
+/// it, however many shards had the message in between.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub struct Origin {
     /// The shard that waits for the answer.
     pub shard: ShardId,
-    /// A message slot of that shard instead of a session.
-    pub is_message: bool,
-    /// Connection or message slot.
+    /// The other shard to which that one gave the message first, and whose credit it holds until it is answered; the same
+    /// shard as long as no other one has had it.
+    pub via: ShardId,
+    /// Its connection there.
     pub slot: u32,
     /// Tells the one meant from later ones in the same slot.
     pub generation: u32,
@@ -145,8 +147,8 @@ const CUSTOMER_HOME: u8 = 6;
 pub(crate) const PREFIX: usize = 4;
 
 // Octets of each kind's fields of known place, the kind included.
-const SUBMIT_FIXED: usize = 69;
-const SUBMIT_ANSWER_FIXED: usize = 37;
+const SUBMIT_FIXED: usize = 70;
+const SUBMIT_ANSWER_FIXED: usize = 38;
 const DELIVER_FIXED: usize = 31;
 const DELIVER_ANSWER_FIXED: usize = 31;
 const VENDOR_VIEW_FIXED: usize = 7;
@@ -328,7 +330,7 @@ impl Origin {
     #[inline(always)]
     fn write<const FIELDS: usize>(&self, head: &mut Head<FIELDS>) {
         head.put(self.shard.0.to_le_bytes());
-        head.put([u8::from(self.is_message)]);
+        head.put(self.via.0.to_le_bytes());
         head.put(self.slot.to_le_bytes());
         head.put(self.generation.to_le_bytes());
         head.put(self.sequence.to_le_bytes());
@@ -338,7 +340,7 @@ impl Origin {
     fn read(fields: &mut Fields<'_>) -> Self {
         Self {
             shard: ShardId(fields.u16()),
-            is_message: fields.u8() != 0,
+            via: ShardId(fields.u16()),
             slot: fields.u32(),
             generation: fields.u32(),
             sequence: fields.u32(),
@@ -405,7 +407,7 @@ mod tests {
 
     #[test]
     fn every_record_reads_back_as_it_was_written() {
-        let origin = Origin { shard: ShardId(3), is_message: true, slot: 7, generation: 9, sequence: u32::MAX };
+        let origin = Origin { shard: ShardId(3), via: ShardId(4), slot: 7, generation: 9, sequence: u32::MAX };
         let back = DeliveryOrigin { shard: ShardId(2), slot: 1, generation: 4, sequence: 5, awaited: NOT_AWAITED };
         let mut tried = Tried::default();
         tried.add(VendorId(5));

@@ -181,18 +181,11 @@ impl Shard {
     ) {
         if origin.shard != self.id {
             self.rings.send(origin.shard, &Record::SubmitAnswer { origin, status, id, style });
-        } else if origin.is_message {
-            self.handed_on_answered(origin, status, now, out);
         } else {
+            if origin.via != self.id {
+                self.outstanding[origin.via.index()] -= 1;
+            }
             self.answer_session(origin, status, id, style, now, out);
-        }
-    }
-
-    /// Another shard has finished a message that was handed on to it.
-    fn handed_on_answered(&mut self, origin: Origin, status: CommandStatus, now: Now, out: &mut Output) {
-        let message = self.messages.get(origin.slot);
-        if message.generation == origin.generation && message.state == MessageState::HandedOn {
-            self.finish(origin.slot, status, now, out);
         }
     }
 

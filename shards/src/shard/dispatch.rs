@@ -12,7 +12,7 @@ use crate::names::{LinkId, ShardId, VendorId};
 use crate::output::Output;
 use crate::time::Now;
 use crate::tried::Tried;
-use crate::wire::{Carried, Origin, Record, Submit};
+use crate::wire::{Record, Submit};
 
 impl Shard {
     /// The first of the candidates that is up and has room; else the first with room, for its vendor may come back.
@@ -37,13 +37,14 @@ impl Shard {
 
     /// Gives a message to the shard of its vendor.
     #[inline]
-    pub(super) fn place(&mut self, submit: &Submit<'_>, now: Now, out: &mut Output) {
+    pub(super) fn place(&mut self, mut submit: Submit<'_>, now: Now, out: &mut Output) {
         let home = self.snapshot.vendors[submit.vendor.index()].home;
         if home == self.id {
-            self.take_in(submit, now, out);
+            self.take_in(&submit, now, out);
         } else {
             self.outstanding[home.index()] += 1;
-            self.rings.send_submit(home, submit);
+            submit.carried.origin.via = home;
+            self.rings.send_submit(home, &submit);
         }
     }
 
@@ -111,24 +112,17 @@ impl Shard {
         self.choose(candidates.as_slice(), &tried, view.offsets.tlvs)
     }
 
-    /// Hands a message to another shard, whose vendor is next. This slot waits for the answer, and passes it on.
+    /// Hands a message to another shard, whose vendor is next; its answer goes from there to where it came from.
     fn hand_on(&mut self, slot: u32) {
         let message = self.messages.get_mut(slot);
-        message.state = MessageState::HandedOn;
-        self.messages.set_due(slot, crate::time::Time::NEVER);
-        let message = self.messages.get(slot);
-        let origin = Origin {
-            shard: self.id,
-            is_message: true,
-            slot,
-            generation: message.generation,
-            sequence: message.carried.origin.sequence,
-        };
         let home = self.snapshot.vendors[message.vendor.index()].home;
-        let submit =
-            Submit { vendor: message.vendor, carried: Carried { origin, ..message.carried }, pdu: &message.pdu };
-        self.outstanding[home.index()] += 1;
-        self.rings.send_submit(home, &submit);
+        let origin = &mut message.carried.origin;
+        if origin.shard == self.id && origin.via == self.id {
+            origin.via = home;
+            self.outstanding[home.index()] += 1;
+        }
+        self.rings.send_submit(home, &Submit { vendor: message.vendor, carried: message.carried, pdu: &message.pdu });
+        self.messages.free(slot);
     }
 
     /// Sends the message at once where the lane is free, else queues it; `false` when there is no room, or when this

@@ -77,7 +77,7 @@ impl Shard {
         let style = session.style;
         let origin = Origin {
             shard: self.id,
-            is_message: false,
+            via: self.id,
             slot: conn.0,
             generation: connection.generation,
             sequence: header.sequence_number,
@@ -99,7 +99,7 @@ impl Shard {
             tried: Tried::default(),
             facts,
         };
-        self.place(&Submit { vendor, carried, pdu }, now, out);
+        self.place(Submit { vendor, carried, pdu }, now, out);
         Ok(())
     }
 }

@@ -38,7 +38,7 @@ impl Shard {
         let message = self.messages.get(slot);
         let (vendor, is_late) = (message.vendor, message.carried.deadline <= now.mono);
         match message.state {
-            MessageState::Free | MessageState::HandedOn => {}
+            MessageState::Free => {}
             MessageState::InFlight(link, sequence) => {
                 self.links[link.index()].window.close_request(sequence);
                 self.outcome_unknown(slot, vendor, now, out);

@@ -306,9 +306,7 @@ impl Model {
         }
         // Over another session it may come in any order.
         let is_told = message.answer.is_some() || message.net != net;
-        // An answer that comes back over a shard that handed the message on may be overtaken.
-        let is_direct = self.scenario.shards == 1 || message.vendors.is_power_of_two();
-        if !is_told && is_direct {
+        if !is_told {
             violation!(self, "{} gets the receipt of message {number} before its answer: {message:?}", self.name(net));
         }
         if delivered.esm_class & ESM_TYPE_MASK == 0 {
