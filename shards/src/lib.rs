@@ -17,6 +17,7 @@ pub mod deadlines;
 mod deliveries;
 pub mod event;
 pub mod facts;
+pub mod journal;
 mod lane;
 mod link;
 pub mod message_id;

@@ -1,0 +1,264 @@
+//! What is still live in a journal: the messages and receipts that a start takes over.
+//!
+//! Filled by a replay on the starting thread, then handed to whoever shares it out among the shards. Names are kept
+//! once each; an entry is a few dozen octets besides its PDU.
+
+use hashbrown::{HashMap, HashTable};
+
+use super::replay::{LogSummary, Problem};
+use crate::message_id::{IdStyle, MessageId};
+
+/// A customer's or vendor's name, as [`Live::name`] tells it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct NameId(u32);
+
+/// A message that was accepted and is not done.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LiveMessage {
+    /// Its number in the log that it was found in.
+    pub number: u64,
+    /// Our id for it.
+    pub id: MessageId,
+    /// How its customer sees the id.
+    pub style: IdStyle,
+    /// When it was accepted.
+    pub accepted_unix_ms: u64,
+    /// When its validity ends; [`super::NEVER_UNIX_MS`] for never.
+    pub expires_unix_ms: u64,
+    /// Whose it is.
+    pub customer: NameId,
+    /// The whole submit_sm as the customer sent it.
+    pub pdu: Box<[u8]>,
+    /// Which vendor has it, if one answered.
+    pub sent: Option<Box<LiveSent>>,
+}
+
+/// The vendor that has a message.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LiveSent {
+    /// Which vendor.
+    pub vendor: NameId,
+    /// The id that it gave the message, as it wrote it.
+    pub vendor_message_id: Box<[u8]>,
+    /// When its answer came.
+    pub sent_unix_ms: u64,
+}
+
+/// A receipt or MO that its customer has not got.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LiveReceipt {
+    /// Its number in the log that it was found in.
+    pub number: u64,
+    /// The message that it is for, as an index into [`Live::messages`]; `None` for MO, and when that one is not live.
+    pub message: Option<u32>,
+    /// It says the message's final state.
+    pub is_final: bool,
+    /// When it was taken.
+    pub taken_unix_ms: u64,
+    /// Until when it is kept; [`super::NEVER_UNIX_MS`] for ever.
+    pub expires_unix_ms: u64,
+    /// Whose it is.
+    pub customer: NameId,
+    /// Who sent it.
+    pub vendor: NameId,
+    /// The whole deliver_sm as the customer shall get it.
+    pub pdu: Box<[u8]>,
+}
+
+/// What a replay found.
+#[derive(Debug, Default)]
+pub struct Live {
+    /// Log by log in the order in which they were added, and by number in each.
+    pub messages: Vec<LiveMessage>,
+    /// In the same order.
+    pub receipts: Vec<LiveReceipt>,
+    /// What each log held.
+    pub logs: Vec<LogSummary>,
+    /// What was damaged: the first [`super::PROBLEMS_KEPT_MAX`] of all.
+    pub problems: Vec<Problem>,
+    /// How much was damaged.
+    pub problem_count: u64,
+    pub(super) names: Names,
+}
+
+impl Live {
+    /// The octets of a name.
+    ///
+    /// # Panics
+    /// When the name is another one's.
+    pub fn name(&self, name: NameId) -> &[u8] {
+        &self.names.list[name.0 as usize]
+    }
+
+    /// Every customer's and vendor's name, in the order of their ids.
+    pub fn names(&self) -> impl ExactSizeIterator<Item = (NameId, &[u8])> {
+        self.names.list.iter().enumerate().map(|(index, name)| (NameId(index as u32), &**name))
+    }
+}
+
+/// Names, each kept once.
+#[derive(Debug, Default)]
+pub(super) struct Names {
+    list: Vec<Box<[u8]>>,
+    ids: HashMap<Box<[u8]>, NameId>,
+}
+
+impl Names {
+    pub(super) fn id(&mut self, name: &[u8]) -> NameId {
+        if let Some(id) = self.ids.get(name) {
+            return *id;
+        }
+        let id = NameId(self.list.len() as u32);
+        self.list.push(name.into());
+        self.ids.insert(name.into(), id);
+        id
+    }
+}
+
+/// What has a number in a log.
+pub(super) trait Numbered {
+    fn number(&self) -> u64;
+}
+
+impl Numbered for LiveMessage {
+    fn number(&self) -> u64 {
+        self.number
+    }
+}
+
+impl Numbered for LiveReceipt {
+    fn number(&self) -> u64 {
+        self.number
+    }
+}
+
+/// The live entries of one log, found by their numbers. Those that went leave no hole.
+#[derive(Debug)]
+pub(super) struct Table<T> {
+    entries: Vec<T>,
+    places: HashTable<u32>,
+    ended: Numbers,
+}
+
+impl<T> Default for Table<T> {
+    fn default() -> Self {
+        Self { entries: Vec::new(), places: HashTable::new(), ended: Numbers::default() }
+    }
+}
+
+impl<T: Numbered> Table<T> {
+    /// Adds an entry, unless it is there already or has ended.
+    pub(super) fn insert_with(&mut self, number: u64, make: impl FnOnce() -> T) {
+        if self.ended.contains(number) || self.place(number).is_some() {
+            return;
+        }
+        // There cannot be more: an entry and its octets are larger than 16 octets each, and 2³² of them are 64 GiB.
+        let Ok(place) = u32::try_from(self.entries.len()) else { return };
+        self.entries.push(make());
+        let entries = &self.entries;
+        self.places.insert_unique(hash(number), place, |place| hash(entries[*place as usize].number()));
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.entries.len()
+    }
+
+    pub(super) fn get_mut(&mut self, number: u64) -> Option<&mut T> {
+        let place = self.place(number)?;
+        Some(&mut self.entries[place as usize])
+    }
+
+    /// Takes an entry out for good: whatever comes of that number is ignored from now on.
+    pub(super) fn end(&mut self, number: u64) -> Option<T> {
+        self.ended.insert(number);
+        let entries = &self.entries;
+        let is_it = |place: &u32| entries[*place as usize].number() == number;
+        let (place, _) = self.places.find_entry(hash(number), is_it).ok()?.remove();
+        let last = self.entries.len() as u32 - 1;
+        if place != last {
+            let moved = hash(self.entries[last as usize].number());
+            *self.places.find_mut(moved, |other| *other == last).expect("every entry has its place") = place;
+        }
+        Some(self.entries.swap_remove(place as usize))
+    }
+
+    /// The entries by number.
+    pub(super) fn into_sorted(self) -> Vec<T> {
+        let mut entries = self.entries;
+        entries.sort_unstable_by_key(T::number);
+        entries
+    }
+
+    fn place(&self, number: u64) -> Option<u32> {
+        self.places.find(hash(number), |place| self.entries[*place as usize].number() == number).copied()
+    }
+}
+
+/// Numbers of a log are dense, and nobody else chooses them.
+fn hash(number: u64) -> u64 {
+    let product = u128::from(number ^ 0x9E37_79B9_7F4A_7C15) * 0xC2B2_AE3D_27D4_EB4F;
+    product as u64 ^ (product >> 64) as u64
+}
+
+/// Numbers of one [`Numbers`] chunk.
+const CHUNK: u64 = 4096;
+
+/// A set of numbers that are dense: one bit each.
+#[derive(Debug, Default)]
+struct Numbers {
+    chunks: HashMap<u64, Box<[u64; CHUNK as usize / 64]>>,
+}
+
+impl Numbers {
+    fn insert(&mut self, number: u64) {
+        let chunk = self.chunks.entry(number / CHUNK).or_insert_with(|| Box::new([0; CHUNK as usize / 64]));
+        chunk[(number % CHUNK / 64) as usize] |= 1 << (number % 64);
+    }
+
+    fn contains(&self, number: u64) -> bool {
+        let Some(chunk) = self.chunks.get(&(number / CHUNK)) else { return false };
+        chunk[(number % CHUNK / 64) as usize] & 1 << (number % 64) != 0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    impl Numbered for u64 {
+        fn number(&self) -> u64 {
+            *self
+        }
+    }
+
+    #[test]
+    fn entries_are_found_until_they_end_and_never_come_back() {
+        let mut table: Table<u64> = Table::default();
+        for number in 1..=10_000 {
+            table.insert_with(number, || number);
+        }
+        for number in (1..=10_000).filter(|number| number % 3 != 0) {
+            assert_eq!(table.end(number), Some(number));
+            assert_eq!(table.end(number), None);
+            table.insert_with(number, || number);
+            assert_eq!(table.get_mut(number), None);
+        }
+        assert_eq!(table.get_mut(9), Some(&mut 9));
+        assert_eq!(table.into_sorted(), (1..=10_000).filter(|number| number % 3 == 0).collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn a_name_is_kept_once() {
+        let mut names = Names::default();
+        let first = names.id(b"acme");
+        assert_ne!(names.id(b"north"), first);
+        assert_eq!(names.id(b"acme"), first);
+        assert_eq!(names.list.len(), 2);
+    }
+
+    #[test]
+    fn an_entry_is_small_besides_its_pdu() {
+        assert!(size_of::<LiveMessage>() <= 80, "{} octets a message", size_of::<LiveMessage>());
+        assert!(size_of::<LiveReceipt>() <= 64, "{} octets a receipt", size_of::<LiveReceipt>());
+    }
+}
