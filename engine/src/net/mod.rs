@@ -1,4 +1,5 @@
-//! The network half of a shard: one io_uring ring, its provided buffers, its sockets and its doorbell.
+//! The network half of a shard: one io_uring ring, its provided buffers, its sockets, its journal's appends and
+//! its doorbell.
 //!
 //! Lives on the shard's thread (the doorbell's ringing side on any). It knows sockets and octets and nothing of
 //! SMPP. It is the only place of the program where `unsafe` is allowed: the kernel writes to and reads from memory
@@ -7,6 +8,8 @@
 
 #![allow(unsafe_code)]
 
+mod aligned;
+mod append;
 mod buffers;
 mod doorbell;
 mod ring;
@@ -14,6 +17,8 @@ mod slots;
 mod sockets;
 mod transfer;
 
+pub use aligned::{ALIGNMENT, AlignedBuffer};
+pub use append::{APPEND_BYTES_MAX, Durability};
 pub use buffers::Chunk;
 pub use doorbell::Doorbell;
 pub use ring::{REQUIRED_OPERATIONS, SetupError, Wait, probe};

@@ -17,7 +17,7 @@ const SUBMISSIONS: u32 = 4096;
 const COMPLETIONS: u32 = 16_384;
 
 /// The operations that the hot path uses, with their names for `check`.
-pub const REQUIRED_OPERATIONS: [(u8, &str); 7] = [
+pub const REQUIRED_OPERATIONS: [(u8, &str); 9] = [
     (opcode::Accept::CODE, "accept"),
     (opcode::Recv::CODE, "recv"),
     (opcode::Send::CODE, "send"),
@@ -25,6 +25,8 @@ pub const REQUIRED_OPERATIONS: [(u8, &str); 7] = [
     (opcode::Read::CODE, "read"),
     (opcode::AsyncCancel::CODE, "cancel"),
     (opcode::Close::CODE, "close"),
+    (opcode::Write::CODE, "write"),
+    (opcode::Fsync::CODE, "fsync"),
 ];
 
 /// How long [`Ring::enter`] may wait for a completion.
@@ -143,6 +145,21 @@ impl Ring {
             }
             // No room: what is queued goes in now. Should the kernel refuse for want of memory, it does so to
             // the next attempt as well, and the entry is tried until there is room.
+            let _ = self.inner.submit();
+        }
+    }
+
+    /// Queues operations that are linked, so that one system call takes all of them along: a link that is cut at a
+    /// submission's end would be none.
+    ///
+    /// # Safety
+    /// As [`Ring::push`], for each of them.
+    pub(super) unsafe fn push_linked(&mut self, entries: &[squeue::Entry]) {
+        loop {
+            // SAFETY: the caller vouches for the entries' memory.
+            if unsafe { self.inner.submission().push_multiple(entries) }.is_ok() {
+                return;
+            }
             let _ = self.inner.submit();
         }
     }

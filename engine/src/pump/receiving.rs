@@ -31,7 +31,8 @@ impl Pump {
                     self.broke(slot, &error);
                 }
                 Completion::Idle(slot) => self.idle(slot),
-                Completion::Bell => {}
+                // Nothing is appended before the journal is wired in.
+                Completion::Bell | Completion::Appended(_) => {}
             }
             self.carry_out();
         }

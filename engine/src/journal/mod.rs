@@ -1,0 +1,56 @@
+//! The journal's storage: folders and segment files, made ahead and freed, and the shards' appends to them.
+//!
+//! What is written and where is decided by the shard; here are octets, files and how it went. [`Store`] is used by the
+//! main thread at start, [`Appender`] lives on its shard's thread and never waits there, and the thread `journal`
+//! ([`Maker`]) does all that may: making, recycling, removing and reading files. It must never report as written what
+//! is not on stable storage, nor append to a file after a failure.
+//!
+//! ```text
+//! data_dir/journal/lock                                  held by the gateway that runs
+//! data_dir/journal/<start>.recovering/                   a start that has not taken over everything yet
+//! data_dir/journal/<start>/shard-<N>-<SEGMENT>.seg       <start>: unix milliseconds, 13 digits; SEGMENT: 8 digits
+//! data_dir/journal/<start>/spare-<N>                     a freed file that waits for its next use
+//! ```
+//!
+//! Of several complete folders the newest holds all that is live. A segment's file exists before it is needed: the first
+//! block of one that has not been written to is zeros, whatever stands behind it from an earlier use.
+
+mod appender;
+mod files;
+mod maker;
+mod store;
+mod survey;
+
+pub use appender::{Appender, Begun, News, Outcome};
+pub use files::Access;
+pub use maker::{Maker, MakerEnd, MakerSettings};
+pub use store::{Store, StoreError};
+pub use survey::{LogFiles, SegmentFile, StartFolder, Survey, survey};
+
+use crate::net::{ALIGNMENT, Durability};
+
+/// Octets of a block: batches, offsets and segment files are multiples of it.
+pub const BLOCK_BYTES: usize = 4096;
+
+/// Octets of a segment file, where nothing else is set.
+pub const SEGMENT_BYTES: u64 = 64 * 1024 * 1024;
+
+/// How octets are brought to stable storage. Of the two the one with more commits a second, and the only one that no
+/// shortage of memory in the kernel can pull apart (`examples/commits.rs` measures both).
+pub const DURABILITY: Durability = Durability::WriteThrough;
+
+/// Octets that the shard wants on stable storage, at a place of its log.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Batch {
+    /// The segment: 0 for the first batch, then that of the batch before or the next one.
+    pub segment: u32,
+    /// Where in the segment's file, octets; a multiple of [`BLOCK_BYTES`].
+    pub offset: u64,
+    /// The octets; a multiple of [`BLOCK_BYTES`], not none, and no more than [`crate::net::APPEND_BYTES_MAX`].
+    pub bytes: Vec<u8>,
+}
+
+const _: () = assert!(BLOCK_BYTES.is_multiple_of(ALIGNMENT) && SEGMENT_BYTES.is_multiple_of(BLOCK_BYTES as u64));
+
+#[cfg(test)]
+mod tests;

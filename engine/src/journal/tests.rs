@@ -1,0 +1,139 @@
+//! The journal's storage with real files, rings and threads, below the folder for temporary files.
+
+mod appending;
+mod disk_full;
+mod making;
+mod recovering;
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{Duration, Instant};
+
+use super::*;
+use crate::net::{Completion, Doorbell, Net, Wait};
+
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// Small segments, so that tests go through many.
+const SMALL: u64 = 64 * 1024;
+
+static COUNT: AtomicU32 = AtomicU32::new(0);
+
+/// An empty folder that goes when the test ends well.
+struct DataDir(PathBuf);
+
+impl DataDir {
+    fn new() -> Self {
+        let count = COUNT.fetch_add(1, Ordering::Relaxed);
+        let path = std::env::temp_dir().join(format!("smpp-gateway-journal-{}-{count}", std::process::id()));
+        fs::create_dir(&path).unwrap();
+        Self(path)
+    }
+
+    /// The names in a folder of the journal, in order.
+    fn names(&self, folder: &str) -> Vec<String> {
+        let entries = fs::read_dir(self.0.join("journal").join(folder)).unwrap();
+        let mut names: Vec<String> = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+        names.sort();
+        names
+    }
+}
+
+impl Drop for DataDir {
+    fn drop(&mut self) {
+        if !std::thread::panicking() {
+            let _ = fs::remove_dir_all(&self.0);
+        }
+    }
+}
+
+/// What one shard has of the journal.
+struct Shard {
+    bell: Arc<Doorbell>,
+    net: Net,
+    appender: Appender,
+}
+
+impl Shard {
+    /// Writes a batch, waiting for its file.
+    fn write(&mut self, batch: &Batch) -> Outcome {
+        loop {
+            match self.appender.begin(&mut self.net, batch) {
+                Begun::Started => return self.outcome(),
+                Begun::NoFile => assert!(matches!(self.news(), News::File(_))),
+                other => panic!("{other:?}"),
+            }
+        }
+    }
+
+    fn outcome(&mut self) -> Outcome {
+        let result = self.completion();
+        self.appender.completed(result)
+    }
+
+    /// What the ring says of the append under way.
+    fn completion(&mut self) -> io::Result<()> {
+        let start = Instant::now();
+        loop {
+            while let Some(completion) = self.net.next() {
+                if let Completion::Appended(result) = completion {
+                    return result;
+                }
+            }
+            assert!(start.elapsed() < PATIENCE, "nothing came");
+            self.net.enter(Wait::AtMost(Duration::from_millis(100))).unwrap();
+        }
+    }
+
+    /// Waits for the thread's next news as a shard does: asleep in its ring, woken by its doorbell.
+    fn news(&mut self) -> News {
+        let start = Instant::now();
+        loop {
+            if let Some(news) = self.appender.next_news() {
+                return news;
+            }
+            assert!(start.elapsed() < PATIENCE, "no news");
+            self.bell.going_to_sleep();
+            let wait = if self.appender.has_news() { Wait::No } else { Wait::AtMost(PATIENCE) };
+            self.net.enter(wait).unwrap();
+            self.bell.awake();
+            while self.net.next().is_some() {}
+        }
+    }
+
+    fn read(&mut self, segment: u32) -> Result<Vec<u8>, String> {
+        assert!(self.appender.read(segment));
+        assert!(!self.appender.read(segment));
+        loop {
+            if let News::Read(of, result) = self.news() {
+                assert_eq!(of, segment);
+                return result;
+            }
+        }
+    }
+}
+
+/// Opens the journal and starts its thread for so many shards.
+fn open(data_dir: &Path, settings: MakerSettings, shards: usize) -> (Store, Maker, Vec<Shard>) {
+    let store = Store::open(data_dir, 1_763_000_000_000).unwrap();
+    let bells: Vec<Arc<Doorbell>> = (0..shards).map(|_| Arc::new(Doorbell::new().unwrap())).collect();
+    let (maker, ends) = Maker::start(&store, settings, &bells).unwrap();
+    let shard = |(end, bell): (MakerEnd, Arc<Doorbell>)| {
+        let net = Net::new(bell.clone()).unwrap();
+        Shard { bell, net, appender: Appender::new(end) }
+    };
+    let shards = ends.into_iter().zip(bells).map(shard).collect();
+    (store, maker, shards)
+}
+
+fn small() -> MakerSettings {
+    MakerSettings { segment_bytes: SMALL, ..MakerSettings::default() }
+}
+
+fn batch(segment: u32, offset: u64, octets: usize, seed: u8) -> Batch {
+    let bytes = (0..octets).map(|index| (index as u8).wrapping_mul(31).wrapping_add(seed)).collect();
+    Batch { segment, offset, bytes }
+}
