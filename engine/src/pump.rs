@@ -113,6 +113,7 @@ pub(crate) struct Pump {
     handshakes: VecDeque<Slot>,
     /// Moved connections for which the other shard had no room.
     outbox: VecDeque<(ShardId, Box<MovedConnection>)>,
+    accept_failure_told: Option<Time>,
     next_report: Time,
     draining: Option<DrainPhase>,
     next_drain_look: Time,
@@ -158,6 +159,7 @@ impl Pump {
             ready: Vec::new(),
             handshakes: VecDeque::new(),
             outbox: VecDeque::new(),
+            accept_failure_told: None,
             next_report: now.mono,
             draining: None,
             next_drain_look: Time::NEVER,

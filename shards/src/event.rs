@@ -39,6 +39,11 @@ pub enum EndReason {
 /// One thing that happened.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Event {
+    /// A listener could not accept; it tries again on its own, and those who connect wait meanwhile.
+    AcceptFailed {
+        /// Why.
+        reason: String,
+    },
     /// A customer bound.
     SessionBound {
         /// Who.

@@ -16,6 +16,10 @@ const CLIENT: &str = "smpp_client";
 pub(super) fn write(log: &Log, shard: ShardId, event: &Event, snapshot: &Snapshot) {
     let names = Names { snapshot };
     match event {
+        Event::AcceptFailed { reason } => {
+            let fields = [("reason", Field::Text(reason)), ("shard", number(shard))];
+            log.write(LogLevel::Error, SERVER, "connections cannot be accepted", &fields);
+        }
         Event::SessionBound { .. }
         | Event::BindRejected { .. }
         | Event::LobbyClosed { .. }

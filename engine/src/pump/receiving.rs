@@ -1,6 +1,6 @@
 //! What comes in: new connections, octets, ends of streams, TLS handshakes.
 
-use smpp_shards::{CloseCause, Conn, ReadMode};
+use smpp_shards::{CloseCause, Conn, Event, ReadMode};
 
 use crate::connections::Phase;
 use crate::net::{Chunk, Completion, Reading, Slot};
@@ -10,6 +10,9 @@ use super::{COMPLETIONS_PER_TURN, HANDSHAKE_STEPS_PER_TURN, Pump, Timer, reading
 
 /// How long a listener that could not accept is silent: as long as it may take until descriptors are free.
 const LISTEN_AGAIN_MS: u64 = 100;
+
+/// From one log line about failing accepts to the next at the least.
+const ACCEPT_FAILURE_TOLD_MS: u64 = 10_000;
 
 impl Pump {
     /// Handles what the ring has brought; tells whether there is more.
@@ -21,10 +24,7 @@ impl Pump {
                 Completion::Received(slot, chunk) => self.received(slot, chunk),
                 Completion::Sent(slot, octets) => self.sent(slot, octets),
                 Completion::Accepted(number, socket) => self.accepted(number, socket),
-                Completion::AcceptFailed(number, _) => {
-                    let at = self.now.mono.after_ms(LISTEN_AGAIN_MS);
-                    self.timers.push(core::cmp::Reverse((at, Timer::Listener(number))));
-                }
+                Completion::AcceptFailed(number, error) => self.accept_failed(number, &error),
                 Completion::Connected(slot, outcome) => self.tcp_connected(slot, outcome),
                 Completion::EndOfStream(slot) => self.end_of_stream(slot),
                 Completion::ReceiveFailed(slot, error) | Completion::SendFailed(slot, error) => {
@@ -166,6 +166,21 @@ impl Pump {
         self.carry_out();
         if is_tls && matches!(self.connections.get(slot).phase, Phase::Open) {
             self.net.read(slot, Reading::Once);
+        }
+    }
+
+    #[cold]
+    fn accept_failed(&mut self, number: usize, error: &std::io::Error) {
+        let at = self.now.mono.after_ms(LISTEN_AGAIN_MS);
+        self.timers.push(core::cmp::Reverse((at, Timer::Listener(number))));
+        if self.accept_failure_told.is_none_or(|told| self.now.mono >= told.after_ms(ACCEPT_FAILURE_TOLD_MS)) {
+            self.accept_failure_told = Some(self.now.mono);
+            let reason = match error.raw_os_error() {
+                Some(libc::EMFILE) => format!("{error}: raise the limit of open files (ulimit -n, LimitNOFILE)"),
+                Some(libc::ENFILE) => format!("{error}: raise the machine's fs.file-max"),
+                _ => error.to_string(),
+            };
+            self.control.event(self.id, Event::AcceptFailed { reason });
         }
     }
 

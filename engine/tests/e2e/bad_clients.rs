@@ -20,6 +20,8 @@ with_one_shard_and_with_two![
     a_client_that_never_reads_its_answers_is_no_longer_read,
     a_client_that_never_reads_enquire_link_answers_is_no_longer_read,
     many_clients_that_never_read_leave_memory_bounded,
+    a_client_that_takes_nothing_for_half_a_minute_is_cut_off,
+    more_clients_than_files_wait_and_are_served_later,
     a_client_that_reads_late_gets_every_answer,
     receipts_that_are_never_answered_go_back_to_the_vendor,
     a_client_that_sends_an_octet_a_second_holds_nobody_up,
@@ -96,6 +98,28 @@ fn check_flood(shards: Shards, flood: &[u8]) {
     assert!(grown < 24 * MIB, "grown by {grown} octets");
     clean_load(gateway.address(), &["--system-id", "good", "--count", "5000", "--receipts"]);
     gateway.end_well_without(bad);
+}
+
+fn a_client_that_takes_nothing_for_half_a_minute_is_cut_off(shards: Shards) {
+    let vendor = smsc(&[]);
+    let gateway = good_and_bad(shards, vendor.address()).start();
+    let bad = Esme::bound(&gateway, "acme");
+    push(&mut bad.tcp().try_clone().unwrap(), &flood_of_enquiries(), 512 * MIB);
+    let stalled = std::time::Instant::now();
+    gateway.log.wait_for_within(Duration::from_secs(60), 1, &["customer's session ended", "acme"]);
+    assert!(stalled.elapsed() > Duration::from_secs(20), "cut off after {:?}", stalled.elapsed());
+    clean_load(gateway.address(), &["--system-id", "good", "--count", "1000"]);
+    gateway.end_well_without(bad);
+}
+
+fn more_clients_than_files_wait_and_are_served_later(shards: Shards) {
+    let vendor = smsc(&[]);
+    let gateway = good_and_bad(shards, vendor.address()).files(100).start();
+    let idle: Vec<TcpStream> = (0..100).map(|_| TcpStream::connect(gateway.address()).unwrap()).collect();
+    gateway.log.wait_for(1, &["connections cannot be accepted", "open files"]);
+    drop(idle);
+    clean_load(gateway.address(), &["--system-id", "good", "--count", "1000"]);
+    gateway.end_well();
 }
 
 fn many_clients_that_never_read_leave_memory_bounded(shards: Shards) {

@@ -74,7 +74,7 @@ vendor = "north"
         control = ports.control,
         metrics = ports.metrics,
     );
-    let gateway = Gateway::launch(setup.folder, ports, &text);
+    let gateway = Gateway::launch(setup.folder, ports, &text, None);
     gateway.wait_until_ready();
     clean_load(gateway.address(), &["--count", "2000", "--receipts"]);
     gateway.end_well();

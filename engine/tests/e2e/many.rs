@@ -8,6 +8,7 @@ use crate::harness::{Background, Setup, Shards, smsc, with_one_shard_and_with_tw
 with_one_shard_and_with_two![
     busy_sessions_do_not_feel_two_thousand_idle_ones,
     a_thousand_customers_are_bound_and_served,
+    shards_that_look_for_work_before_they_sleep_lose_nothing,
 ];
 
 fn busy_sessions_do_not_feel_two_thousand_idle_ones(shards: Shards) {
@@ -42,5 +43,15 @@ fn a_thousand_customers_are_bound_and_served(shards: Shards) {
     )
     .wait();
     assert_clean(&report);
+    gateway.end_well();
+}
+
+fn shards_that_look_for_work_before_they_sleep_lose_nothing(shards: Shards) {
+    let vendor = smsc(&[]);
+    let gateway = Setup::usual(shards, vendor.address()).shards("spin_us = 50").start();
+    // One at a time, so that every message finds the shards looking or asleep.
+    let one_by_one = ["--sessions", "1", "--window", "1", "--count", "2000", "--receipts"];
+    assert_clean(&Background::start(gateway.address(), &one_by_one).wait());
+    assert_clean(&Background::start(gateway.address(), &["--sessions", "20", "--count", "20000", "--receipts"]).wait());
     gateway.end_well();
 }

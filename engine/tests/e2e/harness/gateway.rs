@@ -35,9 +35,18 @@ pub(crate) struct Ended {
 }
 
 impl Gateway {
-    pub(crate) fn launch(folder: Folder, ports: Ports, configuration: &str) -> Self {
+    /// Starts the program, with a limit of open files if one is given.
+    pub(crate) fn launch(folder: Folder, ports: Ports, configuration: &str, files: Option<u32>) -> Self {
         let file = folder.write("gateway.toml", configuration);
-        let mut child = Command::new(PROGRAM)
+        let mut program = match files {
+            None => Command::new(PROGRAM),
+            Some(files) => {
+                let mut shell = Command::new("sh");
+                shell.args(["-c", "ulimit -n $0 && exec \"$@\"", &files.to_string(), PROGRAM]);
+                shell
+            }
+        };
+        let mut child = program
             .arg("run")
             .arg("--config")
             .arg(file)

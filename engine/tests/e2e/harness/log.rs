@@ -3,7 +3,7 @@
 use std::io::{BufRead, BufReader, Read};
 use std::sync::{Arc, Condvar, Mutex};
 use std::thread;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::PATIENCE;
 
@@ -40,11 +40,20 @@ impl Log {
 
     /// Waits until so many lines hold all of these texts; the last of them.
     pub(crate) fn wait_for(&self, wanted: usize, texts: &[&str]) -> String {
-        let until = Instant::now() + PATIENCE;
+        self.wait_for_within(PATIENCE, wanted, texts)
+    }
+
+    /// As [`Log::wait_for`], for what takes its time.
+    pub(crate) fn wait_for_within(&self, patience: Duration, wanted: usize, texts: &[&str]) -> String {
+        let until = Instant::now() + patience;
         let mut lines = self.0.lines.lock().unwrap();
         while count(&lines, texts) < wanted {
             let left = until.saturating_duration_since(Instant::now());
-            assert!(!left.is_zero(), "the log has no {wanted} lines with {texts:?}");
+            if left.is_zero() {
+                // The log is still wanted, to be shown.
+                drop(lines);
+                panic!("the log has no {wanted} lines with {texts:?} within {patience:?}");
+            }
             lines = self.0.more.wait_timeout(lines, left).unwrap().0;
         }
         lines.iter().filter(|line| holds(line, texts)).nth(wanted - 1).cloned().unwrap()

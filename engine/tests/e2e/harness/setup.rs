@@ -17,6 +17,8 @@ pub(crate) struct Setup {
     pub(crate) folder: Folder,
     pub(crate) ports: Ports,
     shards: Shards,
+    files: Option<u32>,
+    shards_keys: String,
     gateway: String,
     smpp: String,
     control: String,
@@ -41,6 +43,8 @@ impl Setup {
             folder: Folder::new(),
             ports,
             shards,
+            files: None,
+            shards_keys: String::new(),
             gateway: String::new(),
             smpp: String::new(),
             control: String::new(),
@@ -57,6 +61,19 @@ impl Setup {
     pub(crate) fn gateway(mut self, keys: &str) -> Self {
         self.gateway += keys;
         self.gateway += "\n";
+        self
+    }
+
+    /// A limit of open files.
+    pub(crate) fn files(mut self, files: u32) -> Self {
+        self.files = Some(files);
+        self
+    }
+
+    /// Keys of `[shards]`.
+    pub(crate) fn shards(mut self, keys: &str) -> Self {
+        self.shards_keys += keys;
+        self.shards_keys += "\n";
         self
     }
 
@@ -141,19 +158,19 @@ impl Setup {
     /// Starts the program and waits for nothing.
     pub(crate) fn launch(self) -> Gateway {
         let text = self.text();
-        Gateway::launch(self.folder, self.ports, &text)
+        Gateway::launch(self.folder, self.ports, &text, self.files)
     }
 
     /// The file.
     pub(crate) fn text(&self) -> String {
-        let Self { ports, gateway, smpp, control, rows, .. } = self;
+        let Self { ports, shards_keys, gateway, smpp, control, rows, .. } = self;
         let tls = match rows.contains("[[smpp.certificates]]") {
             true => format!("tls_listen = \"{}\"", ports.tls),
             false => String::new(),
         };
         format!(
             "[gateway]\nnode_id = \"test\"\naccept = \"relay\"\ndata_dir = {data_dir:?}\n{gateway}\n\
-             [shards]\ncores = {cores}\npin = false\n\n\
+             [shards]\ncores = {cores}\npin = false\n{shards_keys}\n\
              [smpp]\nlisten = \"{smpp_address}\"\n{tls}\n{smpp}\n\
              [control]\nlisten = \"{control_address}\"\nmetrics_listen = \"{metrics_address}\"\n{control}\n\
              {rows}",
