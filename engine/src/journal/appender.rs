@@ -8,9 +8,10 @@ use std::fs::File;
 use std::io;
 use std::sync::Arc;
 
+use smpp_shards::journal::segment_file;
+
 use super::maker::{Answer, MakerEnd, Request};
-use super::survey::segment_name;
-use super::{BLOCK_BYTES, Batch, DURABILITY};
+use super::{BLOCK, Batch, DURABILITY};
 use crate::net::Net;
 
 /// Segments whose files are asked for before they are needed.
@@ -49,7 +50,7 @@ pub enum News {
     NoFile(u32, String),
     /// A segment as it stands in its file, or why it cannot be read.
     Read(u32, Result<Vec<u8>, String>),
-    /// Something for the log: freed files that cannot be removed, for instance. It is tried again.
+    /// Something for the log: freed files that cannot be removed, for instance. It is tried again with the next ones.
     Trouble(String),
 }
 
@@ -116,11 +117,12 @@ impl Appender {
     /// Begins to write a batch, whose octets are copied.
     ///
     /// # Panics
-    /// When the batch is not what [`Batch`] says, or reaches beyond its segment.
+    /// When the batch is not made of blocks, reaches beyond its segment, holds more than
+    /// [`crate::net::APPEND_BYTES_MAX`] octets, or its segment is neither that of the batch before nor the next one.
     pub fn begin(&mut self, net: &mut Net, batch: &Batch) -> Begun {
         let (offset, octets) = (batch.offset, batch.bytes.len());
         assert!(
-            octets > 0 && octets.is_multiple_of(BLOCK_BYTES) && offset.is_multiple_of(BLOCK_BYTES as u64),
+            octets > 0 && octets.is_multiple_of(BLOCK) && offset.is_multiple_of(BLOCK as u64),
             "a batch is made of blocks: {octets} octets at {offset}"
         );
         assert!(offset + octets as u64 <= self.end.segment_bytes, "a batch ends within its segment");
@@ -150,7 +152,7 @@ impl Appender {
         open.is_condemned = true;
         let (shard, segment) = (self.end.shard, open.segment);
         self.send(Request::Condemn { shard, segment });
-        Outcome::Failed(format!("{}: {error}", segment_name(shard, segment)))
+        Outcome::Failed(format!("{}: {error}", segment_file(shard, segment)))
     }
 
     /// Gives all segments below this one free: their files go, or become later segments.

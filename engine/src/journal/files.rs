@@ -14,7 +14,7 @@ use std::sync::Arc;
 use rustix::fs::{AtFlags, FallocateFlags, Mode, OFlags};
 use rustix::io::Errno;
 
-use super::BLOCK_BYTES;
+use super::BLOCK;
 use crate::net::AlignedBuffer;
 
 /// Octets written at a time when a file is filled.
@@ -66,7 +66,7 @@ impl Folder {
     /// Finds out how files in this folder can be written, by writing a block.
     pub(super) fn probe(&self) -> io::Result<Access> {
         let access = match self.create(PROBE_NAME, true) {
-            Ok(file) => match file.write_all_at(AlignedBuffer::zeroed(BLOCK_BYTES).as_slice(), 0) {
+            Ok(file) => match file.write_all_at(AlignedBuffer::zeroed(BLOCK).as_slice(), 0) {
                 Ok(()) => Access::Direct,
                 Err(error) if error.kind() == io::ErrorKind::InvalidInput => Access::Buffered(error.to_string()),
                 Err(error) => return Err(error),
@@ -96,7 +96,7 @@ impl Folder {
     /// Takes a file into use again under another name. Its first block is zeros before it has that name.
     pub(super) fn reuse(&self, spare: &str, name: &str, direct: bool) -> io::Result<File> {
         let file = self.open_for_writing(spare, direct)?;
-        file.write_all_at(AlignedBuffer::zeroed(BLOCK_BYTES).as_slice(), 0)?;
+        file.write_all_at(AlignedBuffer::zeroed(BLOCK).as_slice(), 0)?;
         file.sync_data()?;
         self.rename(spare, name)?;
         self.sync()?;

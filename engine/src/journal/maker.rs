@@ -12,11 +12,11 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
+use smpp_shards::journal::segment_file;
 
 use super::files::Folder;
 use super::store::Store;
-use super::survey::segment_name;
-use super::{BLOCK_BYTES, SEGMENT_BYTES};
+use super::{BLOCK, SEGMENT_BYTES};
 use crate::net::Doorbell;
 
 /// Requests of one shard that may wait; what finds no room is kept by the shard and tried again.
@@ -31,7 +31,7 @@ const RETRY: Duration = Duration::from_secs(1);
 /// How many files there are and how large.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct MakerSettings {
-    /// Octets of a segment file; a multiple of [`BLOCK_BYTES`].
+    /// Octets of a segment file; a multiple of [`BLOCK`].
     pub segment_bytes: u64,
     /// Files of all shards at the most, in use, ahead and spare. Beyond it none is made until one is freed.
     pub files_max: usize,
@@ -92,10 +92,10 @@ impl Maker {
     /// When there is no thread to be had.
     ///
     /// # Panics
-    /// When a segment would hold no batch, or is no multiple of [`BLOCK_BYTES`].
+    /// When a segment would hold no batch, or is no multiple of [`BLOCK`].
     pub fn start(store: &Store, settings: MakerSettings, bells: &[Arc<Doorbell>]) -> io::Result<(Self, Vec<MakerEnd>)> {
         let segment_bytes = settings.segment_bytes;
-        assert!(segment_bytes > 0 && segment_bytes.is_multiple_of(BLOCK_BYTES as u64), "a segment is blocks");
+        assert!(segment_bytes > 0 && segment_bytes.is_multiple_of(BLOCK as u64), "a segment is blocks");
         let (requests, asked) = bounded(bells.len().max(1) * REQUESTS_PER_SHARD);
         let mut ends = Vec::new();
         let mut shards = Vec::new();
@@ -188,7 +188,7 @@ impl Work {
                 self.retry_at = Instant::now();
             }
             Request::Read { shard, segment } => {
-                let name = segment_name(shard, segment);
+                let name = segment_file(shard, segment);
                 let result = self.folder.read(&name).map_err(|error| format!("{name}: {error}"));
                 self.tell(shard, Answer::Read { segment, result });
             }
@@ -199,7 +199,7 @@ impl Work {
     fn make_wanted(&mut self) {
         for mut wanted in core::mem::take(&mut self.wanted) {
             let (shard, segment) = (wanted.shard, wanted.segment);
-            match self.make(&segment_name(shard, segment)) {
+            match self.make(&segment_file(shard, segment)) {
                 Ok(file) => self.tell(shard, Answer::Made { segment, file: Arc::new(file) }),
                 Err(reason) => {
                     if wanted.told.as_ref() != Some(&reason)
@@ -237,7 +237,7 @@ impl Work {
 
     fn free(&mut self, shard: u16, below: u32) {
         for segment in self.shards[usize::from(shard)].freed..below {
-            let name = segment_name(shard, segment);
+            let name = segment_file(shard, segment);
             if let Err(error) = self.free_one(shard, segment, &name) {
                 // The next call tries it again: nothing above it may go before it.
                 self.note(shard, Answer::Trouble { reason: format!("{name} cannot be freed: {error}") });

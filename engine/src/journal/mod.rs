@@ -27,10 +27,9 @@ pub use maker::{Maker, MakerEnd, MakerSettings};
 pub use store::{Store, StoreError};
 pub use survey::{LogFiles, SegmentFile, StartFolder, Survey, survey};
 
-use crate::net::{ALIGNMENT, Durability};
+use smpp_shards::journal::{BLOCK, Batch};
 
-/// Octets of a block: batches, offsets and segment files are multiples of it.
-pub const BLOCK_BYTES: usize = 4096;
+use crate::net::{ALIGNMENT, Durability};
 
 /// Octets of a segment file, where nothing else is set.
 pub const SEGMENT_BYTES: u64 = 64 * 1024 * 1024;
@@ -39,18 +38,7 @@ pub const SEGMENT_BYTES: u64 = 64 * 1024 * 1024;
 /// shortage of memory in the kernel can pull apart (`examples/commits.rs` measures both).
 pub const DURABILITY: Durability = Durability::WriteThrough;
 
-/// Octets that the shard wants on stable storage, at a place of its log.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Batch {
-    /// The segment: 0 for the first batch, then that of the batch before or the next one.
-    pub segment: u32,
-    /// Where in the segment's file, octets; a multiple of [`BLOCK_BYTES`].
-    pub offset: u64,
-    /// The octets; a multiple of [`BLOCK_BYTES`], not none, and no more than [`crate::net::APPEND_BYTES_MAX`].
-    pub bytes: Vec<u8>,
-}
-
-const _: () = assert!(BLOCK_BYTES.is_multiple_of(ALIGNMENT) && SEGMENT_BYTES.is_multiple_of(BLOCK_BYTES as u64));
+const _: () = assert!(BLOCK.is_multiple_of(ALIGNMENT) && SEGMENT_BYTES.is_multiple_of(BLOCK as u64));
 
 #[cfg(test)]
 mod tests;

@@ -7,6 +7,8 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use smpp_shards::journal::parse_segment_file;
+
 /// All that was found, in order.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Survey {
@@ -89,28 +91,16 @@ pub(super) fn recovering_name(start: u64) -> String {
     format!("{start:013}{RECOVERING}")
 }
 
-/// The name of a segment's file.
-pub(super) fn segment_name(shard: u16, segment: u32) -> String {
-    format!("shard-{shard}-{segment:08}.seg")
-}
-
 fn parse_start(name: &str) -> Option<u64> {
     let is_number = name.len() >= 13 && name.bytes().all(|octet| octet.is_ascii_digit());
     is_number.then(|| name.parse().ok()).flatten()
-}
-
-fn parse_segment(name: &str) -> Option<(u16, u32)> {
-    let (shard, segment) = name.strip_prefix("shard-")?.strip_suffix(".seg")?.split_once('-')?;
-    let (shard, segment) = (shard.parse().ok()?, segment.parse().ok()?);
-    // Exactly as they are written: a copy that somebody made under another name is not ours.
-    (segment_name(shard, segment) == name).then_some((shard, segment))
 }
 
 fn logs(folder: &Path) -> io::Result<Vec<LogFiles>> {
     let mut found = Vec::new();
     for entry in fs::read_dir(folder)? {
         let entry = entry?;
-        let Some((shard, segment)) = entry.file_name().to_str().and_then(parse_segment) else { continue };
+        let Some((shard, segment)) = entry.file_name().to_str().and_then(parse_segment_file) else { continue };
         match entry.metadata() {
             Ok(metadata) => found.push((shard, SegmentFile { segment, path: entry.path(), octets: metadata.len() })),
             // A gateway that runs has freed it meanwhile.
@@ -134,14 +124,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_are_read_as_they_are_written_and_no_others() {
+    fn names_of_starts_are_read_as_they_are_written_and_no_others() {
         assert_eq!(parse_start(&start_name(1_763_000_000_123)), Some(1_763_000_000_123));
-        assert_eq!(parse_start("lost+found"), None);
-        assert_eq!(parse_start("2025"), None);
-        assert_eq!(parse_segment(&segment_name(3, 17)), Some((3, 17)));
-        assert_eq!(parse_segment(&segment_name(u16::MAX, u32::MAX)), Some((u16::MAX, u32::MAX)));
-        for name in ["shard-3-17.seg", "shard-03-00000017.seg", "shard-3-00000017.seg.old", "spare-1", "shard--1.seg"] {
-            assert_eq!(parse_segment(name), None, "{name}");
+        for name in ["lost+found", "2025", "1763000000123.recovering", "-763000000123", "99999999999999999999999"] {
+            assert_eq!(parse_start(name), None, "{name}");
         }
     }
 }

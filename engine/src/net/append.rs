@@ -139,8 +139,11 @@ impl Net {
     /// Where the ring's worker threads may run, which do the fdatasyncs and the writes that have to wait.
     ///
     /// # Errors
-    /// When the kernel allows none of these cores.
+    /// When there is none, or one among them on which this process may not run.
     pub fn place_workers(&self, cores: &[usize]) -> io::Result<()> {
+        if cores.is_empty() {
+            return Err(io::ErrorKind::InvalidInput.into());
+        }
         // SAFETY: a set of cores is a plain array of bits, for which zeros are a value: the empty set.
         let mut set: libc::cpu_set_t = unsafe { core::mem::zeroed() };
         for core in cores.iter().filter(|core| **core < libc::CPU_SETSIZE as usize) {

@@ -37,7 +37,7 @@ fn a_freed_file_becomes_a_later_segment_that_begins_with_zeros() {
     await_file(shard, 4);
     assert_eq!(path(&dir, &store, 4).metadata().unwrap().ino(), used);
     let bytes = shard.read(4).unwrap();
-    assert!(bytes[..BLOCK_BYTES].iter().all(|octet| *octet == 0), "nothing of the earlier use's header is left");
+    assert!(bytes[..BLOCK].iter().all(|octet| *octet == 0), "nothing of the earlier use's header is left");
     assert_eq!(bytes.len(), SMALL as usize);
     assert!(!path(&dir, &store, 0).exists());
     assert!(shard.read(0).unwrap_err().starts_with("shard-0-00000000.seg: "));

@@ -92,6 +92,15 @@ fn a_ring_that_is_dropped_waits_for_what_is_under_way() {
     }
 }
 
+#[test]
+fn workers_that_have_been_given_a_core_do_their_work() {
+    let (mut net, file) = (net(), file("placed"));
+    assert!(net.place_workers(&[]).is_err());
+    net.place_workers(&crate::platform::allowed_cores()[..1]).unwrap();
+    net.append(&file, 0, &octets(8192, 1), Durability::LinkedSync);
+    outcome(&mut net).unwrap();
+}
+
 /// An append of three blocks, of which the kernel has taken nothing so far.
 fn under_way() -> Append {
     let mut append = Append { under_way: 1, ..Append::default() };
