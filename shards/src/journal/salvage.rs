@@ -31,7 +31,7 @@ pub(super) struct Found {
 
 /// All batches of a segment, in the order of their places. `expected` is the number of the next batch of the log.
 pub(super) fn batches(log: LogName, segment: u32, octets: &[u8], expected: Option<u64>) -> Vec<Found> {
-    let mut search = Search { log, segment, octets, found: Vec::new(), at: BLOCK, gap_at: BLOCK };
+    let mut search = Search { log, segment, octets, found: Vec::new(), at: BLOCK, gap_at: BLOCK, is_place_known: true };
     let mut expected = expected;
     let segment_seed = log.segment_seed(segment);
     let mut record_seed = expected.map(|batch| log.record_seed(segment, batch));
@@ -42,12 +42,13 @@ pub(super) fn batches(log: LogName, segment: u32, octets: &[u8], expected: Optio
             search.take(header, expected);
             header.batch.max(expected.map_or(0, |expected| expected.saturating_sub(1)))
         } else if let Some((batch, seed)) = expected.zip(record_seed)
+            && search.is_place_known
             && valid_record(seed, &rest[BATCH_HEADER..]).is_some()
         {
             search.take_without_header(batch);
             batch
         } else {
-            search.at += BLOCK;
+            search.skip();
             continue;
         };
         expected = batch.checked_add(1);
@@ -63,9 +64,17 @@ struct Search<'a> {
     found: Vec<Found>,
     at: usize,
     gap_at: usize,
+    /// A batch must begin at `at`. Elsewhere a record where the first one of a batch would be proves nothing: one
+    /// from the middle of a torn batch may stand there.
+    is_place_known: bool,
 }
 
 impl Search<'_> {
+    fn skip(&mut self) {
+        self.at += BLOCK;
+        self.is_place_known = false;
+    }
+
     fn take(&mut self, header: BatchHeader, expected: Option<u64>) {
         let records = self.at + BATCH_HEADER;
         let claimed_end = records.saturating_add(header.length);
@@ -85,6 +94,7 @@ impl Search<'_> {
         });
         self.at = whole_blocks(claimed_end.min(self.octets.len()));
         self.gap_at = self.at;
+        self.is_place_known = true;
     }
 
     /// Where no batch is expected yet, a later one tells which number the first one of the segment must have had.
@@ -107,8 +117,8 @@ impl Search<'_> {
         let records = self.at + BATCH_HEADER;
         let (at, gap_at) = (self.at, self.gap_at);
         self.found.push(Found { at, records, end, claimed_end: end, batch, has_header: false, gap_at, missing: 0 });
-        self.at += BLOCK;
-        self.gap_at = self.at;
+        self.gap_at = self.at + BLOCK;
+        self.skip();
     }
 
     fn finish(mut self) -> Vec<Found> {
@@ -166,7 +176,7 @@ fn cost(octets: &[u8]) -> usize {
 mod tests {
     use super::super::record::tests::one_of_each;
     use super::*;
-    use crate::journal::{BatchWriter, segment_header};
+    use crate::journal::{Accepted, BatchWriter, Entry, segment_header};
 
     const LOG: LogName = LogName { start: 1_700_000_000_000, shard: 0 };
 
@@ -210,6 +220,21 @@ mod tests {
         assert_eq!(found.len(), 2);
         assert_eq!((found[1].gap_at, found[1].missing), (2 * BLOCK, 1));
         assert_eq!(batches(LOG, 2, &octets, Some(3))[0].missing, 2);
+    }
+
+    #[test]
+    fn a_record_from_the_middle_of_a_torn_batch_is_not_taken_for_a_first_one() {
+        let Entry::Accepted(accepted) = one_of_each()[0] else { panic!("the first one is an accepted message") };
+        let pdu = [7; BLOCK - 48];
+        let mut writer = BatchWriter::new(LOG);
+        writer.append(&Entry::Accepted(Accepted { pdu: &pdu, ..accepted }));
+        let first = writer.len();
+        writer.append(&Entry::Accepted(accepted));
+        assert_eq!(first, BLOCK + BATCH_HEADER, "the second record stands where one would begin a batch");
+        let mut octets = segment(&[5]);
+        writer.finish(2, 6, &mut octets);
+        octets[2 * BLOCK..3 * BLOCK].fill(0);
+        assert_eq!(batches(LOG, 2, &octets, Some(5)).len(), 1);
     }
 
     #[test]
