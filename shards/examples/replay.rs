@@ -117,12 +117,11 @@ impl Journal {
             customer: CUSTOMERS[number as usize % CUSTOMERS.len()],
             pdu: &self.pdu,
         }));
-        let vendor_message_id = format!("{number:016x}");
         self.writer.append(&Entry::Sent(Sent {
             number,
             sent_unix_ms: self.log.start + number / 100 + 100,
             vendor: b"north",
-            vendor_message_id: vendor_message_id.as_bytes(),
+            vendor_message_id: &hexadecimal(number),
         }));
         if self.has_receipts {
             self.writer.append(&Entry::Receipt(Receipt {
@@ -137,6 +136,11 @@ impl Journal {
             }));
         }
     }
+}
+
+/// As vendors like to write their ids.
+fn hexadecimal(number: u64) -> [u8; 16] {
+    core::array::from_fn(|at| b"0123456789abcdef"[(number >> (60 - 4 * at)) as usize & 15])
 }
 
 const CUSTOMERS: [&[u8]; 3] = [b"acme", b"example", b"a-rather-long-name"];

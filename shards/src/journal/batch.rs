@@ -3,7 +3,7 @@
 //! Writing lives on the shard's thread, reading wherever a segment is read. A batch that this file finishes is never
 //! changed by it again, but for one that is sealed anew for another segment.
 
-use super::record::{Entry, LENGTH_AND_KIND, PREFIX, is_plausible};
+use super::record::{CRC, Entry, PREFIX, is_plausible, kind_and_length};
 use super::{LogName, whole_blocks};
 
 /// Octets of a batch's header.
@@ -87,13 +87,13 @@ pub fn reseal(log: LogName, segment: u32, batch: u64, octets: &mut [u8]) {
 /// Fills in the header and the crc of every record.
 fn seal(log: LogName, segment: u32, batch: u64, records: u32, octets: &mut [u8]) {
     let seed = log.record_seed(segment, batch);
-    let mut at = BATCH_HEADER;
-    while at < octets.len() {
-        let (prefix, behind) = octets[at..].split_first_chunk_mut::<PREFIX>().expect("records are whole");
-        let length = payload_length(prefix);
-        let crc = record_crc(seed, prefix, &behind[..length]);
-        prefix[LENGTH_AND_KIND..].copy_from_slice(&crc.to_le_bytes());
-        at += PREFIX + length;
+    let mut rest = &mut octets[BATCH_HEADER..];
+    while let Some(prefix) = rest.first_chunk::<PREFIX>() {
+        let (_, length) = kind_and_length(prefix);
+        let (record, behind) = rest.split_at_mut(PREFIX + length);
+        let crc = crc32c::crc32c_append(seed, &record[CRC..]);
+        record[..CRC].copy_from_slice(&crc.to_le_bytes());
+        rest = behind;
     }
     let length = octets.len() - BATCH_HEADER;
     let header: &mut [u8; BATCH_HEADER] = octets.first_chunk_mut().expect("a batch has a header");
@@ -127,23 +127,14 @@ impl BatchHeader {
 }
 
 /// Octets of the record at the front of `octets`, the prefix included, when it was written there under that seed.
+#[inline]
 pub(super) fn valid_record(seed: u32, octets: &[u8]) -> Option<usize> {
-    let (prefix, behind) = octets.split_first_chunk::<PREFIX>()?;
-    let length = payload_length(prefix);
-    if !is_plausible(prefix[3], length) {
+    let (kind, length) = kind_and_length(octets.first_chunk()?);
+    if !is_plausible(kind, length) {
         return None;
     }
-    let payload = behind.get(..length)?;
-    (record_crc(seed, prefix, payload).to_le_bytes() == prefix[LENGTH_AND_KIND..]).then_some(PREFIX + length)
-}
-
-/// Octets of the payload, as the prefix has it.
-pub(super) fn payload_length(prefix: &[u8; PREFIX]) -> usize {
-    u32::from_le_bytes([prefix[0], prefix[1], prefix[2], 0]) as usize
-}
-
-fn record_crc(seed: u32, prefix: &[u8; PREFIX], payload: &[u8]) -> u32 {
-    crc32c::crc32c_append(crc32c::crc32c_append(seed, &prefix[..LENGTH_AND_KIND]), payload)
+    let (crc, covered) = octets.get(..PREFIX + length)?.split_first_chunk::<CRC>()?;
+    (crc32c::crc32c_append(seed, covered).to_le_bytes() == *crc).then_some(PREFIX + length)
 }
 
 fn field(header: &[u8; BATCH_HEADER], at: usize) -> u32 {

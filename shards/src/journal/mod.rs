@@ -13,7 +13,7 @@
 //!   header   magic 8 | version u16 | shard u16 | segment u32 | start u64 | segment's octets u64 | crc32c u32 | zeros
 //! batch    begins and ends with a block: header, records, zeros
 //!   header   magic u32 | octets of all records u32 | batch number u64 | count of records u32 | crc32c u32
-//! record   octets of the payload 3 | kind 1 | crc32c u32 | payload
+//! record   crc32c u32 | octets of the payload 3 | kind 1 | payload
 //! ```
 //!
 //! **Salt.** Segment files are used again, so good octets of an older use stand behind what was written last. The crc

@@ -8,11 +8,14 @@ use smpp_pdu::MessageState;
 use super::NEVER_UNIX_MS;
 use crate::message_id::{IdStyle, MessageId};
 
-/// Octets in front of a record's payload: length and kind, then the crc.
+/// Octets in front of a record's payload: the crc, then length and kind, which it covers as well as the payload.
 pub(super) const PREFIX: usize = 8;
 
-/// Octets of length and kind.
-pub(super) const LENGTH_AND_KIND: usize = 4;
+/// Octets of the crc.
+pub(super) const CRC: usize = 4;
+
+/// Where the kind stands.
+const KIND_AT: usize = PREFIX - 1;
 
 /// Any record. Numbers and times are below 2⁴⁸; a time from there on is [`NEVER_UNIX_MS`]. Names and ids are cut at
 /// 255 octets, more than any that the gateway lets in.
@@ -149,56 +152,52 @@ impl<'a> Entry<'a> {
     ///
     /// # Panics
     /// When the payload is longer than a record can be, for every PDU that comes in is shorter.
+    #[inline]
     pub(super) fn write(&self, to: &mut Vec<u8>) {
-        let start = to.len();
-        to.extend_from_slice(&[0; PREFIX]);
-        let kind = self.write_payload(to);
-        let length = to.len() - start - PREFIX;
-        assert!(length <= super::RECORD_BYTES_MAX, "a journal record of {length} octets");
-        let [low, middle, high, _] = (length as u32).to_le_bytes();
-        to[start..start + LENGTH_AND_KIND].copy_from_slice(&[low, middle, high, kind]);
-    }
-
-    fn write_payload(&self, to: &mut Vec<u8>) -> u8 {
         match self {
             Self::Accepted(accepted) => {
-                put_u48(to, accepted.number);
-                to.extend_from_slice(&accepted.id.0.to_le_bytes());
-                put_u48(to, accepted.accepted_unix_ms);
-                to.push(accepted.style.to_octet());
-                put_u48(to, accepted.expires_unix_ms);
-                put_text(to, accepted.customer);
-                to.extend_from_slice(accepted.pdu);
-                ACCEPTED
+                let customer = cut(accepted.customer);
+                let mut head = Head::<{ PREFIX + ACCEPTED_LEAST }>::new(ACCEPTED, customer.len() + accepted.pdu.len());
+                head.put_u48(accepted.number);
+                head.put(accepted.id.0.to_le_bytes());
+                head.put_u48(accepted.accepted_unix_ms);
+                head.put([accepted.style.to_octet()]);
+                head.put_u48(accepted.expires_unix_ms);
+                head.put([customer.len() as u8]);
+                head.append(to, [customer, accepted.pdu]);
             }
             Self::Sent(sent) => {
-                put_u48(to, sent.number);
-                put_u48(to, sent.sent_unix_ms);
-                put_text(to, sent.vendor);
-                put_text(to, sent.vendor_message_id);
-                SENT
+                let (vendor, id) = (cut(sent.vendor), cut(sent.vendor_message_id));
+                let mut head = Head::<{ PREFIX + SENT_LEAST }>::new(SENT, vendor.len() + id.len());
+                head.put_u48(sent.number);
+                head.put_u48(sent.sent_unix_ms);
+                head.put([vendor.len() as u8, id.len() as u8]);
+                head.append(to, [vendor, id]);
             }
             Self::Done(done) => {
-                put_u48(to, done.number);
-                to.push(done.state.map_or(0, MessageState::wire));
-                DONE
+                let mut head = Head::<{ PREFIX + DONE_LENGTH }>::new(DONE, 0);
+                head.put_u48(done.number);
+                head.put([done.state.map_or(0, MessageState::wire)]);
+                head.append(to, []);
             }
             Self::Receipt(receipt) => {
-                put_u48(to, receipt.number);
-                put_u48(to, receipt.message);
-                to.push(if receipt.is_final { FINAL } else { 0 });
-                put_u48(to, receipt.taken_unix_ms);
-                put_u48(to, receipt.expires_unix_ms);
-                put_text(to, receipt.customer);
-                put_text(to, receipt.vendor);
-                to.extend_from_slice(receipt.pdu);
-                RECEIPT
+                let (customer, vendor) = (cut(receipt.customer), cut(receipt.vendor));
+                let behind = customer.len() + vendor.len() + receipt.pdu.len();
+                let mut head = Head::<{ PREFIX + RECEIPT_LEAST }>::new(RECEIPT, behind);
+                head.put_u48(receipt.number);
+                head.put_u48(receipt.message);
+                head.put([if receipt.is_final { FINAL } else { 0 }]);
+                head.put_u48(receipt.taken_unix_ms);
+                head.put_u48(receipt.expires_unix_ms);
+                head.put([customer.len() as u8, vendor.len() as u8]);
+                head.append(to, [customer, vendor, receipt.pdu]);
             }
             Self::Delivered(delivered) => {
-                put_u48(to, delivered.number);
-                put_u48(to, delivered.message);
-                to.push(delivered.how.to_octet());
-                DELIVERED
+                let mut head = Head::<{ PREFIX + DELIVERED_LENGTH }>::new(DELIVERED, 0);
+                head.put_u48(delivered.number);
+                head.put_u48(delivered.message);
+                head.put([delivered.how.to_octet()]);
+                head.append(to, []);
             }
         }
     }
@@ -213,26 +212,37 @@ impl<'a> Entry<'a> {
                 accepted_unix_ms: fields.time()?,
                 style: IdStyle::from_octet(fields.u8()?),
                 expires_unix_ms: fields.time()?,
-                customer: fields.text()?,
+                customer: {
+                    let length = fields.u8()?;
+                    fields.text(length)?
+                },
                 pdu: fields.rest(),
             }),
-            SENT => Self::Sent(Sent {
-                number: fields.u48()?,
-                sent_unix_ms: fields.time()?,
-                vendor: fields.text()?,
-                vendor_message_id: fields.text()?,
-            }),
+            SENT => {
+                let (number, sent_unix_ms) = (fields.u48()?, fields.time()?);
+                let [vendor, id] = fields.array()?;
+                let (vendor, vendor_message_id) = (fields.text(vendor)?, fields.text(id)?);
+                Self::Sent(Sent { number, sent_unix_ms, vendor, vendor_message_id })
+            }
             DONE => Self::Done(Done { number: fields.u48()?, state: state(fields.u8()?)? }),
-            RECEIPT => Self::Receipt(Receipt {
-                number: fields.u48()?,
-                message: fields.u48()?,
-                is_final: fields.u8()? & FINAL != 0,
-                taken_unix_ms: fields.time()?,
-                expires_unix_ms: fields.time()?,
-                customer: fields.text()?,
-                vendor: fields.text()?,
-                pdu: fields.rest(),
-            }),
+            RECEIPT => {
+                let (number, message) = (fields.u48()?, fields.u48()?);
+                let is_final = fields.u8()? & FINAL != 0;
+                let (taken_unix_ms, expires_unix_ms) = (fields.time()?, fields.time()?);
+                let [customer, vendor] = fields.array()?;
+                let (customer, vendor) = (fields.text(customer)?, fields.text(vendor)?);
+                let pdu = fields.rest();
+                Self::Receipt(Receipt {
+                    number,
+                    message,
+                    is_final,
+                    taken_unix_ms,
+                    expires_unix_ms,
+                    customer,
+                    vendor,
+                    pdu,
+                })
+            }
             DELIVERED => Self::Delivered(Delivered {
                 number: fields.u48()?,
                 message: fields.u48()?,
@@ -242,6 +252,12 @@ impl<'a> Entry<'a> {
         };
         fields.0.is_empty().then_some(entry)
     }
+}
+
+/// Kind and length of the payload, as a prefix has them.
+#[inline]
+pub(super) const fn kind_and_length(prefix: &[u8; PREFIX]) -> (u8, usize) {
+    (prefix[KIND_AT], u32::from_le_bytes([prefix[4], prefix[5], prefix[6], 0]) as usize)
 }
 
 /// Whether a record of that kind and length may exist. Cheap, to be asked before a crc is reckoned.
@@ -285,15 +301,51 @@ const fn state(octet: u8) -> Option<Option<MessageState>> {
     }
 }
 
-fn put_u48(to: &mut Vec<u8>, value: u64) {
-    let [first, second, third, fourth, fifth, sixth, ..] = value.min(U48_MAX).to_le_bytes();
-    to.extend_from_slice(&[first, second, third, fourth, fifth, sixth]);
+/// As much of a text as a record takes.
+#[inline]
+fn cut(text: &[u8]) -> &[u8] {
+    &text[..text.len().min(usize::from(u8::MAX))]
 }
 
-fn put_text(to: &mut Vec<u8>, text: &[u8]) {
-    let length = text.len().min(usize::from(u8::MAX));
-    to.push(length as u8);
-    to.extend_from_slice(&text[..length]);
+/// The prefix and the fields of known place of one record. Every place is known when this is compiled, so that no more
+/// is left of it than stores.
+struct Head<const OCTETS: usize> {
+    octets: [u8; OCTETS],
+    at: usize,
+}
+
+impl<const OCTETS: usize> Head<OCTETS> {
+    /// For a record with so many octets behind its fields.
+    #[inline(always)]
+    fn new(kind: u8, behind: usize) -> Self {
+        let length = OCTETS - PREFIX + behind;
+        assert!(length <= super::RECORD_BYTES_MAX, "a journal record of {length} octets");
+        let mut head = Self { octets: [0; OCTETS], at: CRC };
+        head.put((length as u32 | u32::from(kind) << 24).to_le_bytes());
+        head
+    }
+
+    #[inline(always)]
+    fn put<const N: usize>(&mut self, field: [u8; N]) {
+        self.octets[self.at..self.at + N].copy_from_slice(&field);
+        self.at += N;
+    }
+
+    #[inline(always)]
+    fn put_u48(&mut self, value: u64) {
+        let [first, second, third, fourth, fifth, sixth, ..] = value.min(U48_MAX).to_le_bytes();
+        self.put([first, second, third, fourth, fifth, sixth]);
+    }
+
+    #[inline(always)]
+    fn append<const N: usize>(&self, to: &mut Vec<u8>, behind: [&[u8]; N]) {
+        debug_assert_eq!(self.at, OCTETS);
+        to.reserve(OCTETS + behind.iter().map(|octets| octets.len()).sum::<usize>());
+        to.extend_from_slice(&self.octets);
+        for octets in behind {
+            to.extend_from_slice(octets);
+        }
+    }
 }
 
 struct Fields<'a>(&'a [u8]);
@@ -318,8 +370,7 @@ impl<'a> Fields<'a> {
         self.u48().map(|time| if time == U48_MAX { NEVER_UNIX_MS } else { time })
     }
 
-    fn text(&mut self) -> Option<&'a [u8]> {
-        let length = self.u8()?;
+    fn text(&mut self, length: u8) -> Option<&'a [u8]> {
         let (text, rest) = self.0.split_at_checked(usize::from(length))?;
         self.0 = rest;
         Some(text)
@@ -366,10 +417,10 @@ pub(super) mod tests {
     fn written(entry: &Entry<'_>) -> (u8, Vec<u8>) {
         let mut octets = Vec::new();
         entry.write(&mut octets);
-        let length = u32::from_le_bytes([octets[0], octets[1], octets[2], 0]) as usize;
+        let (kind, length) = kind_and_length(octets.first_chunk().unwrap());
         assert_eq!(length, octets.len() - PREFIX);
-        assert!(is_plausible(octets[3], length));
-        (octets[3], octets.split_off(PREFIX))
+        assert!(is_plausible(kind, length));
+        (kind, octets.split_off(PREFIX))
     }
 
     #[test]

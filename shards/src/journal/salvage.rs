@@ -4,8 +4,8 @@
 //! of one, salted with the very place, so that neither stale octets nor a customer's own make it see what is not there.
 //! Its work is bounded by a multiple of the octets that it searches.
 
-use super::batch::{BATCH_HEADER, BatchHeader, payload_length, valid_record};
-use super::record::{PREFIX, is_plausible};
+use super::batch::{BATCH_HEADER, BatchHeader, valid_record};
+use super::record::{PREFIX, is_plausible, kind_and_length};
 use super::{BLOCK, LogName, whole_blocks};
 
 /// A batch in a segment's octets.
@@ -147,7 +147,7 @@ pub(super) fn is_padding(octets: &[u8]) -> bool {
 /// when there is none. `budget` is how many octets may still be looked at for this batch; every try takes from it.
 pub(super) fn next_record(seed: u32, octets: &[u8], budget: &mut usize) -> usize {
     if let Some(prefix) = octets.first_chunk::<PREFIX>() {
-        let next = PREFIX + payload_length(prefix);
+        let next = PREFIX + kind_and_length(prefix).1;
         if next == octets.len() || octets.get(next..).is_some_and(|rest| valid_record(seed, rest).is_some()) {
             return next;
         }
@@ -168,8 +168,8 @@ pub(super) fn next_record(seed: u32, octets: &[u8], budget: &mut usize) -> usize
 /// Octets to be looked at in order to tell whether a record stands here; 0 when there is none by the first look.
 fn cost(octets: &[u8]) -> usize {
     let Some(prefix) = octets.first_chunk::<PREFIX>() else { return 0 };
-    let length = payload_length(prefix);
-    if is_plausible(prefix[3], length) && length <= octets.len() - PREFIX { PREFIX + length } else { 0 }
+    let (kind, length) = kind_and_length(prefix);
+    if is_plausible(kind, length) && length <= octets.len() - PREFIX { PREFIX + length } else { 0 }
 }
 
 #[cfg(test)]

@@ -8,7 +8,7 @@ use core::fmt;
 use core::ops::Range;
 
 use super::batch::valid_record;
-use super::record::{Entry, PREFIX};
+use super::record::{Entry, PREFIX, kind_and_length};
 use super::salvage::{self, Found};
 use super::{BLOCK, LogName, VERSION};
 
@@ -263,7 +263,8 @@ impl SegmentReader {
 
     fn good<'a>(&mut self, at: usize, record: &'a [u8]) -> Step<'a> {
         self.at = Some(at + record.len());
-        match Entry::read(record[3], &record[PREFIX..]) {
+        let entry = record.split_first_chunk::<PREFIX>();
+        match entry.and_then(|(prefix, payload)| Entry::read(kind_and_length(prefix).0, payload)) {
             Some(entry) => Step::Entry { offset: (self.base + at) as u64, entry },
             None => Step::Damage(self.damage(at, at + record.len(), Reason::Content)),
         }
@@ -406,7 +407,7 @@ mod tests {
     fn a_bad_length_costs_one_record() {
         let mut octets = segment(2);
         let first = BLOCK + super::super::BATCH_HEADER;
-        octets[first] ^= 0x10;
+        octets[first + 4] ^= 0x10;
         let (entries, damages, _) = read(&octets, false);
         assert_eq!(entries, 11);
         assert_eq!((damages.len(), damages[0].offset, damages[0].reason), (1, first as u64, Reason::Record));
