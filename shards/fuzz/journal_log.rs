@@ -19,7 +19,7 @@ const CUSTOMERS: [&[u8]; 3] = [b"acme", b"", b"example"];
 const VENDORS: [&[u8]; 2] = [b"north", b"south"];
 
 /// What a record says, its texts made of its number.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Operation {
     Accepted(u64),
     Sent(u64, u64),
@@ -109,8 +109,6 @@ pub(super) struct Log {
     pub(super) segments: Vec<Vec<u8>>,
     pub(super) batches: Vec<Place>,
     pub(super) records: Vec<Written>,
-    /// From here on the segments hold all that is live.
-    pub(super) carried_to: usize,
     pub(super) first_segment: u32,
 }
 
@@ -157,12 +155,11 @@ impl Log {
                 (14, _) => writer.end_segment(),
                 (15, _) => {
                     writer.end_segment();
-                    writer.log.carried_to = writer.log.segments.len();
                     for message in &live {
                         writer.append(Operation::Accepted(*message));
                         sent.get(message).iter().for_each(|at| writer.append(Operation::Sent(*message, **at)));
                     }
-                    for (receipt, message, is_final) in &receipts {
+                    for (receipt, message, is_final) in receipts.iter().filter(|_| octet & 16 == 0) {
                         writer.append(Operation::Receipt(*receipt, *message, *is_final));
                     }
                 }
@@ -174,6 +171,19 @@ impl Log {
 
     pub(super) fn model(&self) -> Model {
         Model::of(self.records.iter().map(|record| record.operation))
+    }
+
+    /// The last segment from which on everything that is live still stands somewhere, so that those before may go.
+    pub(super) fn free_below(&self) -> usize {
+        let last: BTreeMap<_, _> = self.records.iter().map(|record| (record.operation, record.segment)).collect();
+        let model = self.model();
+        let messages = model.messages.iter().flat_map(|(number, sent)| {
+            [Some(Operation::Accepted(*number)), sent.map(|at| Operation::Sent(*number, at))].into_iter().flatten()
+        });
+        let receipts = model.receipts.iter();
+        let receipts = receipts.map(|(number, (message, is_final))| Operation::Receipt(*number, *message, *is_final));
+        let places = messages.chain(receipts).map(|operation| last[&operation]);
+        places.min().unwrap_or(self.segments.len().saturating_sub(1))
     }
 
     pub(super) fn replay(&self) -> Live {
@@ -239,7 +249,7 @@ impl Writer {
         let (segments, batches, records) = (Vec::new(), Vec::new(), Vec::new());
         Self {
             name,
-            log: Log { segments, batches, records, carried_to: 0, first_segment },
+            log: Log { segments, batches, records, first_segment },
             batch: BatchWriter::new(name),
             number: first_batch,
             open: Vec::new(),

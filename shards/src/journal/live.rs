@@ -3,7 +3,7 @@
 //! Filled by a replay on the starting thread, then handed to whoever shares it out among the shards. Names are kept
 //! once each; an entry is a few dozen octets besides its PDU.
 
-use hashbrown::{HashMap, HashTable};
+use hashbrown::HashMap;
 
 use super::replay::{LogSummary, Problem};
 use crate::message_id::{IdStyle, MessageId};
@@ -132,31 +132,47 @@ impl Numbered for LiveReceipt {
     }
 }
 
-/// The live entries of one log, found by their numbers. Those that went leave no hole.
+/// Numbers of one chunk.
+const CHUNK: usize = 256;
+
+/// No place in a table: an entry and its octets are so large that there can never be so many.
+const NOWHERE: u32 = u32::MAX;
+
+/// The live entries of one log, found by their numbers, which are dense and come about in order. Those that went leave
+/// no hole, and of each no more than a bit.
 #[derive(Debug)]
 pub(super) struct Table<T> {
     entries: Vec<T>,
-    places: HashTable<u32>,
-    ended: Numbers,
+    chunks: HashMap<u64, Chunk>,
+}
+
+/// What is known of [`CHUNK`] numbers.
+#[derive(Debug, Default)]
+struct Chunk {
+    /// Where their entries are; `None` when none is live.
+    places: Option<Box<[u32; CHUNK]>>,
+    /// How many are live.
+    live: u32,
+    /// A bit for each that has ended.
+    ended: [u64; CHUNK / 64],
 }
 
 impl<T> Default for Table<T> {
     fn default() -> Self {
-        Self { entries: Vec::new(), places: HashTable::new(), ended: Numbers::default() }
+        Self { entries: Vec::new(), chunks: HashMap::new() }
     }
 }
 
 impl<T: Numbered> Table<T> {
     /// Adds an entry, unless it is there already or has ended.
     pub(super) fn insert_with(&mut self, number: u64, make: impl FnOnce() -> T) {
-        if self.ended.contains(number) || self.place(number).is_some() {
-            return;
-        }
-        // There cannot be more: an entry and its octets are larger than 16 octets each, and 2³² of them are 64 GiB.
+        let chunk = self.chunks.entry(number / CHUNK as u64).or_default();
         let Ok(place) = u32::try_from(self.entries.len()) else { return };
-        self.entries.push(make());
-        let entries = &self.entries;
-        self.places.insert_unique(hash(number), place, |place| hash(entries[*place as usize].number()));
+        if place != NOWHERE && !chunk.has_ended(number) && chunk.place(number).is_none() {
+            chunk.set_place(number, place);
+            chunk.live += 1;
+            self.entries.push(make());
+        }
     }
 
     pub(super) fn len(&self) -> usize {
@@ -164,22 +180,20 @@ impl<T: Numbered> Table<T> {
     }
 
     pub(super) fn get_mut(&mut self, number: u64) -> Option<&mut T> {
-        let place = self.place(number)?;
-        Some(&mut self.entries[place as usize])
+        let place = self.chunks.get(&(number / CHUNK as u64))?.place(number)?;
+        self.entries.get_mut(place)
     }
 
     /// Takes an entry out for good: whatever comes of that number is ignored from now on.
     pub(super) fn end(&mut self, number: u64) -> Option<T> {
-        self.ended.insert(number);
-        let entries = &self.entries;
-        let is_it = |place: &u32| entries[*place as usize].number() == number;
-        let (place, _) = self.places.find_entry(hash(number), is_it).ok()?.remove();
-        let last = self.entries.len() as u32 - 1;
-        if place != last {
-            let moved = hash(self.entries[last as usize].number());
-            *self.places.find_mut(moved, |other| *other == last).expect("every entry has its place") = place;
+        let place = self.chunks.entry(number / CHUNK as u64).or_default().end(number)?;
+        let ended = self.entries.swap_remove(place);
+        if let Some(moved) = self.entries.get(place) {
+            let number = moved.number();
+            let chunk = self.chunks.get_mut(&(number / CHUNK as u64)).expect("every entry has its place");
+            chunk.set_place(number, place as u32);
         }
-        Some(self.entries.swap_remove(place as usize))
+        Some(ended)
     }
 
     /// The entries by number.
@@ -188,36 +202,35 @@ impl<T: Numbered> Table<T> {
         entries.sort_unstable_by_key(T::number);
         entries
     }
-
-    fn place(&self, number: u64) -> Option<u32> {
-        self.places.find(hash(number), |place| self.entries[*place as usize].number() == number).copied()
-    }
 }
 
-/// Numbers of a log are dense, and nobody else chooses them.
-fn hash(number: u64) -> u64 {
-    let product = u128::from(number ^ 0x9E37_79B9_7F4A_7C15) * 0xC2B2_AE3D_27D4_EB4F;
-    product as u64 ^ (product >> 64) as u64
-}
-
-/// Numbers of one [`Numbers`] chunk.
-const CHUNK: u64 = 4096;
-
-/// A set of numbers that are dense: one bit each.
-#[derive(Debug, Default)]
-struct Numbers {
-    chunks: HashMap<u64, Box<[u64; CHUNK as usize / 64]>>,
-}
-
-impl Numbers {
-    fn insert(&mut self, number: u64) {
-        let chunk = self.chunks.entry(number / CHUNK).or_insert_with(|| Box::new([0; CHUNK as usize / 64]));
-        chunk[(number % CHUNK / 64) as usize] |= 1 << (number % 64);
+impl Chunk {
+    fn has_ended(&self, number: u64) -> bool {
+        let at = number as usize % CHUNK;
+        self.ended[at / 64] & 1 << (at % 64) != 0
     }
 
-    fn contains(&self, number: u64) -> bool {
-        let Some(chunk) = self.chunks.get(&(number / CHUNK)) else { return false };
-        chunk[(number % CHUNK / 64) as usize] & 1 << (number % 64) != 0
+    fn place(&self, number: u64) -> Option<usize> {
+        let place = self.places.as_ref()?[number as usize % CHUNK];
+        (place != NOWHERE).then_some(place as usize)
+    }
+
+    fn set_place(&mut self, number: u64, place: u32) {
+        let places = self.places.get_or_insert_with(|| Box::new([NOWHERE; CHUNK]));
+        places[number as usize % CHUNK] = place;
+    }
+
+    /// Where the entry was, if it was live.
+    fn end(&mut self, number: u64) -> Option<usize> {
+        let at = number as usize % CHUNK;
+        self.ended[at / 64] |= 1 << (at % 64);
+        let place = self.place(number)?;
+        self.set_place(number, NOWHERE);
+        self.live -= 1;
+        if self.live == 0 {
+            self.places = None;
+        }
+        Some(place)
     }
 }
 
@@ -244,7 +257,19 @@ mod tests {
             assert_eq!(table.get_mut(number), None);
         }
         assert_eq!(table.get_mut(9), Some(&mut 9));
+        assert_eq!(table.chunks.values().map(|chunk| chunk.live as usize).sum::<usize>(), table.len());
         assert_eq!(table.into_sorted(), (1..=10_000).filter(|number| number % 3 == 0).collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn what_has_ended_takes_next_to_no_memory() {
+        let mut table: Table<u64> = Table::default();
+        for number in 1..=100_000 {
+            table.insert_with(number, || number);
+            number.checked_sub(300).and_then(|before| table.end(before));
+        }
+        assert!(table.chunks.values().filter(|chunk| chunk.places.is_some()).count() <= 3);
+        assert!(size_of::<Chunk>() <= 48, "{} octets a chunk", size_of::<Chunk>());
     }
 
     #[test]

@@ -357,3 +357,121 @@ impl OneLog {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::record::tests::one_of_each;
+    use super::super::{BATCH_HEADER, BatchWriter, segment_header};
+    use super::*;
+
+    const LOG: LogName = LogName { start: 1_700_000_000_000, shard: 0 };
+
+    /// A segment with those batches; each accepts a message and does not end it.
+    fn segment(segment: u32, batches: &[u64]) -> Vec<u8> {
+        let mut octets = Vec::new();
+        segment_header(LOG, segment, 1 << 20, &mut octets);
+        let mut writer = BatchWriter::new(LOG);
+        for batch in batches {
+            let Entry::Accepted(accepted) = one_of_each()[0] else { panic!("the first one is an accepted message") };
+            writer.append(&Entry::Accepted(Accepted { number: *batch + 100, ..accepted }));
+            writer.finish(segment, *batch, &mut octets);
+        }
+        octets
+    }
+
+    /// File, offset, length, reason.
+    type Told = (String, u64, u64, Reason);
+
+    fn replay(segments: &[Vec<u8>]) -> (usize, Vec<Told>, u64) {
+        let mut replay = Replay::new();
+        for (number, octets) in segments.iter().enumerate() {
+            replay.add(LOG, number as u32, &number.to_string(), octets);
+        }
+        let live = replay.finish();
+        let problems = live.problems.into_iter();
+        let problems = problems.map(|problem| (problem.file, problem.offset, problem.length, problem.reason));
+        (live.messages.len(), problems.collect(), live.logs[0].torn_octets)
+    }
+
+    #[test]
+    fn a_bad_segment_header_is_told_once_a_later_batch_shows_that_it_was_written() {
+        let mut first = segment(0, &[1]);
+        first[20] ^= 1;
+        assert_eq!(replay(&[first.clone()]), (1, Vec::new(), 0));
+        let expected = vec![("0".to_owned(), 0, BLOCK as u64, Reason::SegmentHeader)];
+        assert_eq!(replay(&[first, segment(1, &[2])]), (2, expected.clone(), 0));
+        let mut only = segment(0, &[1, 2]);
+        only[20] ^= 1;
+        assert_eq!(replay(&[only]), (2, expected, 0));
+    }
+
+    #[test]
+    fn a_bad_header_of_a_segments_last_batch_is_told_in_its_own_file() {
+        let mut first = segment(0, &[1, 2]);
+        first[2 * BLOCK + 5] ^= 1;
+        assert_eq!(replay(&[first.clone()]), (2, Vec::new(), 0));
+        let expected = vec![("0".to_owned(), 2 * BLOCK as u64, BATCH_HEADER as u64, Reason::BatchHeader)];
+        assert_eq!(replay(&[first, segment(1, &[3])]), (3, expected, 0));
+    }
+
+    #[test]
+    fn batches_missing_at_the_end_of_a_file_are_told_there() {
+        let mut first = segment(0, &[1, 2, 3]);
+        first[2 * BLOCK..].fill(0);
+        let expected = vec![("0".to_owned(), 2 * BLOCK as u64, 2 * BLOCK as u64, Reason::Batches(2))];
+        assert_eq!(replay(&[first, segment(1, &[4])]), (2, expected, 0));
+    }
+
+    #[test]
+    fn the_octets_of_a_torn_tail_are_counted_and_its_messages_are_not_live() {
+        let mut only = segment(0, &[1, 2]);
+        let whole = only[2 * BLOCK + 4];
+        only.truncate(2 * BLOCK + BATCH_HEADER + 10);
+        assert_eq!(replay(&[only]), (1, Vec::new(), u64::from(whole)));
+    }
+
+    #[test]
+    fn a_file_cut_short_in_front_of_a_good_batch_is_damage() {
+        let mut first = segment(0, &[1, 2]);
+        first.truncate(2 * BLOCK + BATCH_HEADER + 10);
+        let (live, problems, torn) = replay(&[first, segment(1, &[3])]);
+        assert_eq!((live, torn, problems.len()), (2, 0, 2));
+        assert_eq!((&*problems[0].0, problems[0].1, problems[0].3), ("0", 8216, Reason::Record));
+        assert_eq!((&*problems[1].0, problems[1].1, problems[1].3), ("0", 8226, Reason::CutShort));
+    }
+
+    #[test]
+    fn logs_have_numbers_of_their_own() {
+        let other = LogName { shard: 1, ..LOG };
+        let mut octets = Vec::new();
+        segment_header(other, 0, 1 << 20, &mut octets);
+        let mut writer = BatchWriter::new(other);
+        let entries = one_of_each();
+        [0, 1, 4].iter().for_each(|index| writer.append(&entries[*index]));
+        writer.finish(0, 1, &mut octets);
+        let mut replay = Replay::new();
+        replay.add(LOG, 0, "a", &segment(0, &[1, 2]));
+        replay.add(other, 0, "b", &octets);
+        let live = replay.finish();
+        let numbers: Vec<_> = live.messages.iter().map(|message| message.number).collect();
+        assert_eq!(numbers, [101, 102, 7]);
+        assert_eq!(live.receipts[0].message, Some(2));
+        assert_eq!(live.name(live.receipts[0].vendor), b"north");
+        assert_eq!((live.logs[0].waiting, live.logs[1].sent, live.logs[1].receipts), (2, 1, 1));
+    }
+
+    #[test]
+    fn problems_beyond_the_bound_are_counted() {
+        let batches: Vec<u64> = (1..=PROBLEMS_KEPT_MAX as u64 + 10).collect();
+        let mut octets = segment(0, &batches);
+        for at in (BLOCK..octets.len() - BLOCK).step_by(BLOCK) {
+            octets[at + BATCH_HEADER + 20] ^= 1;
+        }
+        let mut replay = Replay::new();
+        replay.add(LOG, 0, "a", &octets);
+        let live = replay.finish();
+        assert_eq!(live.problems.len(), PROBLEMS_KEPT_MAX);
+        assert_eq!(live.problem_count, batches.len() as u64 - 1);
+        assert_eq!(live.messages.len(), 1);
+    }
+}

@@ -107,7 +107,6 @@ impl Search<'_> {
             let at = core::mem::replace(&mut self.at, BLOCK);
             self.take_without_header(before);
             self.at = at;
-            self.gap_at = at;
         }
     }
 
@@ -117,7 +116,6 @@ impl Search<'_> {
         let records = self.at + BATCH_HEADER;
         let (at, gap_at) = (self.at, self.gap_at);
         self.found.push(Found { at, records, end, claimed_end: end, batch, has_header: false, gap_at, missing: 0 });
-        self.gap_at = self.at + BLOCK;
         self.skip();
     }
 
