@@ -51,8 +51,10 @@ fn main() {
     println!("{:.0} MiB/s", octets as f64 / f64::from(1 << 20) / seconds);
     if let Some((before, after)) = before.zip(resident_kib()) {
         let kept = (after.saturating_sub(before) << 10).saturating_sub(journal.octets.capacity() as u64);
-        let pdus: usize = live.messages.iter().map(|message| message.pdu.len()).sum();
-        println!("{} octets of memory a live message, its PDU of {} included", kept / entries, pdus as u64 / entries);
+        let pdus = live.messages.iter().map(|message| message.pdu.len());
+        let pdus: usize = pdus.chain(live.receipts.iter().map(|receipt| receipt.pdu.len())).sum();
+        let all = (live.messages.len() + live.receipts.len()) as u64;
+        println!("{} octets of memory a live entry, its PDU of {} included", kept / all, pdus as u64 / all);
     }
 }
 
