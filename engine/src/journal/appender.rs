@@ -11,7 +11,7 @@ use std::sync::Arc;
 use smpp_shards::journal::segment_file;
 
 use super::maker::{Answer, MakerEnd, Request};
-use super::{BLOCK, Batch, DURABILITY};
+use super::{BLOCK, Batch};
 use crate::net::Net;
 
 /// Segments whose files are asked for before they are needed.
@@ -136,7 +136,7 @@ impl Appender {
         if open.is_condemned {
             return Begun::Condemned;
         }
-        net.append(&open.file, offset, &batch.bytes, DURABILITY);
+        net.append(&open.file, offset, &batch.bytes, self.end.durability);
         self.is_under_way = true;
         Begun::Started
     }

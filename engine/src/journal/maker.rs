@@ -17,7 +17,7 @@ use smpp_shards::journal::segment_file;
 use super::files::Folder;
 use super::store::Store;
 use super::{BLOCK, SEGMENT_BYTES};
-use crate::net::Doorbell;
+use crate::net::{Doorbell, Durability};
 
 /// Requests of one shard that may wait; what finds no room is kept by the shard and tried again.
 const REQUESTS_PER_SHARD: usize = 16;
@@ -74,6 +74,7 @@ pub(super) enum Answer {
 pub struct MakerEnd {
     pub(super) shard: u16,
     pub(super) segment_bytes: u64,
+    pub(super) durability: Durability,
     pub(super) requests: Sender<Request>,
     pub(super) answers: Receiver<Answer>,
 }
@@ -94,14 +95,14 @@ impl Maker {
     /// # Panics
     /// When a segment would hold no batch, or is no multiple of [`BLOCK`].
     pub fn start(store: &Store, settings: MakerSettings, bells: &[Arc<Doorbell>]) -> io::Result<(Self, Vec<MakerEnd>)> {
-        let segment_bytes = settings.segment_bytes;
+        let (segment_bytes, durability) = (settings.segment_bytes, store.access().durability());
         assert!(segment_bytes > 0 && segment_bytes.is_multiple_of(BLOCK as u64), "a segment is blocks");
         let (requests, asked) = bounded(bells.len().max(1) * REQUESTS_PER_SHARD);
         let mut ends = Vec::new();
         let mut shards = Vec::new();
         for (shard, bell) in bells.iter().enumerate() {
             let (sender, answers) = bounded(ANSWERS_MAX);
-            ends.push(MakerEnd { shard: shard as u16, segment_bytes, requests: requests.clone(), answers });
+            ends.push(MakerEnd { shard: shard as u16, segment_bytes, durability, requests: requests.clone(), answers });
             shards.push(Shard { answers: sender, bell: bell.clone(), freed: 0, condemned: BTreeSet::new() });
         }
         let mut work = Work {

@@ -29,14 +29,10 @@ pub use survey::{LogFiles, SegmentFile, StartFolder, Survey, survey};
 
 use smpp_shards::journal::{BLOCK, Batch};
 
-use crate::net::{ALIGNMENT, Durability};
+use crate::net::ALIGNMENT;
 
 /// Octets of a segment file, where nothing else is set.
 pub const SEGMENT_BYTES: u64 = 64 * 1024 * 1024;
-
-/// How octets are brought to stable storage. Of the two the one with more commits a second, and the only one that no
-/// shortage of memory in the kernel can pull apart (`examples/commits.rs` measures both).
-pub const DURABILITY: Durability = Durability::WriteThrough;
 
 const _: () = assert!(BLOCK.is_multiple_of(ALIGNMENT) && SEGMENT_BYTES.is_multiple_of(BLOCK as u64));
 

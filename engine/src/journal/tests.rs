@@ -13,7 +13,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use super::*;
-use crate::net::{Completion, Doorbell, Net, Wait};
+use crate::net::{Completion, Doorbell, Durability, Net, Wait};
 
 const PATIENCE: Duration = Duration::from_secs(20);
 

@@ -1,4 +1,4 @@
-//! The journal's appends: one write at an offset that is on stable storage when it completes.
+//! The journal's appends: octets written at an offset, told as done when they are on stable storage.
 //!
 //! Lives on the shard's thread, as part of [`Net`]. At most one append is under way at a time. It must never report
 //! an append as done before the kernel has said so of every octet and of their way to the disk.
@@ -9,7 +9,7 @@ use std::os::fd::AsRawFd;
 use std::sync::Arc;
 
 use io_uring::types::FsyncFlags;
-use io_uring::{opcode, squeue, types};
+use io_uring::{opcode, types};
 
 use super::aligned::{ALIGNMENT, AlignedBuffer};
 use super::sockets::{Completion, Kind, Net, user_data};
@@ -23,18 +23,31 @@ const KEEP_BYTES: usize = 4 * 1024 * 1024;
 /// How often an append is tried on when the kernel wrote nothing for want of memory or because of a signal.
 const RETRIES_MAX: u8 = 16;
 
-/// How octets get from the file to stable storage.
+/// How octets get to stable storage.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Durability {
-    /// A write, and an fdatasync linked to it, which one of the ring's worker threads runs.
-    LinkedSync,
+    /// A write, and when all of it has completed an fdatasync, which one of the ring's worker threads runs.
+    WriteAndSync,
     /// A write that completes when it is on stable storage (RWF_DSYNC).
     WriteThrough,
 }
 
-/// Which operation of an append, as the index of its user_data says.
-const WRITE: u32 = 0;
-const SYNC: u32 = 1;
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Stage {
+    #[default]
+    Idle,
+    Writing,
+    Syncing,
+}
+
+/// What an operation that has completed leads to.
+#[derive(Debug)]
+enum Next {
+    /// The kernel has not taken all octets.
+    WriteOn,
+    Sync,
+    Done(io::Result<()>),
+}
 
 /// What is being appended, and what has come of it so far.
 pub(super) struct Append {
@@ -46,10 +59,7 @@ pub(super) struct Append {
     offset: u64,
     /// Octets that the kernel has taken.
     written: usize,
-    /// Operations that have not completed.
-    under_way: u8,
-    write_result: i32,
-    sync_result: i32,
+    stage: Stage,
     retries: u8,
 }
 
@@ -61,52 +71,55 @@ impl Default for Append {
             durability: Durability::WriteThrough,
             offset: 0,
             written: 0,
-            under_way: 0,
-            write_result: 0,
-            sync_result: 0,
+            stage: Stage::Idle,
             retries: 0,
         }
     }
 }
 
 impl Append {
-    pub(super) const fn is_under_way(&self) -> bool {
-        self.under_way > 0
+    pub(super) fn is_under_way(&self) -> bool {
+        self.stage != Stage::Idle
     }
 
-    /// Books one operation out.
-    pub(super) fn completed(&mut self, index: u32, result: i32) {
-        self.under_way -= 1;
-        match index {
-            WRITE => self.write_result = result,
-            _ => self.sync_result = result,
+    /// Books the operation under way out, for good.
+    pub(super) const fn abandon(&mut self) {
+        self.stage = Stage::Idle;
+    }
+
+    fn completed(&mut self, result: i32) -> Next {
+        let stage = core::mem::take(&mut self.stage);
+        assert_ne!(stage, Stage::Idle, "what completes was begun");
+        match stage {
+            Stage::Syncing if result == 0 => Next::Done(Ok(())),
+            // A sync that failed is never tried again: the kernel tells a loss once and then forgets it.
+            Stage::Syncing => Next::Done(Err(io::Error::from_raw_os_error(-result))),
+            _ if result < 0 => self.write_failed(-result),
+            _ => self.taken(result as usize),
         }
     }
 
-    /// Whether the kernel has to be asked for more, or how the whole has gone. Nothing is under way.
-    fn verdict(&mut self) -> Option<io::Result<()>> {
-        match self.write_result {
-            code if code == -libc::EINTR || code == -libc::EAGAIN => {
-                self.retries += 1;
-                (self.retries > RETRIES_MAX).then(|| Err(io::Error::from_raw_os_error(-code)))
-            }
-            code if code < 0 => Some(Err(io::Error::from_raw_os_error(-code))),
-            count => {
-                let before = self.written;
-                self.written += count as usize;
-                if self.written >= self.memory.as_slice().len() {
-                    return Some(self.sync_verdict());
-                }
-                // The rest begins on a boundary again; the octets before it are written twice.
-                self.written -= self.written % ALIGNMENT;
-                (self.written == before).then(|| Err(io::Error::from(io::ErrorKind::WriteZero)))
-            }
+    fn write_failed(&mut self, code: i32) -> Next {
+        if matches!(code, libc::EINTR | libc::EAGAIN) && self.retries < RETRIES_MAX {
+            self.retries += 1;
+            return Next::WriteOn;
         }
+        Next::Done(Err(io::Error::from_raw_os_error(code)))
     }
 
-    /// A link that broke (ECANCELED) after a write of all octets is a failure like any other.
-    fn sync_verdict(&self) -> io::Result<()> {
-        if self.sync_result < 0 { Err(io::Error::from_raw_os_error(-self.sync_result)) } else { Ok(()) }
+    fn taken(&mut self, octets: usize) -> Next {
+        let before = self.written;
+        self.written += octets;
+        if self.written < self.memory.as_slice().len() {
+            // The rest begins on a boundary again; the octets before it are written twice.
+            self.written -= self.written % ALIGNMENT;
+            let is_stuck = self.written == before;
+            return if is_stuck { Next::Done(Err(io::ErrorKind::WriteZero.into())) } else { Next::WriteOn };
+        }
+        match self.durability {
+            Durability::WriteAndSync => Next::Sync,
+            Durability::WriteThrough => Next::Done(Ok(())),
+        }
     }
 }
 
@@ -128,7 +141,7 @@ impl Net {
         append.offset = offset;
         append.written = 0;
         append.retries = 0;
-        self.push_append();
+        self.push_write();
     }
 
     /// Whether an append is under way.
@@ -153,49 +166,48 @@ impl Net {
         self.ring.inner().submitter().register_iowq_aff(&set)
     }
 
-    pub(super) fn append_completed(&mut self, index: u32, result: i32) -> Option<Completion> {
-        self.append.completed(index, result);
-        if self.append.is_under_way() {
-            return None;
+    pub(super) fn append_completed(&mut self, result: i32) -> Option<Completion> {
+        match self.append.completed(result) {
+            Next::WriteOn => self.push_write(),
+            Next::Sync => self.push_sync(),
+            Next::Done(outcome) => {
+                self.append.file = None;
+                self.append.memory.clear(KEEP_BYTES);
+                return Some(Completion::Appended(outcome));
+            }
         }
-        let Some(outcome) = self.append.verdict() else {
-            self.push_append();
-            return None;
-        };
-        self.append.file = None;
-        self.append.memory.clear(KEEP_BYTES);
-        Some(Completion::Appended(outcome))
+        None
     }
 
     /// Pushes what is not yet written.
-    fn push_append(&mut self) {
+    fn push_write(&mut self) {
         let append = &mut self.append;
         let Some(file) = &append.file else { return };
-        let descriptor = types::Fd(file.as_raw_fd());
         let rest = &append.memory.as_slice()[append.written..];
-        let write = opcode::Write::new(descriptor, rest.as_ptr(), rest.len() as u32)
-            .offset(append.offset + append.written as u64);
-        append.write_result = 0;
-        append.sync_result = 0;
-        match append.durability {
-            Durability::WriteThrough => {
-                append.under_way = 1;
-                let write = write.rw_flags(libc::RWF_DSYNC).build().user_data(user_data(Kind::Append, 0, WRITE));
-                // SAFETY: the octets are neither touched nor freed, and the file not closed, while `under_way`.
-                unsafe { self.ring.push(&write) };
-            }
-            Durability::LinkedSync => {
-                append.under_way = 2;
-                let write = write.build().flags(squeue::Flags::IO_LINK).user_data(user_data(Kind::Append, 0, WRITE));
-                let sync = opcode::Fsync::new(descriptor).flags(FsyncFlags::DATASYNC).build().user_data(user_data(
-                    Kind::Append,
-                    0,
-                    SYNC,
-                ));
-                // SAFETY: as above; the sync points to no memory.
-                unsafe { self.ring.push_linked(&[write, sync]) };
-            }
-        }
+        let write = opcode::Write::new(types::Fd(file.as_raw_fd()), rest.as_ptr(), rest.len() as u32)
+            .offset(append.offset + append.written as u64)
+            .rw_flags(if append.durability == Durability::WriteThrough { libc::RWF_DSYNC } else { 0 })
+            .build()
+            .user_data(user_data(Kind::Append, 0, 0));
+        append.stage = Stage::Writing;
+        // SAFETY: the octets are neither touched nor freed, and the file not closed, while anything is under way.
+        unsafe { self.ring.push(&write) };
+    }
+
+    /// Pushes the sync, and submits it at once: a turn of a busy shard is a good part of what it takes.
+    ///
+    /// It is not linked to the write in the ring. A link saves nothing, since the ring starts what follows only when the
+    /// shard enters it, and one that is cut, because the kernel had memory for only half of it, would sync too early.
+    fn push_sync(&mut self) {
+        let Some(file) = &self.append.file else { return };
+        let sync = opcode::Fsync::new(types::Fd(file.as_raw_fd()))
+            .flags(FsyncFlags::DATASYNC)
+            .build()
+            .user_data(user_data(Kind::Append, 0, 0));
+        self.append.stage = Stage::Syncing;
+        // SAFETY: a sync points to no memory, and the file is held open.
+        unsafe { self.ring.push(&sync) };
+        self.ring.submit();
     }
 }
 

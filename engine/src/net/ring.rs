@@ -149,19 +149,10 @@ impl Ring {
         }
     }
 
-    /// Queues operations that are linked, so that one system call takes all of them along: a link that is cut at a
-    /// submission's end would be none.
-    ///
-    /// # Safety
-    /// As [`Ring::push`], for each of them.
-    pub(super) unsafe fn push_linked(&mut self, entries: &[squeue::Entry]) {
-        loop {
-            // SAFETY: the caller vouches for the entries' memory.
-            if unsafe { self.inner.submission().push_multiple(entries) }.is_ok() {
-                return;
-            }
-            let _ = self.inner.submit();
-        }
+    /// Submits what is queued, without waiting or looking for completions. What the kernel does not take now goes with
+    /// the next [`Ring::enter`].
+    pub(super) fn submit(&mut self) {
+        let _ = self.inner.submit();
     }
 
     /// Submits what is queued, waits as told, and lets the kernel post what is complete.

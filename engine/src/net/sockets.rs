@@ -303,7 +303,7 @@ impl Net {
                 self.listen_to_bell();
                 Some(Completion::Bell)
             }
-            kind if kind == Kind::Append as u8 => self.append_completed(index, result),
+            kind if kind == Kind::Append as u8 => self.append_completed(result),
             _ => None,
         }
     }
@@ -411,7 +411,7 @@ impl Net {
         } else if kind == Kind::Accept as u8 {
             let _ = self.accept_completed(index as usize, result, entry.flags());
         } else if kind == Kind::Append as u8 {
-            self.append.completed(index, result);
+            self.append.abandon();
         } else if kind != Kind::Ignored as u8
             && !more
             && let Some(entry) = self.slots.current(Slot(index), generation)

@@ -66,13 +66,17 @@ fn one_batch_is_under_way_at_a_time() {
     assert_eq!(shard.write(&second), Outcome::Written);
 }
 
+fn hand_made(requests: Sender<Request>, answers: Receiver<Answer>) -> MakerEnd {
+    MakerEnd { shard: 0, segment_bytes: SMALL, durability: Durability::WriteThrough, requests, answers }
+}
+
 /// A shard whose files come from the test.
 fn hand_fed() -> (Shard, Receiver<Request>, Sender<Answer>) {
     let (requests, asked) = bounded(16);
     let (answering, answers) = bounded(16);
     let bell = Arc::new(Doorbell::new().unwrap());
     let net = Net::new(bell.clone()).unwrap();
-    let appender = Appender::new(MakerEnd { shard: 0, segment_bytes: SMALL, requests, answers });
+    let appender = Appender::new(hand_made(requests, answers));
     (Shard { bell, net, appender }, asked, answering)
 }
 
@@ -105,7 +109,7 @@ fn what_the_thread_has_no_room_for_is_sent_later() {
     let (answering, answers) = bounded(16);
     let bell = Arc::new(Doorbell::new().unwrap());
     let net = Net::new(bell.clone()).unwrap();
-    let appender = Appender::new(MakerEnd { shard: 0, segment_bytes: SMALL, requests, answers });
+    let appender = Appender::new(hand_made(requests, answers));
     let mut shard = Shard { bell, net, appender };
     feed(&mut shard, &answering, 0, File::create(dir.0.join("first")).unwrap());
     assert!(shard.appender.read(0));

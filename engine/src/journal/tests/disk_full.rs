@@ -64,7 +64,7 @@ fn an_append_that_finds_no_room_fails_whole_though_part_of_it_is_written() {
     let Some(disk) = SmallDisk::mount(256) else { return };
     let file = Arc::new(fs::File::create(disk.0.0.join("file")).unwrap());
     let mut net = Net::new(Arc::new(Doorbell::new().unwrap())).unwrap();
-    for durability in [Durability::LinkedSync, Durability::WriteThrough] {
+    for durability in [Durability::WriteAndSync, Durability::WriteThrough] {
         file.set_len(0).unwrap();
         net.append(&file, 0, &[7; 1024 * 1024], durability);
         let result = loop {

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use super::*;
 use crate::net::{Doorbell, Wait};
 
-const BOTH: [Durability; 2] = [Durability::LinkedSync, Durability::WriteThrough];
+const BOTH: [Durability; 2] = [Durability::WriteAndSync, Durability::WriteThrough];
 
 fn net() -> Net {
     Net::new(Arc::new(Doorbell::new().unwrap())).unwrap()
@@ -40,7 +40,7 @@ fn octets(count: usize, seed: u8) -> Vec<u8> {
 
 #[test]
 fn appends_stand_where_they_were_told_to() {
-    for (durability, name) in BOTH.into_iter().zip(["linked", "through"]) {
+    for (durability, name) in BOTH.into_iter().zip(["synced", "through"]) {
         let (mut net, file) = (net(), file(name));
         let mut expected = Vec::new();
         for (seed, count) in [4096, 262_144, 8192, 6 * 1024 * 1024, 4096].into_iter().enumerate() {
@@ -60,7 +60,7 @@ fn appends_stand_where_they_were_told_to() {
 
 #[test]
 fn a_full_device_is_a_failure_and_the_next_append_elsewhere_is_none() {
-    for (durability, name) in BOTH.into_iter().zip(["after-linked", "after-through"]) {
+    for (durability, name) in BOTH.into_iter().zip(["after-synced", "after-through"]) {
         let mut net = net();
         let full = Arc::new(OpenOptions::new().write(true).open("/dev/full").unwrap());
         net.append(&full, 0, &octets(8192, 1), durability);
@@ -76,14 +76,14 @@ fn a_full_device_is_a_failure_and_the_next_append_elsewhere_is_none() {
 fn a_file_that_cannot_be_synced_is_a_failure_though_all_was_written() {
     let (mut net, (reader, writer)) = (net(), std::io::pipe().unwrap());
     let pipe = Arc::new(File::from(std::os::fd::OwnedFd::from(writer)));
-    net.append(&pipe, 0, &octets(4096, 1), Durability::LinkedSync);
+    net.append(&pipe, 0, &octets(4096, 1), Durability::WriteAndSync);
     assert_eq!(outcome(&mut net).unwrap_err().raw_os_error(), Some(libc::EINVAL));
     drop(reader);
 }
 
 #[test]
 fn a_ring_that_is_dropped_waits_for_what_is_under_way() {
-    for (durability, name) in BOTH.into_iter().zip(["dropped-linked", "dropped-through"]) {
+    for (durability, name) in BOTH.into_iter().zip(["dropped-synced", "dropped-through"]) {
         let (mut net, file) = (net(), file(name));
         net.append(&file, 0, &octets(1024 * 1024, 7), durability);
         net.enter(Wait::No).unwrap();
@@ -97,55 +97,52 @@ fn workers_that_have_been_given_a_core_do_their_work() {
     let (mut net, file) = (net(), file("placed"));
     assert!(net.place_workers(&[]).is_err());
     net.place_workers(&crate::platform::allowed_cores()[..1]).unwrap();
-    net.append(&file, 0, &octets(8192, 1), Durability::LinkedSync);
+    net.append(&file, 0, &octets(8192, 1), Durability::WriteAndSync);
     outcome(&mut net).unwrap();
 }
 
 /// An append of three blocks, of which the kernel has taken nothing so far.
-fn under_way() -> Append {
-    let mut append = Append { under_way: 1, ..Append::default() };
+fn writing(durability: Durability) -> Append {
+    let mut append = Append { durability, stage: Stage::Writing, ..Append::default() };
     append.memory.fill(&octets(3 * ALIGNMENT, 0));
     append
 }
 
 #[test]
 fn a_short_write_goes_on_from_the_last_whole_block() {
-    let mut append = under_way();
-    append.completed(WRITE, ALIGNMENT as i32 + 100);
-    assert!(append.verdict().is_none());
+    let mut append = writing(Durability::WriteThrough);
+    assert!(matches!(append.completed(ALIGNMENT as i32 + 100), Next::WriteOn));
     assert_eq!(append.written, ALIGNMENT);
-    append.under_way = 1;
-    append.completed(WRITE, 2 * ALIGNMENT as i32);
-    assert!(append.verdict().unwrap().is_ok());
+    append.stage = Stage::Writing;
+    assert!(matches!(append.completed(2 * ALIGNMENT as i32), Next::Done(Ok(()))));
 }
 
 #[test]
 fn a_write_that_gets_nowhere_is_a_failure() {
     for taken in [0, 100] {
-        let mut append = under_way();
-        append.completed(WRITE, taken);
-        assert_eq!(append.verdict().unwrap().unwrap_err().kind(), io::ErrorKind::WriteZero);
+        let Next::Done(Err(error)) = writing(Durability::WriteAndSync).completed(taken) else { panic!("{taken}") };
+        assert_eq!(error.kind(), io::ErrorKind::WriteZero);
     }
 }
 
 #[test]
 fn want_of_memory_is_tried_again_so_often_and_no_oftener() {
-    let mut append = under_way();
+    let mut append = writing(Durability::WriteThrough);
     for _ in 0..RETRIES_MAX {
-        append.under_way = 1;
-        append.completed(WRITE, -libc::EAGAIN);
-        assert!(append.verdict().is_none());
+        assert!(matches!(append.completed(-libc::EAGAIN), Next::WriteOn));
+        append.stage = Stage::Writing;
     }
-    append.under_way = 1;
-    append.completed(WRITE, -libc::EAGAIN);
-    assert_eq!(append.verdict().unwrap().unwrap_err().raw_os_error(), Some(libc::EAGAIN));
+    let Next::Done(Err(error)) = append.completed(-libc::EAGAIN) else { panic!("for ever") };
+    assert_eq!(error.raw_os_error(), Some(libc::EAGAIN));
 }
 
 #[test]
-fn a_sync_that_was_not_run_is_a_failure_whatever_was_written() {
-    let mut append = under_way();
-    append.under_way = 2;
-    append.completed(WRITE, 3 * ALIGNMENT as i32);
-    append.completed(SYNC, -libc::ECANCELED);
-    assert!(append.verdict().unwrap().is_err());
+fn a_sync_that_failed_is_a_failure_whatever_was_written_and_is_not_tried_again() {
+    for code in [libc::EIO, libc::EINTR, libc::ECANCELED] {
+        let mut append = writing(Durability::WriteAndSync);
+        assert!(matches!(append.completed(3 * ALIGNMENT as i32), Next::Sync));
+        append.stage = Stage::Syncing;
+        let Next::Done(Err(error)) = append.completed(-code) else { panic!("{code}") };
+        assert_eq!(error.raw_os_error(), Some(code));
+    }
 }
