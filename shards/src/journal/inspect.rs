@@ -7,7 +7,8 @@ use core::fmt;
 
 use smpp_pdu::time::DateTime;
 
-use super::replay::{LogSummary, Problem, Replay};
+use super::replay::Replay;
+use super::summary::{LogSummary, Problem};
 use super::{LogName, NEVER_UNIX_MS};
 
 /// Looks through logs. Used as [`Replay`] is; it keeps no PDUs.

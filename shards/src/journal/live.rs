@@ -5,7 +5,7 @@
 
 use hashbrown::HashMap;
 
-use super::replay::{LogSummary, Problem};
+use super::summary::{LogSummary, Problem};
 use crate::message_id::{IdStyle, MessageId};
 
 /// A customer's or vendor's name, as [`Live::name`] tells it.

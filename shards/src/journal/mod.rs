@@ -35,13 +35,15 @@ mod record;
 mod replay;
 mod salvage;
 mod segment;
+mod summary;
 
 pub use batch::{BATCH_HEADER, BatchWriter, reseal};
 pub use inspect::{Inspection, Inspector};
 pub use live::{Live, LiveMessage, LiveReceipt, LiveSent, NameId};
 pub use record::{Accepted, Delivered, Done, Entry, How, Receipt, Sent};
-pub use replay::{Counts, LogSummary, PROBLEMS_KEPT_MAX, Problem, Replay};
+pub use replay::Replay;
 pub use segment::{Damage, Doubt, Reason, SegmentReader, Step, parse_segment_file, segment_file, segment_header};
+pub use summary::{Counts, LogSummary, PROBLEMS_KEPT_MAX, Problem};
 
 /// Octets of a block: everything that is written begins and ends at a multiple of it.
 pub const BLOCK: usize = 4096;

@@ -3,82 +3,11 @@
 //! Runs on the starting thread (or the operator's command) before there is a shard. It is given one file's octets at a
 //! time and keeps none of them but the live entries; it never decides what becomes of those.
 
-use core::fmt;
-
 use super::live::{Live, LiveMessage, LiveReceipt, LiveSent, Table};
 use super::record::{Accepted, Delivered, Done, Entry, Receipt, Sent};
 use super::segment::{Damage, Doubt, Reason, SegmentReader, Step};
+use super::summary::{Counts, LogSummary, PROBLEMS_KEPT_MAX, Problem};
 use super::{BLOCK, LogName};
-
-/// Problems that are kept with their places; beyond it they are only counted.
-pub const PROBLEMS_KEPT_MAX: usize = 1_000;
-
-/// Octets of a journal that are damaged.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Problem {
-    /// Of which log.
-    pub log: LogName,
-    /// The file, as it was named to the replay.
-    pub file: String,
-    /// Where in the file.
-    pub offset: u64,
-    /// How many octets are of no use.
-    pub length: u64,
-    /// What is wrong.
-    pub reason: Reason,
-}
-
-impl fmt::Display for Problem {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} at {}, {} octets: {}", self.file, self.offset, self.length, self.reason)
-    }
-}
-
-/// Good records by kind, those written again included.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
-pub struct Counts {
-    /// Messages accepted.
-    pub accepted: u64,
-    /// Sent to a vendor.
-    pub sent: u64,
-    /// Done.
-    pub done: u64,
-    /// Receipts and MO taken.
-    pub receipts: u64,
-    /// Receipts and MO that ended.
-    pub delivered: u64,
-}
-
-/// What one log held.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct LogSummary {
-    /// Which.
-    pub log: LogName,
-    /// Files with batches in them.
-    pub segments: u64,
-    /// Files that were made and never written, or not since their last use.
-    pub unused_segments: u64,
-    /// Octets of all files.
-    pub file_octets: u64,
-    /// Octets of them up to the end of the last batch of each.
-    pub octets: u64,
-    /// Batches.
-    pub batches: u64,
-    /// Good records.
-    pub records: Counts,
-    /// Live messages that no vendor has.
-    pub waiting: u64,
-    /// Live messages that a vendor has.
-    pub sent: u64,
-    /// Live receipts and MO.
-    pub receipts: u64,
-    /// When the oldest live message was accepted, or receipt taken.
-    pub oldest_unix_ms: Option<u64>,
-    /// Octets that were cut off at the end: a write that was never acknowledged.
-    pub torn_octets: u64,
-    /// Damage.
-    pub problems: u64,
-}
 
 /// Folds logs into what is live. Add the segments of one log in ascending order, one log after the other, then finish.
 #[derive(Debug)]
@@ -420,6 +349,35 @@ mod tests {
         first[2 * BLOCK..].fill(0);
         let expected = vec![("0".to_owned(), 2 * BLOCK as u64, 2 * BLOCK as u64, Reason::Batches(2))];
         assert_eq!(replay(&[first, segment(1, &[4])]), (2, expected, 0));
+    }
+
+    #[test]
+    fn octets_in_front_of_the_first_batch_of_a_log_are_told_though_nobody_knows_how_many_it_were() {
+        let mut only = segment(3, &[5, 6]);
+        only[BLOCK..BLOCK + 100].fill(9);
+        let mut replay = Replay::new();
+        replay.add(LOG, 3, "3", &only);
+        let live = replay.finish();
+        let problem = &live.problems[0];
+        assert_eq!((live.messages.len(), live.problems.len()), (1, 1));
+        assert_eq!((problem.offset, problem.length, problem.reason), (4096, 4096, Reason::Batches(0)));
+        let text = problem.to_string();
+        assert_eq!(text, "3 at 4096, 4096 octets: octets that belong to no batch");
+    }
+
+    #[test]
+    fn a_final_receipt_that_was_delivered_ends_its_message() {
+        let (entries, mut octets) = (one_of_each(), Vec::new());
+        segment_header(LOG, 0, 1 << 20, &mut octets);
+        let mut writer = BatchWriter::new(LOG);
+        [0, 1, 4].iter().for_each(|index| writer.append(&entries[*index]));
+        let mut undelivered = octets.clone();
+        writer.finish(0, 1, &mut undelivered);
+        [0, 1, 4].iter().for_each(|index| writer.append(&entries[*index]));
+        let how = crate::journal::How::Taken;
+        writer.append(&Entry::Delivered(Delivered { number: 8, message: 0, how }));
+        writer.finish(0, 1, &mut octets);
+        assert_eq!((replay(&[undelivered]).0, replay(&[octets]).0), (1, 0));
     }
 
     #[test]
