@@ -109,7 +109,27 @@ pub const SESSION_TIMER_STEP_MS: u64 = 50;
 /// The granularity of message deadlines, milliseconds.
 pub const MESSAGE_TIMER_STEP_MS: u64 = 10;
 
+/// Octets of records at which a batch of the journal is full; what comes then is in the next one.
+pub const JOURNAL_BATCH_BYTES: usize = 4 * 1024 * 1024;
+
+/// Full batches that wait for the disk. Beyond it new messages are refused, and receipts are not taken over from vendors.
+pub const JOURNAL_BATCHES_WAITING: usize = 16;
+
+/// Milliseconds until a batch that could not be written is tried again.
+pub const JOURNAL_REST_MS: u64 = 500;
+
+/// Octets of one segment of the journal at the least: any batch fits one.
+pub const JOURNAL_SEGMENT_BYTES_MIN: u64 = 8 * 1024 * 1024;
+
+/// Messages kept in the journal, per shard, at the most (`messages_kept` is refused above it). Beyond the setting new ones are
+/// refused. About 80 octets each.
+pub const MESSAGES_KEPT_MAX: u32 = 1 << 24;
+
+/// Milliseconds until a receipt that its customer refused for the moment is given again.
+pub const DELIVERY_REST_MS: u64 = 5_000;
+
 const _: () = {
+    assert!(JOURNAL_SEGMENT_BYTES_MIN as usize > JOURNAL_BATCH_BYTES + 2 * PDU_BYTES_MAX);
     assert!(SESSION_OUTPUT_BYTES_MAX > 2 * PDU_BYTES_MAX);
     assert!(RING_STAGED_BYTES_MAX > RING_BYTES);
     assert!(RING_BYTES > 2 * PDU_BYTES_MAX);

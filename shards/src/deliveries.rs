@@ -5,6 +5,7 @@ use std::collections::VecDeque;
 use crate::bounds::{BODY_KEEP_BYTES, MESSAGE_TIMER_STEP_MS};
 use crate::bucket::TokenBucket;
 use crate::deadlines::Deadlines;
+use crate::kept::KeptRef;
 use crate::lane::Ticket;
 use crate::names::{Conn, CustomerId, VendorId};
 use crate::report::CustomerCounters;
@@ -22,6 +23,8 @@ pub(crate) enum DeliveryState {
     Waiting,
     /// The customer's answer on that connection.
     Sent(Conn),
+    /// The customer refused it for the moment; it is given again later.
+    Resting,
     /// Nothing any more: it was given back to the vendor, but the customer's answer may still come, and until
     /// then it counts against the session's window.
     GivenUp(Conn),
@@ -39,6 +42,14 @@ pub(crate) struct Delivery {
     pub(crate) sequence: u32,
     /// Counted among those that are held for an absent or silent customer.
     pub(crate) is_held: bool,
+    /// Its number in the journal; 0 where its vendor keeps it.
+    pub(crate) number: u64,
+    /// The kept message that ends with it.
+    pub(crate) kept: KeptRef,
+    /// The segment in which its record stands, once that is known.
+    pub(crate) segment: Option<u32>,
+    /// The vendor has our answer.
+    pub(crate) is_acknowledged: bool,
     /// The deliver_sm as the customer gets it.
     pub(crate) pdu: Vec<u8>,
 }
@@ -79,6 +90,10 @@ impl Deliveries {
         delivery.vendor = vendor;
         delivery.origin = origin;
         delivery.is_held = false;
+        delivery.number = 0;
+        delivery.kept = KeptRef::NONE;
+        delivery.segment = None;
+        delivery.is_acknowledged = origin.is_own;
         self.due.set(slot as usize, due);
         self.open += 1;
         slot
@@ -108,6 +123,17 @@ impl Deliveries {
 
     pub(crate) fn ticket(&self, slot: u32) -> Ticket {
         Ticket { slot, generation: self.slots[slot as usize].generation }
+    }
+
+    /// How many slots are in use.
+    pub(crate) fn in_use(&self) -> usize {
+        self.slots.len() - self.free.len()
+    }
+
+    /// Whether the ticket's delivery is still the one in its slot.
+    pub(crate) fn is_open(&self, ticket: Ticket) -> bool {
+        let delivery = &self.slots[ticket.slot as usize];
+        delivery.generation == ticket.generation && delivery.state != DeliveryState::Free
     }
 
     /// Whether the ticket's delivery is still the one in its slot and still waits.

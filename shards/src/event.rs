@@ -44,6 +44,13 @@ pub enum Event {
         /// Why.
         reason: String,
     },
+    /// The journal cannot be written: nothing new is accepted until it can.
+    JournalFails {
+        /// Why.
+        reason: String,
+    },
+    /// The journal is written again.
+    JournalWorks,
     /// A customer bound.
     SessionBound {
         /// Who.

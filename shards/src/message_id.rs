@@ -61,6 +61,11 @@ impl IdStyle {
 }
 
 impl MessageId {
+    /// When it was made, Unix milliseconds.
+    pub const fn unix_ms(self) -> u64 {
+        (self.0 >> 80) as u64
+    }
+
     /// The id as its customer sees it.
     #[inline]
     pub fn text(self, style: IdStyle) -> IdText {

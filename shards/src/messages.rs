@@ -6,6 +6,7 @@ use crate::bounds::{BODY_KEEP_BYTES, MESSAGE_TIMER_STEP_MS, MESSAGES_MAX};
 use crate::deadlines::Deadlines;
 use crate::lane::Ticket;
 use crate::names::{LinkId, VendorId};
+use crate::slab::Slab;
 use crate::time::Time;
 use crate::wire::Carried;
 
@@ -32,6 +33,8 @@ pub(crate) struct Message {
     pub(crate) vendor: VendorId,
     /// Tries at the present vendor.
     pub(crate) attempts: u32,
+    /// How often its outcome at the present vendor is unknown.
+    pub(crate) unknown: u32,
     /// Of its flight to the vendor: see `Lane::took_off`.
     pub(crate) epoch: u8,
     pub(crate) carried: Carried,
@@ -42,48 +45,32 @@ pub(crate) struct Message {
 /// Octets of a PDU that need no memory of their own: a text of about 120 octets with its addresses.
 const PDU_IN_PLACE_BYTES: usize = 176;
 
-/// Slots are made so many at a time, and never move.
-const CHUNK: usize = 1024;
-
 /// The slots of one shard.
 #[derive(Debug)]
 pub(crate) struct Messages {
-    chunks: Vec<Box<[Message]>>,
-    free: Vec<u32>,
+    slots: Slab<Message>,
     due: Deadlines,
 }
 
 impl Messages {
     pub(crate) fn new() -> Self {
-        Self { chunks: Vec::new(), free: Vec::new(), due: Deadlines::new(MESSAGE_TIMER_STEP_MS) }
+        Self { slots: Slab::new(MESSAGES_MAX), due: Deadlines::new(MESSAGE_TIMER_STEP_MS) }
     }
 
     /// How many slots are in use.
     pub(crate) fn open(&self) -> usize {
-        self.chunks.len() * CHUNK - self.free.len()
+        self.slots.open()
     }
 
     /// A slot with the body filled in and everything else as its last user left it; `None` at the bound.
     #[inline]
     pub(crate) fn allocate(&mut self, pdu: &[u8]) -> Option<u32> {
-        if self.free.is_empty() {
-            self.grow();
-        }
-        let slot = self.free.pop()?;
+        let slot = self.slots.allocate()?;
         let message = self.get_mut(slot);
         debug_assert_eq!(message.state, MessageState::Free);
         message.pdu.clear();
         message.pdu.extend_from_slice(pdu);
         Some(slot)
-    }
-
-    #[cold]
-    fn grow(&mut self) {
-        let first = self.chunks.len() * CHUNK;
-        if first < MESSAGES_MAX {
-            self.chunks.push((0..CHUNK).map(|_| Message::default()).collect());
-            self.free.extend((first as u32..(first + CHUNK) as u32).rev());
-        }
     }
 
     /// Frees a slot.
@@ -97,17 +84,17 @@ impl Messages {
             message.pdu = SmallVec::new();
         }
         self.due.set(slot as usize, Time::NEVER);
-        self.free.push(slot);
+        self.slots.free(slot);
     }
 
     #[inline]
     pub(crate) fn get(&self, slot: u32) -> &Message {
-        &self.chunks[slot as usize / CHUNK][slot as usize % CHUNK]
+        self.slots.get(slot)
     }
 
     #[inline]
     pub(crate) fn get_mut(&mut self, slot: u32) -> &mut Message {
-        &mut self.chunks[slot as usize / CHUNK][slot as usize % CHUNK]
+        self.slots.get_mut(slot)
     }
 
     /// Whether the ticket's message is still the one in its slot and still queued.

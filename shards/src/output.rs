@@ -109,6 +109,11 @@ pub enum Action {
     /// Ask the control thread about a bind. Where its queue is full the host answers with
     /// ESME_RSYSERR as the verdict.
     Authenticate(AuthRequest),
+    /// The journal's segments below that one hold nothing any more that is wanted.
+    FreeSegments {
+        /// The first segment that is still wanted.
+        before: u32,
+    },
     /// Something for the log; may be dropped (and counted) when the log cannot take it.
     Log(Event),
 }

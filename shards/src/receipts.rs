@@ -9,6 +9,7 @@ use smpp_pdu::Address;
 use smpp_pdu::id::{IdForm, NormalId, parse_uuid};
 use smpp_pdu::message::ADDRESS_MAX;
 
+use crate::kept::KeptRef;
 use crate::message_id::{IdStyle, MessageId};
 use crate::names::{CustomerId, ShardId, VendorId};
 use crate::settings::VendorIdFormat;
@@ -123,6 +124,7 @@ pub(crate) struct Awaited {
     pub(crate) registered_delivery: u8,
     pub(crate) customer: CustomerId,
     pub(crate) customer_home: ShardId,
+    pub(crate) kept: KeptRef,
     pub(crate) submitted_unix_ms: u64,
     /// As the customer gave them.
     pub(crate) source: KeptAddress,
@@ -257,6 +259,7 @@ mod tests {
             registered_delivery: 1,
             customer: CustomerId(0),
             customer_home: ShardId(0),
+            kept: KeptRef::NONE,
             submitted_unix_ms: 0,
             source: KeptAddress::default(),
             dest: KeptAddress::default(),
@@ -303,7 +306,7 @@ mod tests {
         }
         assert!(index.chunks.len() <= 4, "{} chunks", index.chunks.len());
         assert_eq!(index.len(), index.chunks.iter().flatten().flatten().count());
-        assert!(size_of::<Option<Awaited>>() <= 112, "{} octets an entry", size_of::<Option<Awaited>>());
+        assert!(size_of::<Option<Awaited>>() <= 128, "{} octets an entry", size_of::<Option<Awaited>>());
     }
 
     #[test]

@@ -79,6 +79,8 @@ pub struct VendorCounters {
     pub throttled: u64,
     /// Submits whose outcome is unknown: no answer in time, or the link broke.
     pub unknown_outcomes: u64,
+    /// Kept messages that were sent again though their outcome was unknown: the vendor may have them twice.
+    pub possible_duplicates: u64,
     /// Answers to no submit of ours: late, doubled or never asked for.
     pub stray_answers: u64,
     /// Messages refused because the queue was full.

@@ -13,7 +13,7 @@ use ringbuf::{HeapCons, HeapProd, HeapRb};
 
 use crate::bounds::{RING_BYTES, RING_COPY_BYTES, RING_TURN_BYTES};
 use crate::names::ShardId;
-use crate::wire::{PREFIX, Record, Submit};
+use crate::wire::{PREFIX, Record, Submit, SubmitAnswer};
 
 /// One shard's rings towards and from every other one.
 pub struct Rings {
@@ -97,6 +97,12 @@ impl Rings {
     #[inline]
     pub(crate) fn send_submit(&mut self, to: ShardId, submit: &Submit<'_>) {
         self.stage(to, |staged| submit.write(staged));
+    }
+
+    /// As [`Rings::send`].
+    #[inline]
+    pub(crate) fn send_answer(&mut self, to: ShardId, answer: &SubmitAnswer<'_>) {
+        self.stage(to, |staged| answer.write(staged));
     }
 
     #[inline]
@@ -208,13 +214,14 @@ fn split_record<'a>(rest: &mut &'a [u8]) -> Option<&'a [u8]> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::kept::KeptRef;
     use crate::names::{CustomerId, VendorId};
     use crate::wire::{Deliver, DeliveryOrigin};
 
     fn record(number: u32, octets: &[u8]) -> Record<'_> {
         let origin = DeliveryOrigin { sequence: number, ..DeliveryOrigin::default() };
         let length = (number as usize * 7919) % (octets.len() + 1);
-        Record::Deliver(Deliver { origin, vendor: VendorId(1), customer: CustomerId(2), pdu: &octets[..length] })
+        Record::Deliver(Deliver { origin, vendor: VendorId(1), customer: CustomerId(2), kept: KeptRef::NONE, pdu: &octets[..length] })
     }
 
     #[test]

@@ -20,6 +20,17 @@ pub struct Settings {
     pub inbound_routes: Vec<InboundRouteSettings>,
 }
 
+/// `[gateway] accept`: when a submit_sm is answered ESME_ROK.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Accept {
+    /// When it is on stable storage.
+    #[default]
+    Journal,
+    /// When the vendor has said so.
+    Relay,
+}
+
 /// What holds for the whole gateway. The control crate fills it from `[gateway]`, `[smpp]` and `[statuses]`.
 #[derive(Clone, Debug)]
 pub struct GatewaySettings {
@@ -46,6 +57,18 @@ pub struct GatewaySettings {
     /// `[gateway] receipts_awaited`: messages for which receipts are awaited, per shard; the oldest is forgotten
     /// beyond it.
     pub receipts_awaited: u32,
+    /// `[gateway] validity_hours`: how long the journal keeps a message without a validity_period, and a receipt or MO for
+    /// a customer that does not come.
+    pub validity_hours: u32,
+    /// `[gateway] messages_kept`: messages in the journal that have not reached their end, per shard; beyond it new ones are
+    /// refused.
+    pub messages_kept: u32,
+    /// `[gateway] receipts_kept`: receipts and MO in the journal that their customers have not taken, per shard; beyond it
+    /// vendors keep them.
+    pub receipts_kept: u32,
+    /// `[gateway] unknown_outcome_retries`: how often a kept message whose outcome is unknown is sent to the same vendor
+    /// again before the next vendor gets it.
+    pub unknown_outcome_retries: u32,
     /// `[gateway] retry_count`: tries at one vendor.
     pub retry_count: u32,
     /// `[gateway] retry_interval_ms`: from one try to the next.
@@ -67,10 +90,21 @@ impl Default for GatewaySettings {
             receipt_hold_ms: 5_000,
             receipt_early_ms: 5_000,
             receipts_awaited: 1 << 20,
+            validity_hours: 48,
+            messages_kept: 1 << 22,
+            receipts_kept: 1 << 18,
+            unknown_outcome_retries: 1,
             retry_count: 3,
             retry_interval_ms: 500,
             statuses: StatusSettings::default(),
         }
+    }
+}
+
+impl GatewaySettings {
+    /// `validity_hours` in milliseconds.
+    pub const fn validity_ms(&self) -> u64 {
+        self.validity_hours as u64 * 3_600_000
     }
 }
 

@@ -6,6 +6,7 @@
 use smpp_pdu::CommandStatus;
 
 use crate::facts::Facts;
+use crate::kept::KeptRef;
 use crate::message_id::{IdStyle, MessageId};
 use crate::names::{CustomerId, ShardId, VendorId};
 use crate::time::Time;
@@ -26,6 +27,8 @@ pub struct Origin {
     pub generation: u32,
     /// The customer's sequence_number.
     pub sequence: u32,
+    /// The message that its journal keeps; [`KeptRef::NONE`] where the answer is the vendor's.
+    pub kept: KeptRef,
 }
 
 /// Where the answer to a receipt or MO goes: the vendor's link.
@@ -39,6 +42,8 @@ pub struct DeliveryOrigin {
     pub generation: u32,
     /// The vendor's sequence_number.
     pub sequence: u32,
+    /// The customer's shard has written it itself, and no vendor waits for an answer.
+    pub is_own: bool,
     /// The place of the awaited receipt, [`NOT_AWAITED`] for MO; handed back so that a final one is forgotten.
     pub awaited: u64,
 }
@@ -89,8 +94,28 @@ pub struct Deliver<'a> {
     pub vendor: VendorId,
     /// To whom.
     pub customer: CustomerId,
+    /// The kept message that ends with it, if it is a final receipt.
+    pub kept: KeptRef,
     /// The whole deliver_sm as the customer shall get it, its sequence_number still open.
     pub pdu: &'a [u8],
+}
+
+/// The final answer to a submit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SubmitAnswer<'a> {
+    /// From the submit.
+    pub origin: Origin,
+    /// ESME_ROK or the refusal.
+    pub status: CommandStatus,
+    /// From the submit.
+    pub id: MessageId,
+    /// From the submit.
+    pub style: IdStyle,
+    /// Who gave it, or had the message last.
+    pub vendor: VendorId,
+    /// For a kept message. With ESME_ROK: the vendor's message id, where receipts are awaited. With a refusal: the receipt that
+    /// says so, where the customer wants one.
+    pub octets: &'a [u8],
 }
 
 /// Any record.
@@ -99,16 +124,7 @@ pub enum Record<'a> {
     /// A message for a vendor of the receiving shard.
     Submit(Submit<'a>),
     /// The final answer to one.
-    SubmitAnswer {
-        /// From the submit.
-        origin: Origin,
-        /// ESME_ROK or the refusal.
-        status: CommandStatus,
-        /// From the submit.
-        id: MessageId,
-        /// From the submit.
-        style: IdStyle,
-    },
+    SubmitAnswer(SubmitAnswer<'a>),
     /// A receipt or MO for a customer of the receiving shard.
     Deliver(Deliver<'a>),
     /// The answer to one.
@@ -147,10 +163,10 @@ const CUSTOMER_HOME: u8 = 6;
 pub(crate) const PREFIX: usize = 4;
 
 // Octets of each kind's fields of known place, the kind included.
-const SUBMIT_FIXED: usize = 70;
-const SUBMIT_ANSWER_FIXED: usize = 38;
-const DELIVER_FIXED: usize = 31;
-const DELIVER_ANSWER_FIXED: usize = 31;
+const SUBMIT_FIXED: usize = 78;
+const SUBMIT_ANSWER_FIXED: usize = 50;
+const DELIVER_FIXED: usize = 40;
+const DELIVER_ANSWER_FIXED: usize = 32;
 const VENDOR_VIEW_FIXED: usize = 7;
 const CUSTOMER_HOME_FIXED: usize = 5;
 
@@ -191,19 +207,13 @@ impl<'a> Record<'a> {
     pub(crate) fn write(&self, to: &mut Vec<u8>) {
         match self {
             Self::Submit(submit) => submit.write(to),
-            Self::SubmitAnswer { origin, status, id, style } => {
-                let mut head = Head::<SUBMIT_ANSWER_FIXED>::new(SUBMIT_ANSWER, 0);
-                origin.write(&mut head);
-                head.put(status.0.to_le_bytes());
-                head.put(id.0.to_le_bytes());
-                head.put([style.to_octet()]);
-                head.append(to);
-            }
+            Self::SubmitAnswer(answer) => answer.write(to),
             Self::Deliver(deliver) => {
                 let mut head = Head::<DELIVER_FIXED>::new(DELIVER, deliver.pdu.len());
                 deliver.origin.write(&mut head);
                 head.put(deliver.vendor.0.to_le_bytes());
                 head.put(deliver.customer.0.to_le_bytes());
+                deliver.kept.write(&mut head);
                 head.append(to);
                 to.extend_from_slice(deliver.pdu);
             }
@@ -237,16 +247,19 @@ impl<'a> Record<'a> {
         let mut fields = Fields(bytes);
         match fields.u8() {
             SUBMIT => Self::Submit(Submit::read(bytes)),
-            SUBMIT_ANSWER => Self::SubmitAnswer {
+            SUBMIT_ANSWER => Self::SubmitAnswer(SubmitAnswer {
                 origin: Origin::read(&mut fields),
                 status: CommandStatus(fields.u32()),
                 id: MessageId(u128::from_le_bytes(fields.array())),
                 style: IdStyle::from_octet(fields.u8()),
-            },
+                vendor: VendorId(fields.u32()),
+                octets: fields.0,
+            }),
             DELIVER => Self::Deliver(Deliver {
                 origin: DeliveryOrigin::read(&mut fields),
                 vendor: VendorId(fields.u32()),
                 customer: CustomerId(fields.u32()),
+                kept: KeptRef::read(&mut fields),
                 pdu: fields.0,
             }),
             DELIVER_ANSWER => Self::DeliverAnswer {
@@ -326,6 +339,21 @@ impl<'a> Submit<'a> {
     }
 }
 
+impl SubmitAnswer<'_> {
+    /// Appends the record, its length in front.
+    #[inline]
+    pub(crate) fn write(&self, to: &mut Vec<u8>) {
+        let mut head = Head::<SUBMIT_ANSWER_FIXED>::new(SUBMIT_ANSWER, self.octets.len());
+        self.origin.write(&mut head);
+        head.put(self.status.0.to_le_bytes());
+        head.put(self.id.0.to_le_bytes());
+        head.put([self.style.to_octet()]);
+        head.put(self.vendor.0.to_le_bytes());
+        head.append(to);
+        to.extend_from_slice(self.octets);
+    }
+}
+
 impl Origin {
     #[inline(always)]
     fn write<const FIELDS: usize>(&self, head: &mut Head<FIELDS>) {
@@ -334,6 +362,7 @@ impl Origin {
         head.put(self.slot.to_le_bytes());
         head.put(self.generation.to_le_bytes());
         head.put(self.sequence.to_le_bytes());
+        self.kept.write(head);
     }
 
     #[inline]
@@ -344,7 +373,21 @@ impl Origin {
             slot: fields.u32(),
             generation: fields.u32(),
             sequence: fields.u32(),
+            kept: KeptRef::read(fields),
         }
+    }
+}
+
+impl KeptRef {
+    #[inline(always)]
+    fn write<const FIELDS: usize>(&self, head: &mut Head<FIELDS>) {
+        head.put(self.slot.to_le_bytes());
+        head.put(self.generation.to_le_bytes());
+    }
+
+    #[inline]
+    fn read(fields: &mut Fields<'_>) -> Self {
+        Self { slot: fields.u32(), generation: fields.u32() }
     }
 }
 
@@ -355,6 +398,7 @@ impl DeliveryOrigin {
         head.put(self.slot.to_le_bytes());
         head.put(self.generation.to_le_bytes());
         head.put(self.sequence.to_le_bytes());
+        head.put([u8::from(self.is_own)]);
         head.put(self.awaited.to_le_bytes());
     }
 
@@ -365,6 +409,7 @@ impl DeliveryOrigin {
             slot: fields.u32(),
             generation: fields.u32(),
             sequence: fields.u32(),
+            is_own: fields.u8() != 0,
             awaited: fields.u64(),
         }
     }
@@ -407,8 +452,9 @@ mod tests {
 
     #[test]
     fn every_record_reads_back_as_it_was_written() {
-        let origin = Origin { shard: ShardId(3), via: ShardId(4), slot: 7, generation: 9, sequence: u32::MAX };
-        let back = DeliveryOrigin { shard: ShardId(2), slot: 1, generation: 4, sequence: 5, awaited: NOT_AWAITED };
+        let kept = KeptRef { slot: 3, generation: 8 };
+        let origin = Origin { shard: ShardId(3), via: ShardId(4), slot: 7, generation: 9, sequence: u32::MAX, kept };
+        let back = DeliveryOrigin { shard: ShardId(2), slot: 1, generation: 4, sequence: 5, is_own: true, awaited: NOT_AWAITED };
         let mut tried = Tried::default();
         tried.add(VendorId(5));
         let (id, style) = (MessageId(u128::MAX / 3), IdStyle::Short);
@@ -434,8 +480,15 @@ mod tests {
                 },
                 pdu: b"submit",
             }),
-            Record::SubmitAnswer { origin, status: CommandStatus::ESME_RTHROTTLED, id, style },
-            Record::Deliver(Deliver { origin: back, vendor: VendorId(1), customer: CustomerId(2), pdu: b"deliver" }),
+            Record::SubmitAnswer(SubmitAnswer {
+                origin,
+                status: CommandStatus::ESME_RTHROTTLED,
+                id,
+                style,
+                vendor: VendorId(9),
+                octets: b"id",
+            }),
+            Record::Deliver(Deliver { origin: back, vendor: VendorId(1), customer: CustomerId(2), kept, pdu: b"deliver" }),
             Record::DeliverAnswer { origin: back, vendor: VendorId(1), status: CommandStatus::ESME_ROK },
             Record::VendorView { vendor: VendorId(1), is_up: true, is_full: false },
             Record::CustomerHome { customer: CustomerId(11) },

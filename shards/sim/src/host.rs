@@ -459,6 +459,7 @@ impl Host {
                 self.connecting.remove(&link);
             }
             Action::Authenticate(request) => wishes.binds.push(request),
+            Action::FreeSegments { .. } => {}
             Action::Log(event) => ground.log(self.id, &event),
         }
     }

@@ -93,6 +93,7 @@ impl World {
                 seed: random.next_u64(),
                 snapshot: control.snapshot(),
                 rings,
+                journal: None,
             };
             Host::new(index, Shard::new(setup, now))
         });

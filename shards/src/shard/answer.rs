@@ -1,17 +1,19 @@
 //! Answers: the vendor's to our submits, and ours to the customer's.
 
-use smpp_pdu::message::resp_message_id;
+use smpp_pdu::message::{REGISTERED_RECEIPT_MASK, resp_message_id};
+use smpp_pdu::receipt::MessageState as Final;
 use smpp_pdu::{CommandId, CommandStatus, Header, ShortMessage, encode};
 
 use super::{Role, Shard};
+use crate::kept::KeptRef;
 use crate::message_id::{IdStyle, MessageId};
 use crate::messages::MessageState;
-use crate::names::{LinkId, VendorId};
+use crate::names::{Conn, LinkId, VendorId};
 use crate::output::Output;
 use crate::receipts::{Awaited, KeptAddress, ReceiptKey};
 use crate::session::SessionState;
 use crate::time::Now;
-use crate::wire::{Origin, Record};
+use crate::wire::{Carried, SubmitAnswer};
 
 /// What a vendor's refusal means for the message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -44,9 +46,10 @@ impl Shard {
         if status.is_ok() {
             lane.counters.submits_ok += 1;
             lane.unpause();
-            let key = self.await_receipt(slot, vendor, resp_message_id(pdu), now);
+            let raw = resp_message_id(pdu);
+            let key = self.await_receipt(slot, vendor, raw, now);
             // The customer learns the id before the receipts that carry it.
-            self.finish(slot, status, now, out);
+            self.finish(slot, status, if key.is_some() { raw } else { &[] }, now, out);
             if let Some(key) = key
                 && !self.lanes[vendor.index()].early.is_empty()
             {
@@ -78,14 +81,14 @@ impl Shard {
                 let message = self.messages.get_mut(slot);
                 message.attempts -= 1;
                 if message.carried.deadline <= now.mono {
-                    self.finish(slot, status, now, out);
+                    self.fail(slot, status, now, out);
                 } else {
                     self.requeue_first(slot, now);
                 }
             }
             Refusal::Permanent => {
                 self.lanes[vendor.index()].counters.submits_failed += 1;
-                self.finish(slot, status, now, out);
+                self.fail(slot, status, now, out);
             }
             Refusal::Temporary => {
                 self.lanes[vendor.index()].counters.submits_failed += 1;
@@ -138,6 +141,7 @@ impl Shard {
             registered_delivery: message.carried.facts.registered_delivery,
             customer: message.carried.customer,
             customer_home: message.carried.customer_home,
+            kept: message.carried.origin.kept,
             submitted_unix_ms: now.unix_ms,
             source: KeptAddress::new(view.source),
             dest: KeptAddress::new(view.dest),
@@ -148,61 +152,95 @@ impl Shard {
         Some(key)
     }
 
-    /// A message that got no answer in time, or whose link broke: nobody knows whether the vendor has it, so it is not
-    /// sent again.
+    /// A message that got no answer in time, or whose link broke: nobody knows whether the vendor has it. One whose customer
+    /// is answered by the vendor alone is not sent again; one that is kept is, for it must not be lost, and is counted as a
+    /// possible duplicate.
     pub(super) fn outcome_unknown(&mut self, slot: u32, vendor: VendorId, now: Now, out: &mut Output) {
-        let epoch = self.messages.get(slot).epoch;
+        let message = self.messages.get_mut(slot);
+        let epoch = message.epoch;
         let counters = &mut self.lanes[vendor.index()].counters;
         counters.in_flight -= 1;
         counters.unknown_outcomes += 1;
-        self.finish(slot, self.snapshot.statuses.unknown_outcome, now, out);
+        if message.carried.origin.kept == KeptRef::NONE {
+            self.finish(slot, self.snapshot.statuses.unknown_outcome, &[], now, out);
+        } else {
+            counters.possible_duplicates += 1;
+            message.unknown += 1;
+            message.carried.refusal = self.snapshot.statuses.unknown_outcome;
+            let gateway = &self.snapshot.gateway;
+            if message.unknown > gateway.unknown_outcome_retries {
+                self.fail_over(slot, now, out);
+            } else {
+                message.state = MessageState::Retrying;
+                let due = now.mono.after_ms(gateway.retry_interval_ms).min(message.carried.deadline);
+                self.messages.set_due(slot, due);
+            }
+        }
         self.landed(vendor, epoch, now, out);
     }
 
-    /// The message is through on this shard: whoever waits for it is told.
-    #[inline]
-    pub(super) fn finish(&mut self, slot: u32, status: CommandStatus, now: Now, out: &mut Output) {
+    /// The message has failed for good. A customer that was told that we have a message is told this by a receipt, if it
+    /// wants to know.
+    pub(super) fn fail(&mut self, slot: u32, status: CommandStatus, now: Now, out: &mut Output) {
         let message = self.messages.get(slot);
-        let (origin, id, style) = (message.carried.origin, message.carried.id, message.carried.style);
-        self.messages.free(slot);
-        self.answer(origin, status, id, style, now, out);
+        let carried = &message.carried;
+        if carried.origin.kept == KeptRef::NONE || !wants_failures(carried.facts.registered_delivery) {
+            return self.finish(slot, status, &[], now, out);
+        }
+        let state = if status == self.snapshot.statuses.expired { Final::Expired } else { Final::Undeliverable };
+        let mut pdu = core::mem::take(&mut self.scratch);
+        pdu.clear();
+        super::rewrite::own_receipt(&mut pdu, &mut self.text, &message.pdu, carried, state, status, now);
+        self.finish(slot, status, &pdu, now, out);
+        self.scratch = pdu;
     }
 
-    /// Gives the answer to where the message came from: a session here, or another shard.
+    /// The message is through on this shard: whoever waits for it is told. See [`SubmitAnswer::octets`].
     #[inline]
-    pub(super) fn answer(
-        &mut self,
-        origin: Origin,
-        status: CommandStatus,
-        id: MessageId,
-        style: IdStyle,
-        now: Now,
-        out: &mut Output,
-    ) {
+    pub(super) fn finish(&mut self, slot: u32, status: CommandStatus, octets: &[u8], now: Now, out: &mut Output) {
+        let message = self.messages.get(slot);
+        let Carried { origin, id, style, .. } = message.carried;
+        let answer = SubmitAnswer { origin, status, id, style, vendor: message.vendor, octets };
+        self.messages.free(slot);
+        self.answer(&answer, now, out);
+    }
+
+    /// Gives the answer to where the message came from: a session or the journal here, or another shard.
+    #[inline]
+    pub(super) fn answer(&mut self, answer: &SubmitAnswer<'_>, now: Now, out: &mut Output) {
+        let origin = answer.origin;
         if origin.shard != self.id {
-            self.rings.send(origin.shard, &Record::SubmitAnswer { origin, status, id, style });
+            self.rings.send_answer(origin.shard, answer);
+            return;
+        }
+        if origin.via != self.id {
+            self.outstanding[origin.via.index()] -= 1;
+        }
+        if origin.kept == KeptRef::NONE {
+            let (conn, generation) = (Conn(origin.slot), origin.generation);
+            self.answer_session(conn, generation, origin.sequence, answer.status, answer.id, answer.style, now, out);
         } else {
-            if origin.via != self.id {
-                self.outstanding[origin.via.index()] -= 1;
-            }
-            self.answer_session(origin, status, id, style, now, out);
+            self.kept_answered(answer, now, out);
         }
     }
 
     #[inline]
-    fn answer_session(
+    #[expect(clippy::too_many_arguments, reason = "all of them go into one PDU")]
+    pub(super) fn answer_session(
         &mut self,
-        origin: Origin,
+        conn: Conn,
+        generation: u32,
+        sequence: u32,
         status: CommandStatus,
         id: MessageId,
         style: IdStyle,
         now: Now,
         out: &mut Output,
     ) {
-        let conn = crate::names::Conn(origin.slot);
-        let connection = &mut self.connections[conn.index()];
+        // A message from before a restart has no session here.
+        let Some(connection) = self.connections.get_mut(conn.index()) else { return };
         let session = match &mut connection.role {
-            Role::Session(session) if connection.generation == origin.generation => session,
+            Role::Session(session) if connection.generation == generation => session,
             _ => {
                 self.answers_without_session += 1;
                 return;
@@ -213,13 +251,18 @@ impl Shard {
         let buffer = out.buffer(conn);
         if status.is_ok() {
             counters.submits_ok += 1;
-            encode::submit_sm_resp(buffer, origin.sequence, &id.text(style));
+            encode::submit_sm_resp(buffer, sequence, &id.text(style));
         } else {
             counters.submits_failed += 1;
-            encode::header_only(buffer, CommandId::SUBMIT_SM_RESP, status, origin.sequence);
+            encode::header_only(buffer, CommandId::SUBMIT_SM_RESP, status, sequence);
         }
         if session.state == SessionState::Leaving {
             self.close_if_drained(conn, now, out);
         }
     }
+}
+
+/// Whether registered_delivery (section 5.2.17) asks for a receipt when a message fails.
+const fn wants_failures(registered_delivery: u8) -> bool {
+    matches!(registered_delivery & REGISTERED_RECEIPT_MASK, 1 | 2)
 }

@@ -7,9 +7,10 @@ use smpp_pdu::{CommandId, CommandStatus, ShortMessage, Tlvs, encode};
 
 use super::{Role, Shard};
 use crate::bounds::{
-    CUSTOMER_SILENT_MS, DELIVER_RESPONSE_MS_MAX, DELIVERIES_HELD_PER_VENDOR_MAX, SESSION_OUTPUT_BYTES_MAX,
+    CUSTOMER_SILENT_MS, DELIVER_RESPONSE_MS_MAX, DELIVERY_REST_MS, DELIVERIES_HELD_PER_VENDOR_MAX, SESSION_OUTPUT_BYTES_MAX,
 };
 use crate::deliveries::DeliveryState;
+use crate::journal::How;
 use crate::names::{Conn, CustomerId};
 use crate::output::Output;
 use crate::time::{Now, Time};
@@ -20,14 +21,16 @@ impl Shard {
     pub(super) fn deliver(&mut self, deliver: &Deliver<'_>, now: Now, out: &mut Output) {
         let due = now.mono.after_ms(self.snapshot.gateway.receipt_hold_ms);
         let slot = self.deliveries.allocate(deliver.customer, deliver.vendor, deliver.origin, deliver.pdu, due);
+        let is_kept = self.may_keep_delivery(deliver) && self.keep_delivery(slot, deliver, now);
         let desk = &self.desks[deliver.customer.index()];
-        if desk.waiting.is_empty()
+        if !(is_kept && self.refusing)
+            && desk.waiting.is_empty()
             && let Some(conn) = self.free_receiver(deliver.customer, out)
         {
             self.transmit_delivery(conn, slot, now, out);
             return;
         }
-        if self.is_out_of_reach(deliver.customer, now) {
+        if !is_kept && self.is_out_of_reach(deliver.customer, now) {
             let held = &mut self.held[deliver.vendor.index()];
             // While the gateway stops nobody can bind any more: waiting would only hold up the stopping.
             if *held >= DELIVERIES_HELD_PER_VENDOR_MAX || self.refusing {
@@ -41,6 +44,11 @@ impl Shard {
         let desk = &mut self.desks[deliver.customer.index()];
         desk.waiting.push_back(ticket);
         desk.counters.deliveries_waiting += 1;
+    }
+
+    /// Whether the journal may take this one over from its vendor. One that the shard wrote itself has no vendor.
+    fn may_keep_delivery(&self, deliver: &Deliver<'_>) -> bool {
+        deliver.origin.is_own || self.deliveries.in_use() <= self.snapshot.gateway.receipts_kept as usize
     }
 
     /// Whether the customer has no bind that can receive, or has not answered for a while.
@@ -111,6 +119,9 @@ impl Shard {
 
     /// Sends what waits for a customer, as far as its windows allow.
     pub(super) fn pump_deliveries(&mut self, customer: CustomerId, now: Now, out: &mut Output) {
+        if self.refusing && self.ledger.is_some() {
+            return;
+        }
         while !self.desks[customer.index()].waiting.is_empty() {
             let Some(conn) = self.free_receiver(customer, out) else { return };
             let desk = &mut self.desks[customer.index()];
@@ -137,21 +148,29 @@ impl Shard {
         let customer = session.customer;
         self.desks[customer.index()].last_taken = now.mono;
         match self.deliveries.get(slot).state {
+            DeliveryState::Sent(_) if self.is_kept(slot) && Self::end_of(status).is_none() => self.rest(slot, now),
             DeliveryState::Sent(_) => self.resolve(slot, status, out),
             _ => self.deliveries.free(slot),
         }
         self.pump_deliveries(customer, now, out);
     }
 
+    /// The customer cannot take it now: it is given again after a while.
+    fn rest(&mut self, slot: u32, now: Now) {
+        self.deliveries.get_mut(slot).state = DeliveryState::Resting;
+        self.deliveries.set_due(slot, now.mono.after_ms(DELIVERY_REST_MS));
+    }
+
     /// The vendor is told how a delivery ended; the slot is free again.
     fn resolve(&mut self, slot: u32, status: CommandStatus, out: &mut Output) {
+        self.delivery_ended(slot, Self::end_of(status).unwrap_or(How::Expired), out);
         self.give_back(slot, status, out);
         self.deliveries.free(slot);
     }
 
     fn give_back(&mut self, slot: u32, status: CommandStatus, out: &mut Output) {
         let delivery = self.deliveries.get_mut(slot);
-        let (origin, vendor, customer) = (delivery.origin, delivery.vendor, delivery.customer);
+        let (vendor, customer) = (delivery.vendor, delivery.customer);
         if core::mem::take(&mut delivery.is_held) {
             self.held[vendor.index()] -= 1;
         }
@@ -162,6 +181,16 @@ impl Shard {
         } else {
             counters.undelivered += 1;
         }
+        self.acknowledge(slot, status, out);
+    }
+
+    /// The vendor gets its answer, if it has not got it yet.
+    pub(super) fn acknowledge(&mut self, slot: u32, status: CommandStatus, out: &mut Output) {
+        let delivery = self.deliveries.get_mut(slot);
+        if core::mem::replace(&mut delivery.is_acknowledged, true) {
+            return;
+        }
+        let (origin, vendor) = (delivery.origin, delivery.vendor);
         if origin.shard == self.id {
             self.delivery_resolved(origin, vendor, status, out);
         } else {
@@ -174,6 +203,16 @@ impl Shard {
         let delivery = self.deliveries.get_mut(slot);
         match delivery.state {
             DeliveryState::Free => {}
+            DeliveryState::Resting => {
+                let (customer, kept_ms) = (delivery.customer, self.snapshot.gateway.validity_ms());
+                delivery.state = DeliveryState::Waiting;
+                let ticket = self.deliveries.ticket(slot);
+                self.deliveries.set_due(slot, now.mono.after_ms(kept_ms));
+                let desk = &mut self.desks[customer.index()];
+                desk.waiting.push_back(ticket);
+                desk.counters.deliveries_waiting += 1;
+                self.pump_deliveries(customer, now, out);
+            }
             DeliveryState::Waiting => {
                 let customer = delivery.customer;
                 self.resolve(slot, CommandStatus::ESME_RX_T_APPN, out);
@@ -186,6 +225,7 @@ impl Shard {
             }
             DeliveryState::Sent(conn) => {
                 delivery.state = DeliveryState::GivenUp(conn);
+                self.delivery_ended(slot, How::Expired, out);
                 self.give_back(slot, CommandStatus::ESME_RX_T_APPN, out);
                 self.deliveries.set_due(slot, now.mono.after_ms(DELIVER_RESPONSE_MS_MAX));
             }

@@ -5,6 +5,7 @@ use smpp_pdu::{CommandStatus, ShortMessage};
 
 use super::Shard;
 use crate::bounds::{LINK_OUTPUT_BYTES_MAX, LINK_RUN, RING_OUTSTANDING_MAX, RING_STAGED_BYTES_MAX};
+use crate::kept::KeptRef;
 use crate::lane::Ticket;
 use crate::link::LinkState;
 use crate::messages::MessageState;
@@ -12,7 +13,7 @@ use crate::names::{LinkId, ShardId, VendorId};
 use crate::output::Output;
 use crate::time::Now;
 use crate::tried::Tried;
-use crate::wire::{Record, Submit};
+use crate::wire::{Carried, Record, Submit, SubmitAnswer};
 
 impl Shard {
     /// The first of the candidates that is up and has room; else the first with room, for its vendor may come back.
@@ -52,21 +53,30 @@ impl Shard {
     #[inline]
     pub(super) fn take_in(&mut self, submit: &Submit<'_>, now: Now, out: &mut Output) {
         let Some(slot) = self.messages.allocate(submit.pdu) else {
+            let Carried { origin, id, style, .. } = submit.carried;
             let status = self.snapshot.statuses.queue_full;
-            self.answer(submit.carried.origin, status, submit.carried.id, submit.carried.style, now, out);
+            let answer = SubmitAnswer { origin, status, id, style, vendor: submit.vendor, octets: &[] };
+            self.answer(&answer, now, out);
             return;
         };
         let message = self.messages.get_mut(slot);
         message.state = MessageState::Retrying;
         message.vendor = submit.vendor;
         message.attempts = 0;
+        message.unknown = 0;
         message.carried = submit.carried;
         self.offer(slot, now, out);
     }
 
+    /// While the gateway stops, messages that the journal keeps go to no vendor any more: they stay for the next start.
+    #[inline]
+    fn is_put_by(&self, slot: u32) -> bool {
+        self.refusing && self.messages.get(slot).carried.origin.kept != KeptRef::NONE
+    }
+
     /// Offers a message to its vendor, then to the route's next ones, until one sends or queues it; else it is refused.
     pub(super) fn offer(&mut self, slot: u32, now: Now, out: &mut Output) {
-        if self.send_or_queue(slot, now, out) {
+        if self.is_put_by(slot) || self.send_or_queue(slot, now, out) {
             return;
         }
         let vendor = self.messages.get(slot).vendor;
@@ -76,10 +86,14 @@ impl Shard {
 
     /// The message's present vendor has had its tries: on to the next one of its route, or refuse.
     pub(super) fn fail_over(&mut self, slot: u32, now: Now, out: &mut Output) {
+        if self.is_put_by(slot) {
+            return;
+        }
         while let Some(vendor) = self.next_vendor(slot) {
             let message = self.messages.get_mut(slot);
             message.vendor = vendor;
             message.attempts = 0;
+            message.unknown = 0;
             if !self.is_home(vendor) {
                 self.hand_on(slot);
                 return;
@@ -93,7 +107,7 @@ impl Shard {
             CommandStatus::ESME_ROK => self.snapshot.statuses.queue_full,
             refusal => refusal,
         };
-        self.finish(slot, status, now, out);
+        self.fail(slot, status, now, out);
     }
 
     /// Marks the present vendor as tried and gives the next usable one of the route.
@@ -184,7 +198,7 @@ impl Shard {
 
     /// Sends what waits in a lane, as far as windows and limits allow.
     pub(super) fn pump_lane(&mut self, vendor: VendorId, now: Now, out: &mut Output) {
-        loop {
+        while self.ledger.is_none() || !self.refusing {
             let lane = &self.lanes[vendor.index()];
             if lane.counters.queued == 0 || lane.paused_until > now.mono {
                 break;

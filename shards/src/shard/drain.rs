@@ -1,6 +1,7 @@
 //! Stopping in good order: the phases of a drain.
 
 use super::Shard;
+use crate::ledger::Ledger;
 use crate::output::Output;
 use crate::time::Now;
 
@@ -33,6 +34,9 @@ impl Shard {
     pub fn is_quiet(&self) -> bool {
         match self.phase {
             None | Some(DrainPhase::Refuse) => {
+                if self.ledger.is_some() {
+                    return self.is_journal_quiet();
+                }
                 self.messages.open() == 0
                     && self.deliveries.open == 0
                     && self.outstanding.iter().all(|count| *count == 0)
@@ -40,7 +44,9 @@ impl Shard {
                     && !self.rings.is_backed_up()
             }
             Some(DrainPhase::UnbindCustomers) => self.session_count == 0 && self.lobby_count == 0,
-            Some(DrainPhase::UnbindVendors) => self.links.iter().all(|link| link.conn.is_none()),
+            Some(DrainPhase::UnbindVendors) => {
+                self.links.iter().all(|link| link.conn.is_none()) && self.ledger.as_ref().is_none_or(Ledger::is_idle)
+            }
         }
     }
 }

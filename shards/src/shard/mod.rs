@@ -8,6 +8,7 @@ mod connect;
 mod deliver;
 mod dispatch;
 mod drain;
+mod journal;
 mod lobby;
 mod peers;
 mod receipt;
@@ -21,12 +22,14 @@ use std::sync::Arc;
 
 use smpp_pdu::{CommandId, CommandStatus, Header, encode};
 
-use crate::bounds::{LINK_OUTPUT_BYTES_MAX, SESSION_OUTPUT_BYTES_MAX, SESSION_TIMER_STEP_MS};
+use crate::bounds::{LINK_OUTPUT_BYTES_MAX, MESSAGES_KEPT_MAX, SESSION_OUTPUT_BYTES_MAX, SESSION_TIMER_STEP_MS};
 use crate::bucket::TokenBucket;
 use crate::deadlines::Deadlines;
 use crate::deliveries::{CustomerDesk, Deliveries};
 use crate::event::{EndReason, Event};
+use crate::kept::KeptMessages;
 use crate::lane::Lane;
+use crate::ledger::{Ledger, Pending};
 use crate::link::Link;
 use crate::message_id::MessageIds;
 use crate::messages::Messages;
@@ -42,6 +45,7 @@ use crate::stream::{Next, PartialPdu};
 use crate::time::{Now, Time};
 
 pub use drain::DrainPhase;
+pub use journal::JournalSetup;
 use lobby::Lobby;
 
 /// What a shard is made of.
@@ -56,6 +60,8 @@ pub struct ShardSetup {
     pub snapshot: Arc<Snapshot>,
     /// This shard's of [`crate::mesh`].
     pub rings: Rings,
+    /// Where what it accepts is kept; `None` where a customer's answer is the vendor's.
+    pub journal: Option<JournalSetup>,
 }
 
 /// What stands in a connection slot.
@@ -107,6 +113,9 @@ pub struct Shard {
     deliveries: Deliveries,
     /// Deliveries held for absent or silent customers, by vendor.
     held: Vec<u32>,
+    /// In journal mode.
+    ledger: Option<Ledger>,
+    kept: KeptMessages,
     /// Submits that each other shard has not answered yet.
     outstanding: Vec<u32>,
 
@@ -118,6 +127,7 @@ pub struct Shard {
     /// Limits log lines that a peer could cause at will.
     noise: TokenBucket,
 
+    pending: Vec<Pending>,
     whole: Vec<u8>,
     scratch: Vec<u8>,
     text: Vec<u8>,
@@ -152,6 +162,9 @@ impl Shard {
             deliveries: Deliveries::new(),
             held: vec![0; snapshot.vendors.len()],
             outstanding: vec![0; usize::from(setup.shards)],
+            ledger: setup.journal.map(JournalSetup::ledger),
+            kept: KeptMessages::new(MESSAGES_KEPT_MAX as usize),
+            pending: Vec::new(),
             refusing: false,
             phase: None,
             binds_refused: 0,
@@ -245,6 +258,7 @@ impl Shard {
             .min(self.connection_timers.next())
             .min(self.lane_timers.next())
             .min(self.link_timers.next())
+            .min(self.ledger.as_ref().map_or(Time::NEVER, Ledger::again_at))
     }
 
     /// Puts a new configuration in force.

@@ -37,7 +37,7 @@ impl Shard {
     fn take_record(&mut self, from: ShardId, record: Record<'_>, now: Now, out: &mut Output) {
         match record {
             Record::Submit(submit) => self.take_in(&submit, now, out),
-            Record::SubmitAnswer { origin, status, id, style } => self.answer(origin, status, id, style, now, out),
+            Record::SubmitAnswer(answer) => self.answer(&answer, now, out),
             Record::Deliver(deliver) => self.deliver(&deliver, now, out),
             Record::DeliverAnswer { origin, vendor, status } => self.delivery_resolved(origin, vendor, status, out),
             Record::VendorView { vendor, is_up, is_full } => {

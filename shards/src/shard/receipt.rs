@@ -7,6 +7,7 @@ use smpp_pdu::{CommandStatus, Header, ShortMessage, Tag, encode};
 use super::Shard;
 use crate::bounds::{DELIVERIES_PER_VENDOR_MAX, EARLY_RECEIPTS_MAX};
 use crate::event::Event;
+use crate::kept::KeptRef;
 use crate::lane::EarlyReceipt;
 use crate::names::{Conn, CustomerId, LinkId, VendorId};
 use crate::output::Output;
@@ -31,6 +32,7 @@ impl Shard {
             slot: conn.0,
             generation: self.connections[conn.index()].generation,
             sequence: header.sequence_number,
+            is_own: false,
             awaited: NOT_AWAITED,
         };
         if !self.is_link_bound(link) || bind_type == BindType::Transmitter {
@@ -122,10 +124,11 @@ impl Shard {
             return;
         }
         let origin = if is_final { origin } else { DeliveryOrigin { awaited: NOT_AWAITED, ..origin } };
+        let kept = if is_final { awaited.kept } else { KeptRef::NONE };
         let mut pdu = core::mem::take(&mut self.scratch);
         pdu.clear();
         super::rewrite::receipt(&mut pdu, &mut self.text, message, receipt, &awaited, state, now);
-        let deliver = Deliver { origin, vendor, customer: awaited.customer, pdu: &pdu };
+        let deliver = Deliver { origin, vendor, customer: awaited.customer, kept, pdu: &pdu };
         self.lanes[vendor.index()].counters.deliveries_waiting += 1;
         if awaited.customer_home == self.id {
             self.deliver(&deliver, now, out);
@@ -176,6 +179,7 @@ impl Shard {
                 slot: early.slot,
                 generation: early.generation,
                 sequence: header.sequence_number,
+                is_own: false,
                 awaited: self.awaited.find(key).unwrap_or(NOT_AWAITED),
             };
             if origin.awaited == NOT_AWAITED {
@@ -208,6 +212,7 @@ impl Shard {
                 slot: early.slot,
                 generation: early.generation,
                 sequence: header.sequence_number,
+                is_own: false,
                 awaited: NOT_AWAITED,
             };
             let from = self.snapshot.vendors[vendor.index()].settings.receipt_id_from;
@@ -245,7 +250,7 @@ impl Shard {
             Some((_, None)) => CommandStatus::ESME_RX_T_APPN,
             Some((customer, Some(shard))) => {
                 let whole = message.offsets.tlvs + message.tlvs.whole_length();
-                let deliver = Deliver { origin, vendor, customer, pdu: &pdu[..whole] };
+                let deliver = Deliver { origin, vendor, customer, kept: KeptRef::NONE, pdu: &pdu[..whole] };
                 self.lanes[vendor.index()].counters.deliveries_waiting += 1;
                 if shard == self.id {
                     self.deliver(&deliver, now, out);

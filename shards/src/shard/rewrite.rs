@@ -2,7 +2,7 @@
 
 use smpp_pdu::concat::{Part, UserDataHeader};
 use smpp_pdu::encode::Encoder;
-use smpp_pdu::message::{ADDRESS_MAX, ESM_UDHI, SERVICE_TYPE_MAX, SHORT_MESSAGE_MAX, TIME_LENGTH};
+use smpp_pdu::message::{ADDRESS_MAX, ESM_RECEIPT, ESM_UDHI, SERVICE_TYPE_MAX, SHORT_MESSAGE_MAX, TIME_LENGTH};
 use smpp_pdu::receipt::{MessageState, Receipt, ReceiptText};
 use smpp_pdu::{Address, CommandId, CommandStatus, ShortMessage, Tag};
 
@@ -10,6 +10,7 @@ use crate::receipts::Awaited;
 use crate::settings::LongMessages;
 use crate::snapshot::Vendor;
 use crate::time::Now;
+use crate::wire::Carried;
 
 /// Writes the customer's submit_sm as this vendor wants it; sequence_number is filled in by the caller.
 pub(super) fn submit_sm(out: &mut Vec<u8>, pdu: &[u8], vendor: &Vendor, forced_source: Option<&str>) {
@@ -179,6 +180,55 @@ pub(super) fn receipt(
     let mut terminated = [0; smpp_pdu::message::MESSAGE_ID_MAX + 1];
     terminated[..id.len()].copy_from_slice(&id);
     pdu.tlv(Tag::RECEIPTED_MESSAGE_ID, &terminated[..=id.len()]).tlv(Tag::MESSAGE_STATE, &[state.wire()]).finish();
+}
+
+/// Writes a receipt of our own, for a message that failed after its customer was told that we have it.
+pub(super) fn own_receipt(
+    out: &mut Vec<u8>,
+    text: &mut Vec<u8>,
+    submit: &[u8],
+    carried: &Carried,
+    state: MessageState,
+    status: CommandStatus,
+    now: Now,
+) {
+    // It was decoded when it came in.
+    let Ok(message) = ShortMessage::decode(submit) else { return };
+    let id = carried.id.text(carried.style);
+    let err = status.0.min(999);
+    let digits = [b'0' + (err / 100) as u8, b'0' + (err / 10 % 10) as u8, b'0' + (err % 10) as u8];
+    text.clear();
+    ReceiptText {
+        id: &id,
+        sub: 1,
+        dlvrd: 0,
+        submit_date: carried.id.unix_ms(),
+        done_date: now.unix_ms,
+        state,
+        err: &digits,
+        text: b"",
+    }
+    .encode(text);
+    let mut terminated = [0; smpp_pdu::message::MESSAGE_ID_MAX + 1];
+    terminated[..id.len()].copy_from_slice(&id);
+    Encoder::new(out, CommandId::DELIVER_SM, CommandStatus::ESME_ROK, 0)
+        .c_octets(b"", SERVICE_TYPE_MAX)
+        .address(message.dest, ADDRESS_MAX)
+        .address(message.source, ADDRESS_MAX)
+        .u8(ESM_RECEIPT)
+        .u8(0)
+        .u8(0)
+        .c_octets(b"", TIME_LENGTH)
+        .c_octets(b"", TIME_LENGTH)
+        .u8(0)
+        .u8(0)
+        .u8(0)
+        .u8(0)
+        .u8(text.len() as u8)
+        .octets(text)
+        .tlv(Tag::RECEIPTED_MESSAGE_ID, &terminated[..=id.len()])
+        .tlv(Tag::MESSAGE_STATE, &[state.wire()])
+        .finish();
 }
 
 /// The vendor's text with our id in place of its own; where it names none, a text in the canonical form.

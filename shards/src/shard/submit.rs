@@ -2,8 +2,10 @@
 
 use smpp_pdu::{CommandId, CommandStatus, Header, ShortMessage, encode};
 
+use super::journal::Accepting;
 use super::{Role, Shard};
 use crate::facts::Facts;
+use crate::kept::KeptRef;
 use crate::names::{Conn, CustomerId};
 use crate::output::Output;
 use crate::session::SessionState;
@@ -31,6 +33,7 @@ impl Shard {
         now: Now,
         out: &mut Output,
     ) -> Result<(), (CustomerId, CommandStatus)> {
+        let journal_refusal = self.journal_refusal();
         let connection = &mut self.connections[conn.index()];
         let Role::Session(session) = &mut connection.role else { return Ok(()) };
         let id = session.customer;
@@ -41,6 +44,9 @@ impl Shard {
         }
         if self.refusing {
             return refuse(statuses.unavailable);
+        }
+        if let Some(status) = journal_refusal {
+            return refuse(status);
         }
         let desk = &mut self.desks[id.index()];
         if session.unanswered >= session.window {
@@ -75,26 +81,31 @@ impl Shard {
         let no_room = statuses.queue_full;
         session.unanswered += 1;
         let style = session.style;
-        let origin = Origin {
-            shard: self.id,
-            via: self.id,
-            slot: conn.0,
-            generation: connection.generation,
-            sequence: header.sequence_number,
-        };
+        let conn_generation = connection.generation;
         let Some(vendor) = self.choose(candidates.as_slice(), &Tried::default(), pdu.len()) else {
             self.session_mut(conn).into_iter().for_each(|session| session.unanswered -= 1);
             return refuse(no_room);
         };
         self.desks[id.index()].counters.submits += 1;
-        let deadline = now.mono.after_ms(self.snapshot.gateway.relay_deadline_ms);
+        let message_id = self.ids.next(now.unix_ms);
+        let longest_ms = match self.ledger {
+            None => self.snapshot.gateway.relay_deadline_ms,
+            Some(_) => self.snapshot.gateway.validity_ms(),
+        };
+        let deadline = now.mono.after_ms(longest_ms).min(facts.valid_until);
+        let sequence = header.sequence_number;
+        let accepting =
+            Accepting { conn, conn_generation, sequence, customer: id, id: message_id, style, pdu };
+        let kept = self.keep(&accepting, deadline, now).unwrap_or(KeptRef::NONE);
+        let origin =
+            Origin { shard: self.id, via: self.id, slot: conn.0, generation: conn_generation, sequence, kept };
         let carried = Carried {
             origin,
-            id: self.ids.next(now.unix_ms),
+            id: message_id,
             style,
             customer: id,
             customer_home: self.id,
-            deadline: deadline.min(facts.valid_until),
+            deadline,
             refusal: CommandStatus::ESME_ROK,
             tried: Tried::default(),
             facts,

@@ -1,6 +1,7 @@
 //! Everything that is due, in one place and one order.
 
 use super::{Role, Shard};
+use crate::kept::KeptRef;
 use crate::messages::MessageState;
 use crate::names::{Conn, LinkId, VendorId};
 use crate::output::Output;
@@ -63,14 +64,15 @@ impl Shard {
     fn give_up(&mut self, slot: u32, now: Now, out: &mut Output) {
         let message = self.messages.get(slot);
         let statuses = &self.snapshot.statuses;
-        let status = if message.carried.facts.valid_until <= now.mono {
+        let is_kept = message.carried.origin.kept != KeptRef::NONE;
+        let status = if is_kept || message.carried.facts.valid_until <= now.mono {
             statuses.expired
         } else if message.carried.refusal.is_ok() {
             statuses.queue_full
         } else {
             message.carried.refusal
         };
-        self.finish(slot, status, now, out);
+        self.fail(slot, status, now, out);
     }
 
     /// A lane's pause is over, its limit has a token again, or an early receipt has waited long enough.

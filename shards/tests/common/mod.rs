@@ -11,7 +11,7 @@ use smpp_pdu::encode::{self, Encoder};
 use smpp_pdu::{Address, CommandId, CommandStatus, Deframed, Header, ShortMessage, Tlvs, deframe};
 use smpp_shards::settings::{CustomerSettings, RuleSettings, VendorSettings};
 use smpp_shards::{
-    Action, Conn, CustomerId, LinkId, Now, Output, ReadMode, Settings, Shard, ShardId, ShardSetup, Snapshot, Time,
+    Action, Conn, CustomerId, JournalSetup, LinkId, Now, Output, ReadMode, Settings, Shard, ShardId, ShardSetup, Snapshot, Time,
     Verdict, mesh,
 };
 
@@ -70,10 +70,14 @@ pub fn rule(dest: &str, vendor: &str) -> RuleSettings {
 
 impl Stage {
     pub fn new(settings: Settings) -> Self {
+        Self::with_journal(settings, None)
+    }
+
+    pub fn with_journal(settings: Settings, journal: Option<JournalSetup>) -> Self {
         let snapshot = Arc::new(Snapshot::build(settings, 1, 1).unwrap());
         let now = Now { mono: Time(1_000_000_000), unix_ms: 1_700_000_000_000 };
         let rings = mesh(1).pop().unwrap();
-        let setup = ShardSetup { shard: ShardId(0), shards: 1, seed: 7, snapshot, rings };
+        let setup = ShardSetup { shard: ShardId(0), shards: 1, seed: 7, snapshot, rings, journal };
         let mut stage =
             Self { shard: Shard::new(setup, now), out: Output::new(), now, actions: Vec::new(), next_conn: 0 };
         stage.shard.start(now, &mut stage.out);

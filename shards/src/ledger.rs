@@ -1,0 +1,250 @@
+//! A shard's side of its journal: what goes into the next batch, where that is written, which segments are still wanted.
+//!
+//! Lives on the shard's thread and does no I/O: the host takes a batch, writes it, and says how that went. One batch is
+//! being written at a time, and all that comes meanwhile is the next one (group commit). A batch that could not be
+//! written is given out again for a new segment, after a rest, with the file that failed never used again.
+//!
+//! Segments are freed in order, the oldest first, when every message and receipt that began in it has ended: so a record
+//! that ends something is never gone before the one that began it.
+
+use std::collections::VecDeque;
+
+use crate::bounds::{JOURNAL_BATCH_BYTES, JOURNAL_BATCHES_WAITING, JOURNAL_REST_MS};
+use crate::journal::{BLOCK, Batch, BatchWriter, Entry, LogName, reseal, segment_header};
+use crate::kept::KeptRef;
+use crate::lane::Ticket;
+use crate::time::Time;
+
+/// Something whose record is in a batch, and that wants to know when it is on disk.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Pending {
+    /// An accepted message.
+    Message(KeptRef),
+    /// A receipt or MO taken from a vendor.
+    Delivery(Ticket),
+}
+
+/// How large a shard's journal may grow.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct LedgerBounds {
+    /// Octets of one segment, a multiple of [`BLOCK`].
+    pub(crate) segment_bytes: u64,
+    /// Octets of all segments together; beyond it nothing new is accepted.
+    pub(crate) bytes_max: u64,
+}
+
+/// One shard's journal.
+#[derive(Debug)]
+pub(crate) struct Ledger {
+    log: LogName,
+    bounds: LedgerBounds,
+    /// What is being collected, and batches that are full and wait for the disk.
+    collecting: Collected,
+    full: VecDeque<Collected>,
+    committing: Vec<Pending>,
+    /// The batch that is being written, without a segment's header, until it is known to be on disk.
+    flying: Vec<u8>,
+    state: Flight,
+    last_number: u64,
+    batch: u64,
+    segment: u32,
+    /// Where the next batch goes in the segment; 0 for a new one.
+    offset: u64,
+    /// Of the segments from `first` on: how much that began there has not ended. The last one is the present one.
+    live: VecDeque<u32>,
+    first: u32,
+}
+
+/// A batch to come.
+#[derive(Debug)]
+struct Collected {
+    writer: BatchWriter,
+    pending: Vec<Pending>,
+}
+
+impl Collected {
+    fn new(log: LogName) -> Self {
+        Self { writer: BatchWriter::new(log), pending: Vec::new() }
+    }
+}
+
+/// What the batch that was given out last is doing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Flight {
+    None,
+    Writing,
+    /// It failed; to be given out again then.
+    Failed(Time),
+    /// It failed before, and is being written again.
+    WritingAgain,
+}
+
+impl Ledger {
+    pub(crate) fn new(log: LogName, bounds: LedgerBounds) -> Self {
+        debug_assert!(bounds.segment_bytes.is_multiple_of(BLOCK as u64));
+        Self {
+            log,
+            bounds,
+            collecting: Collected::new(log),
+            full: VecDeque::new(),
+            committing: Vec::new(),
+            flying: Vec::new(),
+            state: Flight::None,
+            last_number: 0,
+            batch: 0,
+            segment: 0,
+            offset: 0,
+            live: VecDeque::from([0]),
+            first: 0,
+        }
+    }
+
+    /// A number for a message or receipt that begins.
+    #[inline]
+    pub(crate) fn number(&mut self) -> u64 {
+        self.last_number += 1;
+        self.last_number
+    }
+
+    /// Adds a record to the next batch.
+    #[inline]
+    pub(crate) fn append(&mut self, entry: &Entry<'_>) {
+        if self.collecting.writer.len() >= JOURNAL_BATCH_BYTES {
+            self.begin_another();
+        }
+        self.collecting.writer.append(entry);
+    }
+
+    /// Adds a record with which something begins; it is told of by [`Ledger::written`].
+    #[inline]
+    pub(crate) fn begin(&mut self, entry: &Entry<'_>, pending: Pending) {
+        self.append(entry);
+        self.collecting.pending.push(pending);
+    }
+
+    #[cold]
+    fn begin_another(&mut self) {
+        let full = core::mem::replace(&mut self.collecting, Collected::new(self.log));
+        self.full.push_back(full);
+    }
+
+    /// Whether the disk takes what it is given.
+    #[inline]
+    pub(crate) const fn is_failing(&self) -> bool {
+        matches!(self.state, Flight::Failed(_) | Flight::WritingAgain)
+    }
+
+    /// Whether something new may be accepted: the disk works and keeps up, and there is room.
+    #[inline]
+    pub(crate) fn has_room(&self) -> bool {
+        !self.is_failing() && self.full.len() < JOURNAL_BATCHES_WAITING && self.bytes() < self.bounds.bytes_max
+    }
+
+    /// Octets of all segments, the present one as a whole.
+    #[inline]
+    pub(crate) fn bytes(&self) -> u64 {
+        self.live.len() as u64 * self.bounds.segment_bytes
+    }
+
+    /// Whether everything that was recorded is on disk.
+    pub(crate) fn is_idle(&self) -> bool {
+        self.state == Flight::None && self.full.is_empty() && self.collecting.writer.is_empty()
+    }
+
+    /// When [`Ledger::take`] has something again that it has not now; [`Time::NEVER`] when that takes something new.
+    #[inline]
+    pub(crate) const fn again_at(&self) -> Time {
+        match self.state {
+            Flight::Failed(at) => at,
+            _ => Time::NEVER,
+        }
+    }
+
+    /// Fills in the next batch to be written; `false` when there is none, or one is being written.
+    #[inline]
+    pub(crate) fn take(&mut self, now: Time, into: &mut Batch) -> bool {
+        match self.state {
+            Flight::None => {}
+            Flight::Failed(at) if at <= now => {
+                self.state = Flight::WritingAgain;
+                self.next_segment();
+                reseal(self.log, self.segment, self.batch, &mut self.flying);
+                self.give(into);
+                return true;
+            }
+            _ => return false,
+        }
+        let mut first = self.full.pop_front();
+        let next = first.as_mut().unwrap_or(&mut self.collecting);
+        if next.writer.is_empty() {
+            return false;
+        }
+        self.state = Flight::Writing;
+        self.batch += 1;
+        if self.offset > 0 && self.offset + next.writer.whole_len() as u64 > self.bounds.segment_bytes {
+            self.segment += 1;
+            self.offset = 0;
+            self.live.push_back(0);
+        }
+        self.flying.clear();
+        next.writer.finish(self.segment, self.batch, &mut self.flying);
+        core::mem::swap(&mut next.pending, &mut self.committing);
+        self.give(into);
+        true
+    }
+
+    fn next_segment(&mut self) {
+        self.segment += 1;
+        self.offset = 0;
+        self.live.push_back(0);
+    }
+
+    fn give(&mut self, into: &mut Batch) {
+        into.segment = self.segment;
+        into.offset = self.offset;
+        into.bytes.clear();
+        if self.offset == 0 {
+            segment_header(self.log, self.segment, self.bounds.segment_bytes, &mut into.bytes);
+        }
+        into.bytes.extend_from_slice(&self.flying);
+        self.offset += into.bytes.len() as u64;
+    }
+
+    /// The batch is on disk: swaps those whose records are in it into `pending`, which must be empty, and gives the
+    /// segment. Each that has not ended is to be counted with [`Ledger::count`].
+    pub(crate) fn written(&mut self, pending: &mut Vec<Pending>) -> u32 {
+        debug_assert!(pending.is_empty() && matches!(self.state, Flight::Writing | Flight::WritingAgain));
+        self.state = Flight::None;
+        core::mem::swap(pending, &mut self.committing);
+        self.segment
+    }
+
+    /// The batch could not be written; nobody knows how much of it is there.
+    pub(crate) fn failed(&mut self, now: Time) {
+        debug_assert!(matches!(self.state, Flight::Writing | Flight::WritingAgain));
+        self.state = Flight::Failed(now.after_ms(JOURNAL_REST_MS));
+    }
+
+    /// Something that began in that segment has not ended yet.
+    #[inline]
+    pub(crate) fn count(&mut self, segment: u32) {
+        self.live[(segment - self.first) as usize] += 1;
+    }
+
+    /// Something that began in that segment, and was counted, has ended.
+    #[inline]
+    pub(crate) fn discount(&mut self, segment: u32) {
+        self.live[(segment - self.first) as usize] -= 1;
+    }
+
+    /// The first segment that is still wanted, when that has changed since the last call.
+    pub(crate) fn freed(&mut self) -> Option<u32> {
+        let before = self.first;
+        // The one before the present one may be that of the batch that is being written.
+        while self.live.len() > 2 && self.live[0] == 0 {
+            self.live.pop_front();
+            self.first += 1;
+        }
+        (self.first != before).then_some(self.first)
+    }
+}

@@ -1,0 +1,300 @@
+//! Journal mode on the customer's home shard: what is accepted is kept until it has reached its end, and the customer is
+//! answered when it is on disk.
+
+use smpp_pdu::{CommandStatus, MessageState as Final};
+
+use super::{Role, Shard};
+use crate::deliveries::DeliveryState;
+use crate::event::Event;
+use crate::journal::{Accepted, Batch, Delivered, Done, Entry, How, LogName, NEVER_UNIX_MS, Receipt, Sent};
+use crate::kept::{Kept, KeptRef, KeptState};
+use crate::ledger::{Ledger, LedgerBounds, Pending};
+use crate::message_id::{IdStyle, MessageId};
+use crate::names::{Conn, CustomerId};
+use crate::output::{Action, Output};
+use crate::time::{Now, Time};
+use crate::wire::{Deliver, DeliveryOrigin, NOT_AWAITED, SubmitAnswer};
+
+/// A shard's journal as its host has prepared it.
+#[derive(Clone, Copy, Debug)]
+pub struct JournalSetup {
+    /// Which log this shard writes.
+    pub log: LogName,
+    /// Octets of one segment, a multiple of [`crate::journal::BLOCK`] and at least
+    /// [`crate::bounds::JOURNAL_SEGMENT_BYTES_MIN`].
+    pub segment_bytes: u64,
+    /// Octets of all segments of this shard; beyond it new messages are refused.
+    pub bytes_max: u64,
+}
+
+impl JournalSetup {
+    pub(super) fn ledger(self) -> Ledger {
+        Ledger::new(self.log, LedgerBounds { segment_bytes: self.segment_bytes, bytes_max: self.bytes_max })
+    }
+}
+
+/// A session's message that is about to be accepted.
+pub(super) struct Accepting<'a> {
+    pub(super) conn: Conn,
+    pub(super) conn_generation: u32,
+    pub(super) sequence: u32,
+    pub(super) customer: CustomerId,
+    pub(super) id: MessageId,
+    pub(super) style: IdStyle,
+    pub(super) pdu: &'a [u8],
+}
+
+impl Shard {
+    /// The host's side, once a turn: fills in what is to be written to the journal next. `false` when there is
+    /// nothing, or something is being written. What came of it is told with [`Shard::batch_written`] or
+    /// [`Shard::batch_failed`].
+    #[inline]
+    pub fn take_batch(&mut self, now: Now, into: &mut Batch) -> bool {
+        self.ledger.as_mut().is_some_and(|ledger| ledger.take(now.mono, into))
+    }
+
+    /// The batch is on stable storage: customers get their answers, vendors theirs to receipts.
+    pub fn batch_written(&mut self, now: Now, out: &mut Output) {
+        let mut pending = core::mem::take(&mut self.pending);
+        let Some(ledger) = &mut self.ledger else { return };
+        let was_failing = ledger.is_failing();
+        let segment = ledger.written(&mut pending);
+        if was_failing {
+            out.push(Action::Log(Event::JournalWorks));
+        }
+        for pending in pending.drain(..) {
+            match pending {
+                Pending::Message(meant) => self.message_committed(meant, segment, now, out),
+                Pending::Delivery(ticket) => {
+                    if self.deliveries.is_open(ticket) {
+                        let delivery = self.deliveries.get_mut(ticket.slot);
+                        delivery.segment = Some(segment);
+                        self.count(segment);
+                        self.acknowledge(ticket.slot, CommandStatus::ESME_ROK, out);
+                    }
+                }
+            }
+        }
+        self.pending = pending;
+        self.free_segments(out);
+    }
+
+    /// The batch could not be written, or nobody knows how much of it was. Nothing of it is acknowledged; it is given out
+    /// again, for another segment.
+    pub fn batch_failed(&mut self, reason: &str, now: Now, out: &mut Output) {
+        let Some(ledger) = &mut self.ledger else { return };
+        if !ledger.is_failing() {
+            out.push(Action::Log(Event::JournalFails { reason: reason.to_owned() }));
+        }
+        ledger.failed(now.mono);
+    }
+
+    /// Whether what is recorded cannot be written at present.
+    pub fn is_journal_failing(&self) -> bool {
+        self.ledger.as_ref().is_some_and(Ledger::is_failing)
+    }
+
+    /// Why no message can be accepted now, apart from what it says; `None` where nothing stands against it.
+    #[inline]
+    pub(super) fn journal_refusal(&self) -> Option<CommandStatus> {
+        let ledger = self.ledger.as_ref()?;
+        if !ledger.has_room() {
+            return Some(self.snapshot.statuses.unavailable);
+        }
+        let is_full = self.kept.open() >= self.snapshot.gateway.messages_kept as usize;
+        is_full.then_some(self.snapshot.statuses.queue_full)
+    }
+
+    /// Begins to keep a message; nothing where the answer is the vendor's.
+    #[inline]
+    pub(super) fn keep(&mut self, accepting: &Accepting<'_>, until: Time, now: Now) -> Option<KeptRef> {
+        let ledger = self.ledger.as_mut()?;
+        let number = ledger.number();
+        let meant = self.kept.begin(Kept {
+            style: accepting.style,
+            customer: accepting.customer,
+            conn: accepting.conn,
+            conn_generation: accepting.conn_generation,
+            sequence: accepting.sequence,
+            number,
+            id: accepting.id,
+            ..Kept::default()
+        })?;
+        let customer = &self.snapshot.customers[accepting.customer.index()];
+        let entry = Entry::Accepted(Accepted {
+            number,
+            id: accepting.id,
+            style: accepting.style,
+            accepted_unix_ms: now.unix_ms,
+            expires_unix_ms: now.unix_ms + until.millis_since(now.mono),
+            customer: customer.settings.smpp_system_id.as_bytes(),
+            pdu: accepting.pdu,
+        });
+        ledger.begin(&entry, Pending::Message(meant));
+        Some(meant)
+    }
+
+    fn message_committed(&mut self, meant: KeptRef, segment: u32, now: Now, out: &mut Output) {
+        let Some(kept) = self.kept.find(meant) else { return };
+        kept.is_committed = true;
+        kept.segment = Some(segment);
+        self.count(segment);
+        if let Some(kept) = self.kept.find(meant)
+            && !core::mem::replace(&mut kept.is_answered, true)
+        {
+            self.answer_kept(meant, CommandStatus::ESME_ROK, now, out);
+        }
+        self.end_if_through(meant, out);
+    }
+
+    fn answer_kept(&mut self, meant: KeptRef, status: CommandStatus, now: Now, out: &mut Output) {
+        let Some(kept) = self.kept.find(meant) else { return };
+        let (conn, generation, sequence) = (kept.conn, kept.conn_generation, kept.sequence);
+        let (id, style) = (kept.id, kept.style);
+        self.answer_session(conn, generation, sequence, status, id, style, now, out);
+    }
+
+    /// The vendors' final answer to a kept message.
+    pub(super) fn kept_answered(&mut self, answer: &SubmitAnswer<'_>, now: Now, out: &mut Output) {
+        let meant = answer.origin.kept;
+        let Some(ledger) = &mut self.ledger else { return };
+        let Some(kept) = self.kept.find(meant).filter(|kept| kept.state == KeptState::Open) else { return };
+        let number = kept.number;
+        if answer.status.is_ok() {
+            if answer.octets.is_empty() {
+                kept.state = KeptState::Through;
+                ledger.append(&Entry::Done(Done { number, state: None }));
+            } else {
+                kept.state = KeptState::Sent;
+                ledger.append(&Entry::Sent(Sent {
+                    number,
+                    sent_unix_ms: now.unix_ms,
+                    vendor: self.snapshot.vendors[answer.vendor.index()].settings.instance_name.as_bytes(),
+                    vendor_message_id: answer.octets,
+                }));
+            }
+        } else if !core::mem::replace(&mut kept.is_answered, true) {
+            kept.state = KeptState::Through;
+            ledger.append(&Entry::Done(Done { number, state: Some(Final::Rejected) }));
+            self.answer_kept(meant, answer.status, now, out);
+        } else if answer.octets.is_empty() {
+            kept.state = KeptState::Through;
+            ledger.append(&Entry::Done(Done { number, state: Some(Final::Undeliverable) }));
+        } else {
+            // The customer has been told that we have it: now it is told that it failed.
+            kept.state = KeptState::Sent;
+            let customer = kept.customer;
+            let origin = DeliveryOrigin { is_own: true, awaited: NOT_AWAITED, ..DeliveryOrigin::default() };
+            let (vendor, pdu) = (answer.vendor, answer.octets);
+            self.deliver(&Deliver { origin, vendor, customer, kept: meant, pdu }, now, out);
+        }
+        self.end_if_through(meant, out);
+    }
+
+    #[inline]
+    fn end_if_through(&mut self, meant: KeptRef, out: &mut Output) {
+        if let Some(kept) = self.kept.find(meant)
+            && kept.state == KeptState::Through
+            && kept.is_answered
+        {
+            let segment = kept.segment;
+            self.kept.end(meant);
+            self.discount(segment, out);
+        }
+    }
+
+    /// Begins to keep a receipt or MO; `false` where its vendor keeps it until the customer has taken it.
+    pub(super) fn keep_delivery(&mut self, slot: u32, deliver: &Deliver<'_>, now: Now) -> bool {
+        self.deliveries.get_mut(slot).kept = deliver.kept;
+        let must_be_kept = deliver.origin.is_own;
+        let Some(ledger) = self.ledger.as_mut().filter(|ledger| must_be_kept || ledger.has_room()) else {
+            return false;
+        };
+        let number = ledger.number();
+        let message = self.kept.find(deliver.kept).map_or(0, |kept| kept.number);
+        let kept_ms = self.snapshot.gateway.validity_ms();
+        let customer = &self.snapshot.customers[deliver.customer.index()];
+        let vendor = &self.snapshot.vendors[deliver.vendor.index()];
+        let entry = Entry::Receipt(Receipt {
+            number,
+            message,
+            is_final: message != 0,
+            taken_unix_ms: now.unix_ms,
+            expires_unix_ms: now.unix_ms.saturating_add(kept_ms).min(NEVER_UNIX_MS),
+            customer: customer.settings.smpp_system_id.as_bytes(),
+            vendor: vendor.settings.instance_name.as_bytes(),
+            pdu: deliver.pdu,
+        });
+        ledger.begin(&entry, Pending::Delivery(self.deliveries.ticket(slot)));
+        self.deliveries.get_mut(slot).number = number;
+        self.deliveries.set_due(slot, now.mono.after_ms(kept_ms));
+        true
+    }
+
+    /// A receipt or MO has come to its end here, and the message of a final receipt with it. One that is not kept and was
+    /// not taken is its vendor's again.
+    pub(super) fn delivery_ended(&mut self, slot: u32, how: How, out: &mut Output) {
+        let delivery = self.deliveries.get_mut(slot);
+        let (number, kept, segment) = (delivery.number, delivery.kept, delivery.segment.take());
+        delivery.number = 0;
+        let Some(ledger) = self.ledger.as_mut().filter(|_| number != 0 || how != How::Expired) else { return };
+        let message = self.kept.find(kept).map_or(0, |message| {
+            message.state = KeptState::Through;
+            message.number
+        });
+        if number != 0 {
+            ledger.append(&Entry::Delivered(Delivered { number, message, how }));
+        } else if message != 0 {
+            ledger.append(&Entry::Done(Done { number: message, state: None }));
+        }
+        self.end_if_through(kept, out);
+        self.discount(segment, out);
+    }
+
+    /// What a customer's refusal of a kept receipt or MO means: `None` when it is to be given again later.
+    pub(super) const fn end_of(status: CommandStatus) -> Option<How> {
+        match status {
+            CommandStatus::ESME_ROK => Some(How::Taken),
+            CommandStatus::ESME_RX_T_APPN
+            | CommandStatus::ESME_RMSGQFUL
+            | CommandStatus::ESME_RTHROTTLED
+            | CommandStatus::ESME_RSYSERR => None,
+            _ => Some(How::Refused),
+        }
+    }
+
+    fn count(&mut self, segment: u32) {
+        if let Some(ledger) = &mut self.ledger {
+            ledger.count(segment);
+        }
+    }
+
+    fn discount(&mut self, segment: Option<u32>, out: &mut Output) {
+        if let (Some(ledger), Some(segment)) = (&mut self.ledger, segment) {
+            ledger.discount(segment);
+            self.free_segments(out);
+        }
+    }
+
+    fn free_segments(&mut self, out: &mut Output) {
+        if let Some(before) = self.ledger.as_mut().and_then(Ledger::freed) {
+            out.push(Action::FreeSegments { before });
+        }
+    }
+
+    /// Whether everything that a stop waits for in journal mode is through: what is at a vendor or at a customer, and
+    /// the disk. What waits is safe.
+    pub(super) fn is_journal_quiet(&self) -> bool {
+        self.ledger.as_ref().is_none_or(Ledger::is_idle)
+            && self.lanes.iter().all(|lane| lane.counters.in_flight == 0)
+            && self.connections.iter().all(|connection| match &connection.role {
+                Role::Session(session) => session.deliver.open() == 0 && session.unanswered == 0,
+                _ => true,
+            })
+    }
+
+    pub(super) fn is_kept(&self, slot: u32) -> bool {
+        let delivery = self.deliveries.get(slot);
+        delivery.number != 0 && delivery.state != DeliveryState::Free
+    }
+}

@@ -1,0 +1,272 @@
+//! Journal mode: who is answered when, what is recorded, what a failing disk does.
+
+mod common;
+
+use common::*;
+use smpp_pdu::message::resp_message_id;
+use smpp_pdu::receipt::{MessageState, Receipt};
+use smpp_pdu::{CommandId, CommandStatus, ShortMessage};
+use smpp_shards::journal::{Batch, LogName, Replay};
+use smpp_shards::{Action, CloseCause, Conn, JournalSetup, Settings};
+
+const OK: CommandStatus = CommandStatus::ESME_ROK;
+const LOG: LogName = LogName { start: 1_700_000_000_000, shard: 0 };
+const SEGMENT_BYTES: u64 = 8 << 20;
+
+/// A shard with a journal, and a disk that the test plays.
+struct Kept {
+    stage: Stage,
+    link: Conn,
+    customer: Conn,
+    /// By segment.
+    disk: Vec<Vec<u8>>,
+}
+
+impl Kept {
+    fn new(settings: Settings) -> Self {
+        let journal = JournalSetup { log: LOG, segment_bytes: SEGMENT_BYTES, bytes_max: 64 << 20 };
+        let mut stage = Stage::with_journal(settings, Some(journal));
+        let link = stage.bind_links()[0];
+        let customer = stage.bound(0, CommandId::BIND_TRANSCEIVER);
+        Self { stage, link, customer, disk: Vec::new() }
+    }
+
+    /// What the shard wants written; `None` when nothing.
+    fn batch(&mut self) -> Option<Batch> {
+        let mut batch = Batch::default();
+        self.stage.shard.take_batch(self.stage.now, &mut batch).then_some(batch)
+    }
+
+    /// Writes all there is to write.
+    fn commit(&mut self) {
+        while let Some(batch) = self.batch() {
+            self.disk.resize(self.disk.len().max(batch.segment as usize + 1), Vec::new());
+            let file = &mut self.disk[batch.segment as usize];
+            assert_eq!(file.len() as u64, batch.offset, "batches follow one another");
+            file.extend_from_slice(&batch.bytes);
+            self.stage.shard.batch_written(self.stage.now, &mut self.stage.out);
+        }
+    }
+
+    fn fail(&mut self) {
+        self.batch().expect("something is to be written");
+        self.stage.shard.batch_failed("no space left", self.stage.now, &mut self.stage.out);
+    }
+
+    /// What a restart would find: messages not sent, messages sent, receipts.
+    fn live(&self) -> (usize, usize, usize) {
+        let mut replay = Replay::new();
+        for (segment, octets) in self.disk.iter().enumerate() {
+            replay.add(LOG, segment as u32, "disk", octets);
+        }
+        let live = replay.finish();
+        assert_eq!(live.problem_count, 0, "{:?}", live.problems);
+        let sent = live.messages.iter().filter(|message| message.sent.is_some()).count();
+        (live.messages.len() - sent, sent, live.receipts.len())
+    }
+
+    fn submit(&mut self, sequence: u32, registered_delivery: u8) -> u32 {
+        let message = ShortMessage { registered_delivery, ..message(b"keep me") };
+        self.stage.feed(self.customer, &submit(sequence, &message));
+        self.stage.pdu(self.link).sequence
+    }
+}
+
+fn receipt_of(id: &str, stat: &str) -> Vec<u8> {
+    let text = format!("id:{id} sub:001 dlvrd:001 submit date:2311142213 done date:2311142214 stat:{stat} err:000 text:");
+    deliver(90, &ShortMessage { esm_class: 0x04, ..message(text.as_bytes()) })
+}
+
+#[test]
+fn the_customer_is_answered_when_its_message_is_on_disk_and_not_before() {
+    let mut kept = Kept::new(settings());
+    let sequence = kept.submit(5, 0);
+    kept.stage.feed(kept.link, &submit_resp(sequence, b"v1"));
+    assert!(kept.stage.pdus(kept.customer).is_empty(), "the vendor has it, the disk has not");
+    kept.commit();
+    let answer = kept.stage.pdu(kept.customer);
+    assert_eq!((answer.status, answer.sequence), (OK, 5));
+    assert_eq!(kept.live(), (0, 0, 0), "no receipt was asked for: the message is done");
+}
+
+#[test]
+fn an_answered_message_is_found_again_until_its_final_receipt_was_taken() {
+    let mut kept = Kept::new(settings());
+    let sequence = kept.submit(5, 1);
+    kept.commit();
+    let answer = kept.stage.pdu(kept.customer);
+    assert_eq!(answer.status, OK);
+    assert_eq!(kept.live(), (1, 0, 0), "not sent as far as anybody knows");
+    kept.stage.feed(kept.link, &submit_resp(sequence, b"v1"));
+    kept.commit();
+    assert_eq!(kept.live(), (0, 1, 0));
+
+    kept.stage.feed(kept.link, &receipt_of("v1", "DELIVRD"));
+    assert!(kept.stage.pdus(kept.link).is_empty(), "nobody has it for good yet");
+    let delivered = kept.stage.pdu(kept.customer);
+    assert_eq!(
+        Receipt::parse(ShortMessage::decode(&delivered.bytes).unwrap().short_message).id,
+        Some(resp_message_id(&answer.bytes))
+    );
+    kept.commit();
+    let taken = kept.stage.pdu(kept.link);
+    assert_eq!((taken.command, taken.status), (CommandId::DELIVER_SM_RESP, OK), "the journal has it");
+    assert_eq!(kept.live(), (0, 1, 1));
+    kept.stage.feed(kept.customer, &deliver_resp(delivered.sequence, OK));
+    kept.commit();
+    assert_eq!(kept.live(), (0, 0, 0));
+    assert!(kept.stage.pdus(kept.link).is_empty(), "the vendor is answered once");
+}
+
+#[test]
+fn a_receipt_that_the_customer_took_before_the_commit_is_acknowledged_at_once() {
+    let mut kept = Kept::new(settings());
+    let sequence = kept.submit(5, 1);
+    kept.commit();
+    kept.stage.feed(kept.link, &submit_resp(sequence, b"v1"));
+    kept.stage.pdus(kept.customer);
+    kept.stage.feed(kept.link, &receipt_of("v1", "DELIVRD"));
+    let delivered = kept.stage.pdu(kept.customer);
+    kept.stage.feed(kept.customer, &deliver_resp(delivered.sequence, OK));
+    assert_eq!(kept.stage.pdu(kept.link).status, OK);
+    kept.commit();
+    assert!(kept.stage.pdus(kept.link).is_empty());
+    assert_eq!(kept.live(), (0, 0, 0));
+}
+
+#[test]
+fn a_refusal_before_the_commit_is_the_answer_and_one_after_it_is_a_receipt() {
+    let mut kept = Kept::new(settings());
+    let refused = |sequence| answer(CommandId::SUBMIT_SM_RESP, CommandStatus::ESME_RINVDSTADR, sequence);
+    let sequence = kept.submit(5, 1);
+    kept.stage.feed(kept.link, &refused(sequence));
+    let told = kept.stage.pdu(kept.customer);
+    assert_eq!((told.command, told.status), (CommandId::SUBMIT_SM_RESP, CommandStatus::ESME_RINVDSTADR));
+    kept.commit();
+    assert!(kept.stage.pdus(kept.customer).is_empty());
+
+    let sequence = kept.submit(6, 1);
+    kept.commit();
+    let told = kept.stage.pdu(kept.customer);
+    assert_eq!(told.status, OK);
+    kept.stage.feed(kept.link, &refused(sequence));
+    let receipt = kept.stage.pdu(kept.customer);
+    let seen = ShortMessage::decode(&receipt.bytes).unwrap();
+    let text = Receipt::parse(seen.short_message);
+    assert!(seen.is_receipt());
+    assert_eq!((text.id, text.state()), (Some(resp_message_id(&told.bytes)), Some(MessageState::Undeliverable)));
+    assert_eq!((seen.source.addr, seen.dest.addr), (&b"15551234567"[..], &b"ACME"[..]));
+    kept.stage.feed(kept.customer, &deliver_resp(receipt.sequence, OK));
+    kept.commit();
+    assert_eq!(kept.live(), (0, 0, 0));
+}
+
+#[test]
+fn receipts_wait_for_a_customer_that_is_away_and_the_vendor_need_not() {
+    let mut kept = Kept::new(settings());
+    let sequence = kept.submit(5, 1);
+    kept.commit();
+    kept.stage.feed(kept.link, &submit_resp(sequence, b"v1"));
+    kept.stage.pdus(kept.customer);
+    kept.stage.shard.closed(kept.customer, CloseCause::EndOfStream, kept.stage.now, &mut kept.stage.out);
+    kept.stage.feed(kept.link, &receipt_of("v1", "DELIVRD"));
+    kept.commit();
+    assert_eq!(kept.stage.pdu(kept.link).status, OK);
+    kept.stage.pass_ms(60_000);
+    kept.stage.pdus(kept.link);
+    kept.customer = kept.stage.accept();
+    kept.stage.feed(kept.customer, &bind_pdu(CommandId::BIND_RECEIVER, 1, 0x34));
+    kept.stage.verdict(Ok((smpp_shards::CustomerId(0), smpp_shards::ShardId(0))));
+    let pdus = kept.stage.pdus(kept.customer);
+    let [bound, delivered] = &pdus[..] else { panic!("{pdus:?}") };
+    assert_eq!((bound.status, delivered.command), (OK, CommandId::DELIVER_SM));
+    kept.stage.feed(kept.customer, &deliver_resp(delivered.sequence, OK));
+    kept.commit();
+    assert_eq!(kept.live(), (0, 0, 0));
+}
+
+#[test]
+fn a_receipt_that_is_refused_for_the_moment_is_given_again() {
+    let mut kept = Kept::new(settings());
+    let sequence = kept.submit(5, 1);
+    kept.commit();
+    kept.stage.feed(kept.link, &submit_resp(sequence, b"v1"));
+    kept.stage.pdus(kept.customer);
+    kept.stage.feed(kept.link, &receipt_of("v1", "DELIVRD"));
+    let delivered = kept.stage.pdu(kept.customer);
+    kept.commit();
+    kept.stage.feed(kept.customer, &deliver_resp(delivered.sequence, CommandStatus::ESME_RX_T_APPN));
+    assert!(kept.stage.pdus(kept.customer).is_empty());
+    kept.stage.pass_ms(6_000);
+    let again = kept.stage.pdu(kept.customer);
+    kept.stage.feed(kept.customer, &deliver_resp(again.sequence, CommandStatus::ESME_RX_P_APPN));
+    kept.commit();
+    assert_eq!(kept.live(), (0, 0, 0), "refused for good");
+}
+
+#[test]
+fn an_outcome_nobody_knows_is_sent_again_to_the_same_vendor_and_counted() {
+    let mut kept = Kept::new(settings());
+    kept.submit(5, 0);
+    kept.commit();
+    assert_eq!(kept.stage.pdu(kept.customer).status, OK);
+    kept.stage.pass_ms(70_000);
+    let sent: Vec<_> =
+        kept.stage.pdus(kept.link).into_iter().filter(|pdu| pdu.command == CommandId::SUBMIT_SM).collect();
+    assert_eq!(sent.len(), 1, "once more, and no third time: {sent:?}");
+    let report = kept.stage.shard.report();
+    assert!(report.vendors[0].possible_duplicates >= 1);
+}
+
+#[test]
+fn a_failing_disk_refuses_what_is_new_and_loses_nothing() {
+    let mut kept = Kept::new(settings());
+    let first = kept.submit(5, 0);
+    kept.fail();
+    assert!(kept.stage.pdus(kept.customer).is_empty());
+    kept.stage.feed(kept.customer, &submit(6, &message(b"too late")));
+    let refused = kept.stage.pdu(kept.customer);
+    assert_eq!((refused.status, refused.sequence), (CommandStatus::ESME_RSYSERR, 6));
+    assert!(kept.batch().is_none(), "the disk has its rest");
+    kept.stage.pass_ms(600);
+    // The file that failed is not used again.
+    kept.disk = vec![Vec::new()];
+    kept.commit();
+    assert!(kept.disk[0].is_empty() && !kept.disk[1].is_empty());
+    assert_eq!(kept.stage.pdu(kept.customer).status, OK);
+    assert_eq!(kept.live(), (1, 0, 0));
+    kept.stage.feed(kept.link, &submit_resp(first, b"v1"));
+    kept.submit(7, 0);
+    kept.commit();
+    assert_eq!(kept.stage.pdu(kept.customer).status, OK, "works again");
+}
+
+#[test]
+fn the_vendors_answer_is_the_answer_while_the_disk_fails() {
+    let mut kept = Kept::new(settings());
+    let sequence = kept.submit(5, 0);
+    kept.fail();
+    kept.stage.feed(kept.link, &answer(CommandId::SUBMIT_SM_RESP, CommandStatus::ESME_RINVDSTADR, sequence));
+    assert_eq!(kept.stage.pdu(kept.customer).status, CommandStatus::ESME_RINVDSTADR);
+}
+
+#[test]
+fn segments_are_freed_from_the_oldest_when_all_in_them_is_done() {
+    let mut kept = Kept::new(settings());
+    let mut freed = 0;
+    for sequence in 1..=60_000u32 {
+        let sent = kept.submit(sequence, 0);
+        kept.stage.feed(kept.link, &submit_resp(sent, b"v1"));
+        kept.commit();
+        assert_eq!(kept.stage.pdu(kept.customer).status, OK);
+        kept.stage.drain_actions();
+        for action in kept.stage.actions.drain(..) {
+            if let Action::FreeSegments { before } = action {
+                freed = freed.max(before);
+                kept.disk[..before as usize].iter_mut().for_each(Vec::clear);
+            }
+        }
+    }
+    assert!(kept.disk.len() > 20, "{} segments", kept.disk.len());
+    assert!(freed as usize >= kept.disk.len() - 3, "{freed} of {}", kept.disk.len());
+}
