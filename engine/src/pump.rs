@@ -285,6 +285,7 @@ impl Pump {
                     self.shard.authenticated(verdict, self.now, &mut self.output);
                 }
             }
+            Action::FreeSegments { .. } => {}
             Action::Log(event) => self.control.event(self.id, event),
         }
     }

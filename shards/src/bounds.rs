@@ -125,6 +125,15 @@ pub const JOURNAL_SEGMENT_BYTES_MIN: u64 = 8 * 1024 * 1024;
 /// refused. About 80 octets each.
 pub const MESSAGES_KEPT_MAX: u32 = 1 << 24;
 
+/// Messages and receipts of an older journal that a shard takes over in one turn.
+pub const RESTORED_PER_TURN: usize = 1024;
+
+/// Octets staged for another shard beyond which taking over waits.
+pub const RESTORED_STAGED_BYTES: usize = 1024 * 1024;
+
+/// Milliseconds until a message that was taken over, and for which no vendor had room, is offered again.
+pub const RESTORE_AGAIN_MS: u64 = 100;
+
 /// Milliseconds until a receipt that its customer refused for the moment is given again.
 pub const DELIVERY_REST_MS: u64 = 5_000;
 

@@ -23,6 +23,18 @@ pub struct Facts {
 }
 
 impl Facts {
+    /// Of a message that was checked when it was accepted, before this start.
+    pub(crate) fn restored(pdu: &[u8], valid_until: Time) -> Self {
+        let Ok(message) = ShortMessage::decode(pdu) else { return Self::default() };
+        Self {
+            registered_delivery: message.registered_delivery,
+            priority: message.priority_flag,
+            registered_at: message.offsets.registered_delivery as u16,
+            is_untidy: message.tlvs.whole_length() != message.tlvs.as_bytes().len(),
+            valid_until,
+        }
+    }
+
     /// Reads and checks what does not depend on the customer.
     ///
     /// # Errors

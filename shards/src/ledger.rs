@@ -13,6 +13,7 @@ use crate::bounds::{JOURNAL_BATCH_BYTES, JOURNAL_BATCHES_WAITING, JOURNAL_REST_M
 use crate::journal::{BLOCK, Batch, BatchWriter, Entry, LogName, reseal, segment_header};
 use crate::kept::KeptRef;
 use crate::lane::Ticket;
+use crate::report::JournalReport;
 use crate::time::Time;
 
 /// Something whose record is in a batch, and that wants to know when it is on disk.
@@ -53,6 +54,7 @@ pub(crate) struct Ledger {
     /// Of the segments from `first` on: how much that began there has not ended. The last one is the present one.
     live: VecDeque<u32>,
     first: u32,
+    report: JournalReport,
 }
 
 /// A batch to come.
@@ -96,6 +98,7 @@ impl Ledger {
             offset: 0,
             live: VecDeque::from([0]),
             first: 0,
+            report: JournalReport::default(),
         }
     }
 
@@ -138,6 +141,11 @@ impl Ledger {
     #[inline]
     pub(crate) fn has_room(&self) -> bool {
         !self.is_failing() && self.full.len() < JOURNAL_BATCHES_WAITING && self.bytes() < self.bounds.bytes_max
+    }
+
+    /// Whether full batches wait for the disk: taking over waits as well.
+    pub(crate) fn is_behind(&self) -> bool {
+        self.is_failing() || !self.full.is_empty()
     }
 
     /// Octets of all segments, the present one as a whole.
@@ -186,6 +194,7 @@ impl Ledger {
             self.offset = 0;
             self.live.push_back(0);
         }
+        self.report.records += u64::from(next.writer.records());
         self.flying.clear();
         next.writer.finish(self.segment, self.batch, &mut self.flying);
         core::mem::swap(&mut next.pending, &mut self.committing);
@@ -208,6 +217,7 @@ impl Ledger {
         }
         into.bytes.extend_from_slice(&self.flying);
         self.offset += into.bytes.len() as u64;
+        self.report.bytes_written += into.bytes.len() as u64;
     }
 
     /// The batch is on disk: swaps those whose records are in it into `pending`, which must be empty, and gives the
@@ -215,6 +225,7 @@ impl Ledger {
     pub(crate) fn written(&mut self, pending: &mut Vec<Pending>) -> u32 {
         debug_assert!(pending.is_empty() && matches!(self.state, Flight::Writing | Flight::WritingAgain));
         self.state = Flight::None;
+        self.report.batches += 1;
         core::mem::swap(pending, &mut self.committing);
         self.segment
     }
@@ -222,7 +233,13 @@ impl Ledger {
     /// The batch could not be written; nobody knows how much of it is there.
     pub(crate) fn failed(&mut self, now: Time) {
         debug_assert!(matches!(self.state, Flight::Writing | Flight::WritingAgain));
+        self.report.failures += 1;
         self.state = Flight::Failed(now.after_ms(JOURNAL_REST_MS));
+    }
+
+    /// What it has done so far.
+    pub(crate) fn report(&self) -> JournalReport {
+        JournalReport { bytes: self.bytes(), is_failing: self.is_failing(), ..self.report }
     }
 
     /// Something that began in that segment has not ended yet.

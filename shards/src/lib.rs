@@ -29,6 +29,7 @@ pub mod output;
 pub mod random;
 mod receipts;
 pub mod report;
+pub mod restore;
 pub mod ring;
 pub mod routing;
 pub mod session;

@@ -112,6 +112,23 @@ pub struct VendorCounters {
     pub last_refusal: Option<CommandStatus>,
 }
 
+/// A shard's journal.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct JournalReport {
+    /// Batches on disk since the start.
+    pub batches: u64,
+    /// Records in them.
+    pub records: u64,
+    /// Octets written, headers and padding included.
+    pub bytes_written: u64,
+    /// Batches that could not be written.
+    pub failures: u64,
+    /// Octets of the segments that are wanted.
+    pub bytes: u64,
+    /// It cannot be written at present.
+    pub is_failing: bool,
+}
+
 /// Everything one shard tells about itself.
 #[derive(Clone, Debug, Default)]
 pub struct Report {
@@ -133,6 +150,16 @@ pub struct Report {
     pub deliveries_open: u32,
     /// Receipts that are awaited.
     pub receipts_awaited: u32,
+    /// Messages in the journal that have not reached their end.
+    pub messages_kept: u64,
+    /// Receipts and MO that wait for customers, in the journal or at their vendors.
+    pub receipts_kept: u64,
+    /// Of what an older journal held: how much is still to be taken over, and how much there was.
+    pub to_restore: (u64, u64),
+    /// Messages that were sent again though a vendor may have them.
+    pub possible_duplicates: u64,
+    /// In journal mode.
+    pub journal: Option<JournalReport>,
     /// Nothing is open: a drain may go on.
     pub is_quiet: bool,
     /// By [`crate::CustomerId`]; those whose home is another shard stay at zero.

@@ -13,7 +13,7 @@ use ringbuf::{HeapCons, HeapProd, HeapRb};
 
 use crate::bounds::{RING_BYTES, RING_COPY_BYTES, RING_TURN_BYTES};
 use crate::names::ShardId;
-use crate::wire::{PREFIX, Record, Submit, SubmitAnswer};
+use crate::wire::{Await, PREFIX, Record, Submit, SubmitAnswer};
 
 /// One shard's rings towards and from every other one.
 pub struct Rings {
@@ -103,6 +103,11 @@ impl Rings {
     #[inline]
     pub(crate) fn send_answer(&mut self, to: ShardId, answer: &SubmitAnswer<'_>) {
         self.stage(to, |staged| answer.write(staged));
+    }
+
+    /// As [`Rings::send`].
+    pub(crate) fn send_await(&mut self, to: ShardId, awaited: &Await<'_>) {
+        self.stage(to, |staged| awaited.write(staged));
     }
 
     #[inline]
@@ -221,7 +226,13 @@ mod tests {
     fn record(number: u32, octets: &[u8]) -> Record<'_> {
         let origin = DeliveryOrigin { sequence: number, ..DeliveryOrigin::default() };
         let length = (number as usize * 7919) % (octets.len() + 1);
-        Record::Deliver(Deliver { origin, vendor: VendorId(1), customer: CustomerId(2), kept: KeptRef::NONE, pdu: &octets[..length] })
+        Record::Deliver(Deliver {
+            origin,
+            vendor: VendorId(1),
+            customer: CustomerId(2),
+            kept: KeptRef::NONE,
+            pdu: &octets[..length],
+        })
     }
 
     #[test]

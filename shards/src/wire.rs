@@ -118,6 +118,15 @@ pub struct SubmitAnswer<'a> {
     pub octets: &'a [u8],
 }
 
+/// A message that a vendor of the receiving shard took before this start, and whose receipts are awaited.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Await<'a> {
+    /// The message as it was sent.
+    pub submit: Submit<'a>,
+    /// The vendor's id for it; at most 255 octets.
+    pub vendor_message_id: &'a [u8],
+}
+
 /// Any record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Record<'a> {
@@ -125,6 +134,8 @@ pub enum Record<'a> {
     Submit(Submit<'a>),
     /// The final answer to one.
     SubmitAnswer(SubmitAnswer<'a>),
+    /// A message of another start.
+    Await(Await<'a>),
     /// A receipt or MO for a customer of the receiving shard.
     Deliver(Deliver<'a>),
     /// The answer to one.
@@ -158,6 +169,7 @@ const DELIVER: u8 = 3;
 const DELIVER_ANSWER: u8 = 4;
 const VENDOR_VIEW: u8 = 5;
 const CUSTOMER_HOME: u8 = 6;
+const AWAIT: u8 = 7;
 
 /// Octets of the length in front of each record.
 pub(crate) const PREFIX: usize = 4;
@@ -208,6 +220,7 @@ impl<'a> Record<'a> {
         match self {
             Self::Submit(submit) => submit.write(to),
             Self::SubmitAnswer(answer) => answer.write(to),
+            Self::Await(awaited) => awaited.write(to),
             Self::Deliver(deliver) => {
                 let mut head = Head::<DELIVER_FIXED>::new(DELIVER, deliver.pdu.len());
                 deliver.origin.write(&mut head);
@@ -269,6 +282,11 @@ impl<'a> Record<'a> {
             },
             VENDOR_VIEW => {
                 Self::VendorView { vendor: VendorId(fields.u32()), is_up: fields.u8() != 0, is_full: fields.u8() != 0 }
+            }
+            AWAIT => {
+                let length = usize::from(fields.u8());
+                let (vendor_message_id, submit) = fields.0.split_at(length);
+                Self::Await(Await { submit: Submit::read(&submit[PREFIX..]), vendor_message_id })
             }
             CUSTOMER_HOME => Self::CustomerHome { customer: CustomerId(fields.u32()) },
             kind => panic!("no ring record has kind {kind}"),
@@ -336,6 +354,20 @@ impl<'a> Submit<'a> {
             },
         };
         Self { vendor, carried, pdu: behind.0 }
+    }
+}
+
+impl Await<'_> {
+    /// Appends the record, its length in front: the vendor's id, then a submit's record as a whole.
+    pub(crate) fn write(&self, to: &mut Vec<u8>) {
+        let start = to.len();
+        let id = &self.vendor_message_id[..self.vendor_message_id.len().min(usize::from(u8::MAX))];
+        to.extend_from_slice(&[0; PREFIX]);
+        to.extend_from_slice(&[AWAIT, id.len() as u8]);
+        to.extend_from_slice(id);
+        self.submit.write(to);
+        let length = (to.len() - start - PREFIX) as u32;
+        to[start..start + PREFIX].copy_from_slice(&length.to_le_bytes());
     }
 }
 
@@ -454,32 +486,41 @@ mod tests {
     fn every_record_reads_back_as_it_was_written() {
         let kept = KeptRef { slot: 3, generation: 8 };
         let origin = Origin { shard: ShardId(3), via: ShardId(4), slot: 7, generation: 9, sequence: u32::MAX, kept };
-        let back = DeliveryOrigin { shard: ShardId(2), slot: 1, generation: 4, sequence: 5, is_own: true, awaited: NOT_AWAITED };
+        let back = DeliveryOrigin {
+            shard: ShardId(2),
+            slot: 1,
+            generation: 4,
+            sequence: 5,
+            is_own: true,
+            awaited: NOT_AWAITED,
+        };
         let mut tried = Tried::default();
         tried.add(VendorId(5));
         let (id, style) = (MessageId(u128::MAX / 3), IdStyle::Short);
-        for record in [
-            Record::Submit(Submit {
-                vendor: VendorId(6),
-                carried: Carried {
-                    origin,
-                    id,
-                    style,
-                    customer: CustomerId(8),
-                    customer_home: ShardId(1),
-                    deadline: Time(77),
-                    refusal: CommandStatus::ESME_RMSGQFUL,
-                    tried,
-                    facts: Facts {
-                        registered_delivery: 1,
-                        priority: 2,
-                        is_untidy: true,
-                        registered_at: 600,
-                        valid_until: Time::NEVER,
-                    },
+        let submit = Submit {
+            vendor: VendorId(6),
+            carried: Carried {
+                origin,
+                id,
+                style,
+                customer: CustomerId(8),
+                customer_home: ShardId(1),
+                deadline: Time(77),
+                refusal: CommandStatus::ESME_RMSGQFUL,
+                tried,
+                facts: Facts {
+                    registered_delivery: 1,
+                    priority: 2,
+                    is_untidy: true,
+                    registered_at: 600,
+                    valid_until: Time::NEVER,
                 },
-                pdu: b"submit",
-            }),
+            },
+            pdu: b"submit",
+        };
+        for record in [
+            Record::Submit(submit),
+            Record::Await(Await { submit, vendor_message_id: b"theirs" }),
             Record::SubmitAnswer(SubmitAnswer {
                 origin,
                 status: CommandStatus::ESME_RTHROTTLED,
@@ -488,7 +529,13 @@ mod tests {
                 vendor: VendorId(9),
                 octets: b"id",
             }),
-            Record::Deliver(Deliver { origin: back, vendor: VendorId(1), customer: CustomerId(2), kept, pdu: b"deliver" }),
+            Record::Deliver(Deliver {
+                origin: back,
+                vendor: VendorId(1),
+                customer: CustomerId(2),
+                kept,
+                pdu: b"deliver",
+            }),
             Record::DeliverAnswer { origin: back, vendor: VendorId(1), status: CommandStatus::ESME_ROK },
             Record::VendorView { vendor: VendorId(1), is_up: true, is_full: false },
             Record::CustomerHome { customer: CustomerId(11) },

@@ -6,8 +6,9 @@ use common::*;
 use smpp_pdu::message::resp_message_id;
 use smpp_pdu::receipt::{MessageState, Receipt};
 use smpp_pdu::{CommandId, CommandStatus, ShortMessage};
-use smpp_shards::journal::{Batch, LogName, Replay};
-use smpp_shards::{Action, CloseCause, Conn, JournalSetup, Settings};
+use smpp_shards::journal::{Batch, Live, LogName, Replay};
+use smpp_shards::restore::{Restored, share};
+use smpp_shards::{Action, CloseCause, Conn, JournalSetup, Settings, Snapshot};
 
 const OK: CommandStatus = CommandStatus::ESME_ROK;
 const LOG: LogName = LogName { start: 1_700_000_000_000, shard: 0 };
@@ -18,17 +19,44 @@ struct Kept {
     stage: Stage,
     link: Conn,
     customer: Conn,
+    log: LogName,
     /// By segment.
     disk: Vec<Vec<u8>>,
 }
 
 impl Kept {
     fn new(settings: Settings) -> Self {
-        let journal = JournalSetup { log: LOG, segment_bytes: SEGMENT_BYTES, bytes_max: 64 << 20 };
-        let mut stage = Stage::with_journal(settings, Some(journal));
+        Self::after(settings, LOG, Restored::default())
+    }
+
+    fn after(settings: Settings, log: LogName, restored: Restored) -> Self {
+        let journal = JournalSetup { log, segment_bytes: SEGMENT_BYTES, bytes_max: 64 << 20 };
+        let mut stage = Stage::with_journal(settings, Some(journal), restored);
         let link = stage.bind_links()[0];
         let customer = stage.bound(0, CommandId::BIND_TRANSCEIVER);
-        Self { stage, link, customer, disk: Vec::new() }
+        Self { stage, link, customer, log, disk: Vec::new() }
+    }
+
+    /// The process is killed, and started again: what is not on disk is gone.
+    fn restarted(self) -> Self {
+        let settings = settings();
+        let snapshot = Snapshot::build(settings.clone(), 1, 1).unwrap();
+        let mut shares = share(self.replayed(), &snapshot, 1).unwrap();
+        let mut kept = Self::after(settings, LogName { start: LOG.start + 1, shard: 0 }, shares.shards.remove(0));
+        assert!(shares.homes.len() <= 1);
+        kept.stage.pass_ms(5);
+        kept.commit();
+        kept.stage.pass_ms(5);
+        assert!(!kept.stage.shard.is_restoring());
+        kept
+    }
+
+    fn replayed(&self) -> Live {
+        let mut replay = Replay::new();
+        for (segment, octets) in self.disk.iter().enumerate() {
+            replay.add(self.log, segment as u32, "disk", octets);
+        }
+        replay.finish()
     }
 
     /// What the shard wants written; `None` when nothing.
@@ -55,11 +83,7 @@ impl Kept {
 
     /// What a restart would find: messages not sent, messages sent, receipts.
     fn live(&self) -> (usize, usize, usize) {
-        let mut replay = Replay::new();
-        for (segment, octets) in self.disk.iter().enumerate() {
-            replay.add(LOG, segment as u32, "disk", octets);
-        }
-        let live = replay.finish();
+        let live = self.replayed();
         assert_eq!(live.problem_count, 0, "{:?}", live.problems);
         let sent = live.messages.iter().filter(|message| message.sent.is_some()).count();
         (live.messages.len() - sent, sent, live.receipts.len())
@@ -73,7 +97,8 @@ impl Kept {
 }
 
 fn receipt_of(id: &str, stat: &str) -> Vec<u8> {
-    let text = format!("id:{id} sub:001 dlvrd:001 submit date:2311142213 done date:2311142214 stat:{stat} err:000 text:");
+    let text =
+        format!("id:{id} sub:001 dlvrd:001 submit date:2311142213 done date:2311142214 stat:{stat} err:000 text:");
     deliver(90, &ShortMessage { esm_class: 0x04, ..message(text.as_bytes()) })
 }
 
@@ -269,4 +294,78 @@ fn segments_are_freed_from_the_oldest_when_all_in_them_is_done() {
     }
     assert!(kept.disk.len() > 20, "{} segments", kept.disk.len());
     assert!(freed as usize >= kept.disk.len() - 3, "{freed} of {}", kept.disk.len());
+}
+
+#[test]
+fn a_message_that_no_vendor_had_answered_is_sent_after_a_restart_and_done_after_its_answer() {
+    let mut kept = Kept::new(settings());
+    kept.submit(5, 0);
+    kept.commit();
+    assert_eq!(kept.stage.pdu(kept.customer).status, OK);
+    let mut kept = kept.restarted();
+    let again = kept.stage.pdu(kept.link);
+    assert_eq!(again.command, CommandId::SUBMIT_SM);
+    assert_eq!(ShortMessage::decode(&again.bytes).unwrap().short_message, b"keep me");
+    assert_eq!(kept.live(), (1, 0, 0));
+    kept.stage.feed(kept.link, &submit_resp(again.sequence, b"v1"));
+    kept.commit();
+    assert_eq!(kept.live(), (0, 0, 0));
+    assert_eq!(kept.stage.shard.report().possible_duplicates, 1);
+    assert!(kept.stage.pdus(kept.customer).is_empty(), "its customer was answered before");
+}
+
+#[test]
+fn a_receipt_finds_a_message_from_before_a_restart() {
+    let mut kept = Kept::new(settings());
+    let sequence = kept.submit(5, 1);
+    kept.commit();
+    let ours = resp_message_id(&kept.stage.pdu(kept.customer).bytes).to_vec();
+    kept.stage.feed(kept.link, &submit_resp(sequence, b"0000ABC1"));
+    kept.commit();
+    let mut kept = kept.restarted();
+    assert!(kept.stage.pdus(kept.link).is_empty(), "it is not sent again");
+    kept.stage.feed(kept.link, &receipt_of("0000abc1", "DELIVRD"));
+    let delivered = kept.stage.pdu(kept.customer);
+    let seen = ShortMessage::decode(&delivered.bytes).unwrap();
+    assert_eq!(Receipt::parse(seen.short_message).id, Some(&ours[..]));
+    kept.stage.feed(kept.customer, &deliver_resp(delivered.sequence, OK));
+    kept.commit();
+    assert_eq!(kept.live(), (0, 0, 0));
+}
+
+#[test]
+fn a_receipt_that_was_acknowledged_reaches_its_customer_after_a_restart() {
+    let mut kept = Kept::new(settings());
+    let sequence = kept.submit(5, 1);
+    kept.commit();
+    kept.stage.feed(kept.link, &submit_resp(sequence, b"v1"));
+    kept.stage.feed(kept.link, &receipt_of("v1", "DELIVRD"));
+    kept.commit();
+    assert_eq!(kept.live(), (0, 1, 1));
+    let mut kept = kept.restarted();
+    let delivered = kept.stage.pdu(kept.customer);
+    assert_eq!(delivered.command, CommandId::DELIVER_SM);
+    kept.stage.feed(kept.customer, &deliver_resp(delivered.sequence, OK));
+    kept.commit();
+    assert_eq!(kept.live(), (0, 0, 0));
+    assert!(kept.restarted().stage.pdus(Conn(0)).is_empty(), "nothing is left");
+}
+
+#[test]
+fn what_was_not_on_disk_was_not_acknowledged() {
+    let mut kept = Kept::new(settings());
+    kept.submit(5, 0);
+    assert!(kept.stage.pdus(kept.customer).is_empty());
+    let mut kept = kept.restarted();
+    assert!(kept.stage.pdus(kept.link).is_empty());
+}
+
+#[test]
+fn a_customer_that_is_no_longer_configured_is_named_when_the_journal_holds_something_of_it() {
+    let mut kept = Kept::new(settings());
+    kept.submit(5, 0);
+    kept.commit();
+    let without = Settings { customers: vec![customer("other")], ..settings() };
+    let snapshot = Snapshot::build(without, 1, 1).unwrap();
+    assert_eq!(share(kept.replayed(), &snapshot, 1).unwrap_err(), ["acme"]);
 }

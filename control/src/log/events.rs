@@ -11,6 +11,7 @@ use crate::config::LogLevel;
 
 const SERVER: &str = "smpp_server";
 const CLIENT: &str = "smpp_client";
+const JOURNAL: &str = "journal";
 
 /// Writes one event.
 pub(super) fn write(log: &Log, shard: ShardId, event: &Event, snapshot: &Snapshot) {
@@ -19,6 +20,13 @@ pub(super) fn write(log: &Log, shard: ShardId, event: &Event, snapshot: &Snapsho
         Event::AcceptFailed { reason } => {
             let fields = [("reason", Field::Text(reason)), ("shard", number(shard))];
             log.write(LogLevel::Error, SERVER, "connections cannot be accepted", &fields);
+        }
+        Event::JournalFails { reason } => {
+            let fields = [("reason", Field::Text(reason)), ("shard", number(shard))];
+            log.write(LogLevel::Error, JOURNAL, "the journal cannot be written: new messages are refused", &fields);
+        }
+        Event::JournalWorks => {
+            log.write(LogLevel::Info, JOURNAL, "the journal is written again", &[("shard", number(shard))]);
         }
         Event::SessionBound { .. }
         | Event::BindRejected { .. }

@@ -3,6 +3,7 @@
 
 use std::rc::Rc;
 
+use smpp_shards::restore::Restored;
 use smpp_shards::settings::BindType;
 use smpp_shards::{DrainPhase, Now, Shard, ShardId, ShardSetup, Time, VendorState, bounds, mesh};
 
@@ -94,6 +95,7 @@ impl World {
                 snapshot: control.snapshot(),
                 rings,
                 journal: None,
+                restored: Restored::default(),
             };
             Host::new(index, Shard::new(setup, now))
         });

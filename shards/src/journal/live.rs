@@ -12,6 +12,13 @@ use crate::message_id::{IdStyle, MessageId};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct NameId(u32);
 
+impl NameId {
+    /// Its place among [`Live::names`].
+    pub const fn index(self) -> usize {
+        self.0 as usize
+    }
+}
+
 /// A message that was accepted and is not done.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LiveMessage {

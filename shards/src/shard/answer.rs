@@ -131,25 +131,57 @@ impl Shard {
         if self.messages.get(slot).carried.facts.registered_delivery == 0 && !configured.always_receipts() {
             return None;
         }
-        let key = ReceiptKey::new(vendor, raw, configured.settings.message_id_format)?;
         let message = self.messages.get(slot);
-        let view = ShortMessage::decode(&message.pdu).ok()?;
-        let awaited = Awaited {
+        let awaited = self.awaited_of(vendor, &message.carried, &message.pdu, raw, now.unix_ms)?;
+        self.insert(vendor, awaited);
+        Some(awaited.key)
+    }
+
+    /// Notes a message that a vendor has. The submitted time is for receipts without a text of their own.
+    pub(super) fn insert_awaited(
+        &mut self,
+        vendor: VendorId,
+        carried: &Carried,
+        pdu: &[u8],
+        raw: &[u8],
+        submitted_unix_ms: u64,
+    ) {
+        if let Some(awaited) = self.awaited_of(vendor, carried, pdu, raw, submitted_unix_ms) {
+            self.insert(vendor, awaited);
+        }
+    }
+
+    #[inline]
+    fn awaited_of(
+        &self,
+        vendor: VendorId,
+        carried: &Carried,
+        pdu: &[u8],
+        raw: &[u8],
+        submitted_unix_ms: u64,
+    ) -> Option<Awaited> {
+        let format = self.snapshot.vendors[vendor.index()].settings.message_id_format;
+        let key = ReceiptKey::new(vendor, raw, format)?;
+        let view = ShortMessage::decode(pdu).ok()?;
+        Some(Awaited {
             key,
-            id: message.carried.id,
-            style: message.carried.style,
-            registered_delivery: message.carried.facts.registered_delivery,
-            customer: message.carried.customer,
-            customer_home: message.carried.customer_home,
-            kept: message.carried.origin.kept,
-            submitted_unix_ms: now.unix_ms,
+            id: carried.id,
+            style: carried.style,
+            registered_delivery: carried.facts.registered_delivery,
+            customer: carried.customer,
+            customer_home: carried.customer_home,
+            kept: carried.origin.kept,
+            submitted_unix_ms,
             source: KeptAddress::new(view.source),
             dest: KeptAddress::new(view.dest),
-        };
+        })
+    }
+
+    #[inline]
+    fn insert(&mut self, vendor: VendorId, awaited: Awaited) {
         if self.awaited.insert(awaited).is_some() {
             self.lanes[vendor.index()].counters.receipts_forgotten += 1;
         }
-        Some(key)
     }
 
     /// A message that got no answer in time, or whose link broke: nobody knows whether the vendor has it. One whose customer

@@ -7,7 +7,8 @@ use smpp_pdu::{CommandId, CommandStatus, ShortMessage, Tlvs, encode};
 
 use super::{Role, Shard};
 use crate::bounds::{
-    CUSTOMER_SILENT_MS, DELIVER_RESPONSE_MS_MAX, DELIVERY_REST_MS, DELIVERIES_HELD_PER_VENDOR_MAX, SESSION_OUTPUT_BYTES_MAX,
+    CUSTOMER_SILENT_MS, DELIVER_RESPONSE_MS_MAX, DELIVERIES_HELD_PER_VENDOR_MAX, DELIVERY_REST_MS,
+    SESSION_OUTPUT_BYTES_MAX,
 };
 use crate::deliveries::DeliveryState;
 use crate::journal::How;

@@ -161,6 +161,8 @@ impl Shard {
         let Some(kept) = self.kept.find(meant).filter(|kept| kept.state == KeptState::Open) else { return };
         let number = kept.number;
         if answer.status.is_ok() {
+            // While nothing can be written, that a vendor has it is as safe as it gets.
+            let is_told = ledger.is_failing() && !core::mem::replace(&mut kept.is_answered, true);
             if answer.octets.is_empty() {
                 kept.state = KeptState::Through;
                 ledger.append(&Entry::Done(Done { number, state: None }));
@@ -172,6 +174,9 @@ impl Shard {
                     vendor: self.snapshot.vendors[answer.vendor.index()].settings.instance_name.as_bytes(),
                     vendor_message_id: answer.octets,
                 }));
+            }
+            if is_told {
+                self.answer_kept(meant, CommandStatus::ESME_ROK, now, out);
             }
         } else if !core::mem::replace(&mut kept.is_answered, true) {
             kept.state = KeptState::Through;

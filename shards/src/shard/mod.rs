@@ -12,6 +12,7 @@ mod journal;
 mod lobby;
 mod peers;
 mod receipt;
+mod restore;
 mod rewrite;
 mod sessions;
 mod submit;
@@ -38,11 +39,14 @@ use crate::output::{Action, CloseCause, Output, ReadMode};
 use crate::random::Random;
 use crate::receipts::AwaitedReceipts;
 use crate::report::Report;
+use crate::restore::Restored;
 use crate::ring::Rings;
 use crate::session::Session;
 use crate::snapshot::Snapshot;
 use crate::stream::{Next, PartialPdu};
 use crate::time::{Now, Time};
+
+use restore::Restoring;
 
 pub use drain::DrainPhase;
 pub use journal::JournalSetup;
@@ -62,6 +66,8 @@ pub struct ShardSetup {
     pub rings: Rings,
     /// Where what it accepts is kept; `None` where a customer's answer is the vendor's.
     pub journal: Option<JournalSetup>,
+    /// What older journals held for it, see [`crate::restore`]; nothing without a journal.
+    pub restored: Restored,
 }
 
 /// What stands in a connection slot.
@@ -116,6 +122,11 @@ pub struct Shard {
     /// In journal mode.
     ledger: Option<Ledger>,
     kept: KeptMessages,
+    restoring: Restoring,
+    /// Something was taken over that may not be on disk yet.
+    is_restore_uncommitted: bool,
+    /// Messages from before this start that were sent again.
+    possible_duplicates: u64,
     /// Submits that each other shard has not answered yet.
     outstanding: Vec<u32>,
 
@@ -164,6 +175,9 @@ impl Shard {
             outstanding: vec![0; usize::from(setup.shards)],
             ledger: setup.journal.map(JournalSetup::ledger),
             kept: KeptMessages::new(MESSAGES_KEPT_MAX as usize),
+            restoring: Restoring::new(setup.restored),
+            is_restore_uncommitted: false,
+            possible_duplicates: 0,
             pending: Vec::new(),
             refusing: false,
             phase: None,
@@ -248,6 +262,9 @@ impl Shard {
     /// Everything that is due. Call it every turn; it is cheap when nothing is.
     pub fn tick(&mut self, now: Now, out: &mut Output) {
         self.run_timers(now, out);
+        if self.restoring.next_due() <= now.mono || self.is_restore_uncommitted {
+            self.restore(now, out);
+        }
     }
 
     /// When [`Shard::tick`] has something to do next; [`Time::NEVER`] when nothing is waited for.
@@ -258,6 +275,7 @@ impl Shard {
             .min(self.connection_timers.next())
             .min(self.lane_timers.next())
             .min(self.link_timers.next())
+            .min(self.restoring.next_due())
             .min(self.ledger.as_ref().map_or(Time::NEVER, Ledger::again_at))
     }
 
@@ -287,6 +305,12 @@ impl Shard {
             messages_open: self.messages.open() as u32,
             deliveries_open: self.deliveries.open,
             receipts_awaited: self.awaited.len() as u32,
+            messages_kept: self.kept.open() as u64,
+            receipts_kept: self.deliveries.in_use() as u64,
+            to_restore: self.restoring.progress(),
+            possible_duplicates: self.possible_duplicates
+                + self.lanes.iter().map(|lane| lane.counters.possible_duplicates).sum::<u64>(),
+            journal: self.ledger.as_ref().map(Ledger::report),
             is_quiet: self.is_quiet(),
             customers: self.desks.iter().map(|desk| desk.counters.clone()).collect(),
             vendors: self.lanes.iter().map(|lane| lane.counters.clone()).collect(),

@@ -94,11 +94,9 @@ impl Shard {
         };
         let deadline = now.mono.after_ms(longest_ms).min(facts.valid_until);
         let sequence = header.sequence_number;
-        let accepting =
-            Accepting { conn, conn_generation, sequence, customer: id, id: message_id, style, pdu };
+        let accepting = Accepting { conn, conn_generation, sequence, customer: id, id: message_id, style, pdu };
         let kept = self.keep(&accepting, deadline, now).unwrap_or(KeptRef::NONE);
-        let origin =
-            Origin { shard: self.id, via: self.id, slot: conn.0, generation: conn_generation, sequence, kept };
+        let origin = Origin { shard: self.id, via: self.id, slot: conn.0, generation: conn_generation, sequence, kept };
         let carried = Carried {
             origin,
             id: message_id,

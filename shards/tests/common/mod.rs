@@ -9,10 +9,11 @@ use std::sync::Arc;
 use smpp_pdu::bind::Bind;
 use smpp_pdu::encode::{self, Encoder};
 use smpp_pdu::{Address, CommandId, CommandStatus, Deframed, Header, ShortMessage, Tlvs, deframe};
+use smpp_shards::restore::Restored;
 use smpp_shards::settings::{CustomerSettings, RuleSettings, VendorSettings};
 use smpp_shards::{
-    Action, Conn, CustomerId, JournalSetup, LinkId, Now, Output, ReadMode, Settings, Shard, ShardId, ShardSetup, Snapshot, Time,
-    Verdict, mesh,
+    Action, Conn, CustomerId, JournalSetup, LinkId, Now, Output, ReadMode, Settings, Shard, ShardId, ShardSetup,
+    Snapshot, Time, Verdict, mesh,
 };
 
 /// A shard and everything around it.
@@ -70,14 +71,14 @@ pub fn rule(dest: &str, vendor: &str) -> RuleSettings {
 
 impl Stage {
     pub fn new(settings: Settings) -> Self {
-        Self::with_journal(settings, None)
+        Self::with_journal(settings, None, Restored::default())
     }
 
-    pub fn with_journal(settings: Settings, journal: Option<JournalSetup>) -> Self {
+    pub fn with_journal(settings: Settings, journal: Option<JournalSetup>, restored: Restored) -> Self {
         let snapshot = Arc::new(Snapshot::build(settings, 1, 1).unwrap());
         let now = Now { mono: Time(1_000_000_000), unix_ms: 1_700_000_000_000 };
         let rings = mesh(1).pop().unwrap();
-        let setup = ShardSetup { shard: ShardId(0), shards: 1, seed: 7, snapshot, rings, journal };
+        let setup = ShardSetup { shard: ShardId(0), shards: 1, seed: 7, snapshot, rings, journal, restored };
         let mut stage =
             Self { shard: Shard::new(setup, now), out: Output::new(), now, actions: Vec::new(), next_conn: 0 };
         stage.shard.start(now, &mut stage.out);

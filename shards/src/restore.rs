@@ -1,0 +1,140 @@
+//! What a journal held at start, shared out among the shards of this start, however many there were before.
+//!
+//! Runs on the starting thread, once, before the shards do.
+
+use crate::journal::{Live, LiveSent, NameId};
+use crate::message_id::{IdStyle, MessageId};
+use crate::names::{CustomerId, ShardId, VendorId};
+use crate::snapshot::Snapshot;
+
+/// What one shard takes over.
+#[derive(Debug, Default)]
+pub struct Restored {
+    /// Messages that have not reached their end.
+    pub messages: Vec<RestoredMessage>,
+    /// Receipts and MO that their customers have not taken.
+    pub receipts: Vec<RestoredReceipt>,
+}
+
+/// A message that has not reached its end.
+#[derive(Debug)]
+pub struct RestoredMessage {
+    /// Our id for it.
+    pub id: MessageId,
+    /// How its customer sees the id.
+    pub style: IdStyle,
+    /// Whose it is.
+    pub customer: CustomerId,
+    /// When it was accepted, Unix milliseconds.
+    pub accepted_unix_ms: u64,
+    /// When its validity ends.
+    pub expires_unix_ms: u64,
+    /// The whole submit_sm.
+    pub pdu: Box<[u8]>,
+    /// Which vendor has it and under which id; `None` when none has said so, or that vendor is no longer configured.
+    pub sent: Option<(VendorId, Box<[u8]>)>,
+    /// A vendor has it, configured or not: it is not sent again.
+    pub is_sent: bool,
+}
+
+/// A receipt or MO that its customer has not taken.
+#[derive(Debug)]
+pub struct RestoredReceipt {
+    /// The message that ends with it, as an index into [`Restored::messages`].
+    pub ends: Option<u32>,
+    /// Whose it is.
+    pub customer: CustomerId,
+    /// Who sent it; any, when that one is no longer configured.
+    pub vendor: VendorId,
+    /// Until when it is kept, Unix milliseconds.
+    pub expires_unix_ms: u64,
+    /// The whole deliver_sm.
+    pub pdu: Box<[u8]>,
+}
+
+/// What a journal's content becomes.
+#[derive(Debug)]
+pub struct Shares {
+    /// By shard.
+    pub shards: Vec<Restored>,
+    /// The homes of the customers that have something, fixed by that.
+    pub homes: Vec<(CustomerId, ShardId)>,
+}
+
+/// Shares out what a replay found.
+///
+/// # Errors
+/// The customers that have something in the journal and are not configured: what they were promised cannot be kept
+/// without them.
+pub fn share(live: Live, snapshot: &Snapshot, shards: u16) -> Result<Shares, Vec<String>> {
+    let name = |id: NameId| live.name(id);
+    let customer = |id: NameId| snapshot.customer_by_system_id(name(id)).map(|customer| customer.id);
+    let vendor = |id: NameId| {
+        snapshot
+            .vendors
+            .iter()
+            .find(|vendor| vendor.settings.instance_name.as_bytes() == name(id))
+            .map(|found| found.id)
+    };
+    // Names are few and entries are many: each is looked up once.
+    let count = live.names().len();
+    let mut customers: Vec<Option<CustomerId>> = Vec::with_capacity(count);
+    let mut vendors: Vec<Option<VendorId>> = Vec::with_capacity(count);
+    for (id, _) in live.names() {
+        customers.push(customer(id));
+        vendors.push(vendor(id));
+    }
+    let owners = live.messages.iter().map(|message| message.customer);
+    let mut missing: Vec<String> = owners
+        .chain(live.receipts.iter().map(|receipt| receipt.customer))
+        .filter(|owner| customers[owner.index()].is_none())
+        .map(|owner| String::from_utf8_lossy(name(owner)).into_owned())
+        .collect();
+    if !missing.is_empty() {
+        missing.sort_unstable();
+        missing.dedup();
+        return Err(missing);
+    }
+    let mut shares: Vec<Restored> = (0..shards).map(|_| Restored::default()).collect();
+    let mut has_something = vec![false; snapshot.customers.len()];
+    let mut places: Vec<u32> = Vec::with_capacity(live.messages.len());
+    for message in live.messages {
+        let Some(customer) = customers[message.customer.index()] else { continue };
+        has_something[customer.index()] = true;
+        let share = &mut shares[home_of(customer, shards).index()].messages;
+        places.push(share.len() as u32);
+        let is_sent = message.sent.is_some();
+        let sent = message.sent.and_then(|sent| {
+            let LiveSent { vendor, vendor_message_id, .. } = *sent;
+            Some((vendors[vendor.index()]?, vendor_message_id))
+        });
+        share.push(RestoredMessage {
+            id: message.id,
+            style: message.style,
+            customer,
+            accepted_unix_ms: message.accepted_unix_ms,
+            expires_unix_ms: message.expires_unix_ms,
+            pdu: message.pdu,
+            sent,
+            is_sent,
+        });
+    }
+    for receipt in live.receipts {
+        let Some(customer) = customers[receipt.customer.index()] else { continue };
+        has_something[customer.index()] = true;
+        shares[home_of(customer, shards).index()].receipts.push(RestoredReceipt {
+            ends: receipt.message.filter(|_| receipt.is_final).map(|message| places[message as usize]),
+            customer,
+            vendor: vendors[receipt.vendor.index()].unwrap_or_default(),
+            expires_unix_ms: receipt.expires_unix_ms,
+            pdu: receipt.pdu,
+        });
+    }
+    let homes = snapshot.customers.iter().map(|customer| customer.id).filter(|id| has_something[id.index()]);
+    let homes = homes.map(|id| (id, home_of(id, shards))).collect();
+    Ok(Shares { shards: shares, homes })
+}
+
+fn home_of(customer: CustomerId, shards: u16) -> ShardId {
+    ShardId((customer.0 % u32::from(shards.max(1))) as u16)
+}
