@@ -122,7 +122,15 @@ impl Gateway {
         for (index, (((rings, mail), commands), listeners)) in parts.enumerate() {
             let id = ShardId(index as u16);
             let setup = PumpSetup {
-                shard: ShardSetup { shard: id, shards: count, seed: seed(), snapshot: snapshot.clone(), rings },
+                shard: ShardSetup {
+                    shard: id,
+                    shards: count,
+                    seed: seed(),
+                    snapshot: snapshot.clone(),
+                    rings,
+                    journal: None,
+                    restored: smpp_shards::restore::Restored::default(),
+                },
                 bell: bells[index].clone(),
                 post: post.clone(),
                 mail,

@@ -71,7 +71,15 @@ impl Rig {
             .map(|(index, ((rings, mail), commands))| {
                 let shard = ShardId(index as u16);
                 let setup = PumpSetup {
-                    shard: ShardSetup { shard, shards: count, seed: 7, snapshot: snapshot.clone(), rings },
+                    shard: ShardSetup {
+                        shard,
+                        shards: count,
+                        seed: 7,
+                        snapshot: snapshot.clone(),
+                        rings,
+                        journal: None,
+                        restored: smpp_shards::restore::Restored::default(),
+                    },
                     bell: bells[index].clone(),
                     post: post.clone(),
                     mail,

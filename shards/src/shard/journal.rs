@@ -6,7 +6,7 @@ use smpp_pdu::{CommandStatus, MessageState as Final};
 use super::{Role, Shard};
 use crate::deliveries::DeliveryState;
 use crate::event::Event;
-use crate::journal::{Accepted, Batch, Delivered, Done, Entry, How, LogName, NEVER_UNIX_MS, Receipt, Sent};
+use crate::journal::{Accepted, Batch, Delivered, Done, Entry, How, LogName, Receipt, Sent};
 use crate::kept::{Kept, KeptRef, KeptState};
 use crate::ledger::{Ledger, LedgerBounds, Pending};
 use crate::message_id::{IdStyle, MessageId};
@@ -225,7 +225,7 @@ impl Shard {
             message,
             is_final: message != 0,
             taken_unix_ms: now.unix_ms,
-            expires_unix_ms: now.unix_ms.saturating_add(kept_ms).min(NEVER_UNIX_MS),
+            expires_unix_ms: now.unix_ms.saturating_add(kept_ms),
             customer: customer.settings.smpp_system_id.as_bytes(),
             vendor: vendor.settings.instance_name.as_bytes(),
             pdu: deliver.pdu,
