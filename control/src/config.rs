@@ -18,6 +18,8 @@ use std::path::{Path, PathBuf};
 use serde::Deserialize;
 use smpp_shards::{Settings, Snapshot};
 
+pub use smpp_shards::Accept;
+
 use document::Locations;
 
 pub use fault::{ConfigError, Fault, Place};
@@ -29,6 +31,8 @@ pub struct Configuration {
     pub path: PathBuf,
     /// `[gateway]`.
     pub gateway: Gateway,
+    /// `[journal]`.
+    pub journal: JournalSettings,
     /// `[shards]`.
     pub shards: ShardsSettings,
     /// `[smpp]`, what concerns sockets; its timers are in `settings.gateway`.
@@ -47,6 +51,7 @@ impl fmt::Debug for Configuration {
         f.debug_struct("Configuration")
             .field("path", &self.path)
             .field("gateway", &self.gateway)
+            .field("journal", &self.journal)
             .field("shards", &self.shards)
             .field("smpp", &self.smpp)
             .field("control", &self.control)
@@ -66,15 +71,19 @@ pub struct Gateway {
     pub data_dir: PathBuf,
 }
 
-/// `[gateway] accept`: what a positive submit_sm_resp promises.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Accept {
-    /// The message is on disk. The default; refused by [`load`] until the journal is there.
-    #[default]
-    Journal,
-    /// The vendor said so.
-    Relay,
+/// `[journal]`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct JournalSettings {
+    /// `segment_mb`: one segment file, MiB, 8 to 1024. Default 64.
+    pub segment_mb: u32,
+    /// `max_mb`: all segment files of all shards together, MiB; beyond it new messages are refused. Default 16,384.
+    pub max_mb: u32,
+}
+
+impl Default for JournalSettings {
+    fn default() -> Self {
+        Self { segment_mb: 64, max_mb: 16_384 }
+    }
 }
 
 /// `[shards]`.

@@ -11,7 +11,7 @@ use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use crossbeam_channel::{Receiver, bounded};
-use smpp_shards::{Report, Snapshot};
+use smpp_shards::{CustomerId, Report, ShardId, Snapshot};
 use tokio::sync::oneshot;
 use tokio::time::MissedTickBehavior;
 
@@ -63,9 +63,10 @@ impl Control {
         configuration: &Configuration,
         snapshot: Arc<Snapshot>,
         channels: ControlChannels,
+        fixed_homes: &[(CustomerId, ShardId)],
     ) -> io::Result<Control> {
         let log = Log::to_stdout(configuration.log)?;
-        Self::start_with_log(configuration, snapshot, channels, log)
+        Self::start_with_log(configuration, snapshot, channels, fixed_homes, log)
     }
 
     /// [`Control::start`] with a log that is there already.
@@ -76,13 +77,14 @@ impl Control {
         configuration: &Configuration,
         snapshot: Arc<Snapshot>,
         channels: ControlChannels,
+        fixed_homes: &[(CustomerId, ShardId)],
         log: Log,
     ) -> io::Result<Control> {
         let control = listen(configuration.control.listen, "listen")?;
         let metrics = listen(configuration.control.metrics_listen, "metrics_listen")?;
         let (control_address, metrics_address) = (control.local_addr()?, metrics.local_addr()?);
         let shards = channels.shards.len();
-        let authenticator = Authenticator::start(Arc::clone(&snapshot), shards, channels.waker.clone())?;
+        let authenticator = Authenticator::start(Arc::clone(&snapshot), shards, fixed_homes, channels.waker.clone())?;
         let node_id = configuration.gateway.node_id.clone();
         let state = Arc::new(State::new(snapshot, node_id, log, shards, Arc::clone(&channels.dropped_events)));
         let site = Site {

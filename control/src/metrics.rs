@@ -9,6 +9,7 @@ mod gateway;
 
 use std::sync::atomic::Ordering;
 
+use smpp_shards::report::JournalReport;
 use smpp_shards::{Customer, CustomerCounters, Vendor, VendorCounters};
 
 use crate::state::State;
@@ -49,6 +50,9 @@ struct ShardFigures {
     messages_open: u64,
     deliveries_open: u64,
     receipts_awaited: u64,
+    messages_kept: u64,
+    possible_duplicates: u64,
+    journal: Option<JournalReport>,
 }
 
 impl<'s> Picture<'s> {
@@ -76,6 +80,9 @@ impl<'s> Picture<'s> {
             messages_open: u64::from(report.messages_open),
             deliveries_open: u64::from(report.deliveries_open),
             receipts_awaited: u64::from(report.receipts_awaited),
+            messages_kept: report.messages_kept,
+            possible_duplicates: report.possible_duplicates,
+            journal: report.journal,
         });
         Self {
             customers: customers.collect(),

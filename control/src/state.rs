@@ -158,6 +158,11 @@ impl State {
             if shard.received.is_none_or(|received| received.elapsed() > SILENCE_MAX) {
                 found.push(Degraded { part: "shard", name: index.to_string(), reason: "does not report".into() });
             }
+            let journal = shard.report.as_ref().and_then(|report| report.journal);
+            if journal.is_some_and(|journal| journal.is_failing) {
+                let reason = "cannot be written: new messages are refused".into();
+                found.push(Degraded { part: "journal", name: index.to_string(), reason });
+            }
         }
         for vendor in self.snapshot.vendors.iter().filter(|vendor| vendor.settings.is_active) {
             let report = shards.get(vendor.home.index()).and_then(|shard| shard.report.as_ref());
@@ -173,9 +178,9 @@ impl State {
 
 /// One thing that is not as it should be.
 pub(crate) struct Degraded {
-    /// `shard` or `vendor`.
+    /// `shard`, `journal` or `vendor`.
     pub(crate) part: &'static str,
-    /// The shard's number, the vendor's instance_name.
+    /// The number of the shard or of the journal's, the vendor's instance_name.
     pub(crate) name: String,
     /// What is wrong with it.
     pub(crate) reason: String,

@@ -13,6 +13,7 @@ mod mail;
 pub mod net;
 pub mod platform;
 mod pump;
+mod recovery;
 mod resolve;
 pub mod start;
 pub mod stop;

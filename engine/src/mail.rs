@@ -47,6 +47,9 @@ pub(crate) enum Mail {
     Moved(Box<MovedConnection>),
     Resolved(Resolved),
     Tls(Arc<TlsConfigs>),
+    /// What older journals held is safe in this start's: customers and vendors may come. With the listening sockets, and
+    /// whether TLS is spoken on them.
+    Open(Vec<(OwnedFd, bool)>),
 }
 
 /// How to reach every shard.

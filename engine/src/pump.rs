@@ -6,13 +6,13 @@
 mod closing;
 mod connecting;
 mod inbox;
+mod journal;
 mod moving;
 mod receiving;
 mod sending;
 
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, VecDeque};
-use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -26,11 +26,13 @@ use smpp_shards::{
 use crate::certificates::TlsConfigs;
 use crate::clock::Clock;
 use crate::connections::Connections;
+use crate::journal::Appender;
 use crate::mail::{Mail, MovedConnection, Post};
 use crate::net::{Doorbell, Net, Reading, SetupError, Slot, Wait};
 use crate::resolve::Resolver;
 
 use self::connecting::Links;
+use self::journal::ShardJournal;
 
 /// Completions that one turn handles; what is left comes with the next, after what these have caused was sent.
 const COMPLETIONS_PER_TURN: usize = 4096;
@@ -68,8 +70,10 @@ pub(crate) struct PumpSetup {
     pub(crate) control: ControlSender,
     pub(crate) resolver: Resolver,
     pub(crate) drain_news: Sender<DrainNews>,
-    /// Listening sockets, and whether TLS is spoken on them.
-    pub(crate) listeners: Vec<(OwnedFd, bool)>,
+    /// In journal mode.
+    pub(crate) appender: Option<Appender>,
+    /// Told once, when what older journals held is on stable storage in this start's.
+    pub(crate) restored: Sender<()>,
     pub(crate) tls: Arc<TlsConfigs>,
     pub(crate) origin: Instant,
     pub(crate) spin: Duration,
@@ -106,6 +110,11 @@ pub(crate) struct Pump {
     control: ControlSender,
     resolver: Resolver,
     drain_news: Sender<DrainNews>,
+    journal: Option<ShardJournal>,
+    /// Taken when it has been told.
+    restored: Option<Sender<()>>,
+    /// Customers and vendors may come.
+    is_open: bool,
     spin: Duration,
     timers: BinaryHeap<Reverse<(Time, Timer)>>,
     /// Connections to be sent from at the turn's end though nothing new was written to them.
@@ -130,11 +139,7 @@ impl Pump {
     pub(crate) fn new(setup: PumpSetup) -> Result<Self, SetupError> {
         let mut clock = Clock::new(setup.origin);
         let now = clock.read();
-        let mut net = Net::new(setup.bell.clone())?;
-        let listeners_tls = setup.listeners.iter().map(|(_, tls)| *tls).collect();
-        for (socket, _) in setup.listeners {
-            net.listen(socket);
-        }
+        let net = Net::new(setup.bell.clone())?;
         Ok(Self {
             id: setup.shard.shard,
             snapshot: setup.shard.snapshot.clone(),
@@ -144,7 +149,7 @@ impl Pump {
             connections: Connections::default(),
             links: Links::default(),
             tls: setup.tls,
-            listeners_tls,
+            listeners_tls: Vec::new(),
             clock,
             now,
             bell: setup.bell,
@@ -154,6 +159,9 @@ impl Pump {
             control: setup.control,
             resolver: setup.resolver,
             drain_news: setup.drain_news,
+            journal: setup.appender.map(ShardJournal::new),
+            restored: Some(setup.restored),
+            is_open: false,
             spin: setup.spin,
             timers: BinaryHeap::new(),
             ready: Vec::new(),
@@ -176,8 +184,6 @@ impl Pump {
     /// # Panics
     /// When the ring fails, which leaves the shard without any connection.
     pub(crate) fn run(mut self) {
-        self.shard.start(self.now, &mut self.output);
-        self.carry_out();
         let mut busy = true;
         while !self.is_finished() {
             self.send_all();
@@ -191,6 +197,7 @@ impl Pump {
             self.run_timers();
             self.shard.tick(self.now, &mut self.output);
             self.carry_out();
+            self.write_journal();
             self.shard.flush_rings(&mut self.bells);
             for shard in self.bells.drain(..) {
                 self.post.ring(shard);
@@ -239,12 +246,13 @@ impl Pump {
 
     #[inline]
     fn has_mail(&self) -> bool {
-        !self.mail.is_empty() || !self.commands.is_empty()
+        !self.mail.is_empty() || !self.commands.is_empty() || self.journal.as_ref().is_some_and(ShardJournal::has_news)
     }
 
     fn next_deadline(&self) -> Time {
         let timer = self.timers.peek().map_or(Time::NEVER, |Reverse((at, _))| *at);
-        self.shard.next_deadline().min(timer).min(self.next_report).min(self.next_drain_look).min(self.stop_at)
+        let report = if self.is_open { self.next_report } else { Time::NEVER };
+        self.shard.next_deadline().min(timer).min(report).min(self.next_drain_look).min(self.stop_at)
     }
 
     fn time_to_wait(&self) -> Duration {
@@ -285,7 +293,7 @@ impl Pump {
                     self.shard.authenticated(verdict, self.now, &mut self.output);
                 }
             }
-            Action::FreeSegments { .. } => {}
+            Action::FreeSegments { before } => self.free_segments(before),
             Action::Log(event) => self.control.event(self.id, event),
         }
     }
@@ -307,7 +315,7 @@ impl Pump {
 
     /// Once a second: the counters for the control thread, and connections whose peers take nothing.
     fn report(&mut self) {
-        if self.now.mono >= self.next_report {
+        if self.is_open && self.now.mono >= self.next_report {
             self.next_report = self.now.mono.after_ms(REPORT_MS);
             self.control.report(Box::new(self.shard.report()));
             self.cut_off_stalled();

@@ -14,13 +14,16 @@ use crossbeam_channel::{Receiver, Sender, bounded};
 use glommio::{LocalExecutorBuilder, Placement};
 use smpp_control::config::{ConfigError, ShardsSettings};
 use smpp_control::{Bell, Configuration, Control, ShardHandle, control_channels, shard_channel};
-use smpp_shards::{ShardId, ShardSetup, mesh};
+use smpp_shards::restore::Restored;
+use smpp_shards::{Accept, ShardId, ShardSetup, mesh};
 
 use crate::certificates::{CertificateError, TlsConfigs};
 use crate::check::{self, Finding, Severity};
+use crate::journal::{Store, StoreError};
 use crate::mail::{Mail, Post};
 use crate::net::{Doorbell, SetupError};
 use crate::pump::{DrainNews, Pump, PumpSetup};
+use crate::recovery::{Recovery, RecoveryError};
 use crate::resolve::Resolver;
 use crate::{listen, platform};
 
@@ -45,6 +48,10 @@ pub enum StartError {
     Ring(SetupError),
     /// A shard's thread.
     Executor(String),
+    /// The journal's folder.
+    Journal(StoreError),
+    /// What the journal holds cannot be taken over.
+    Recovery(RecoveryError),
     /// Threads or descriptors, or the control port.
     Io(&'static str, io::Error),
 }
@@ -66,6 +73,8 @@ impl fmt::Display for StartError {
             }
             Self::Ring(error) => error.fmt(f),
             Self::Executor(error) => write!(f, "a shard's executor did not start: {error}"),
+            Self::Journal(error) => error.fmt(f),
+            Self::Recovery(error) => error.fmt(f),
             Self::Io(what, error) => write!(f, "{what}: {error}"),
         }
     }
@@ -82,6 +91,8 @@ pub struct Gateway {
     pub(crate) drain_news: Receiver<DrainNews>,
     /// Tells the end of each shard's thread by being disconnected.
     pub(crate) ended: Receiver<()>,
+    /// In journal mode: the folder, locked.
+    _store: Option<Store>,
 }
 
 impl Gateway {
@@ -109,18 +120,28 @@ impl Gateway {
         if configuration.shards.pin {
             platform::stay_off(&cores);
         }
+        let mut journal = match configuration.gateway.accept {
+            Accept::Relay => None,
+            Accept::Journal => Some(Recovery::begin(&configuration, &snapshot, &bells)?),
+        };
+        let homes = journal.as_mut().map(|journal| core::mem::take(&mut journal.homes)).unwrap_or_default();
         let (channels, control) = control_channels(shards.clone());
         let resolver = Resolver::start(&post).map_err(|error| StartError::Io("no thread for the resolver", error))?;
         let (news_sender, drain_news) = bounded(cores.len() * 8);
         let (ended_sender, ended) = bounded(0);
-        let running = Control::start(&configuration, snapshot.clone(), channels)
+        let running = Control::start(&configuration, snapshot.clone(), channels, &homes)
             .map_err(|error| StartError::Io("the control thread did not start", error))?;
 
         let origin = Instant::now();
         let spin = spin(&configuration.shards);
-        let parts = mesh(count).into_iter().zip(mailboxes).zip(commands).zip(listeners);
-        for (index, (((rings, mail), commands), listeners)) in parts.enumerate() {
+        let (restored_sender, restored) = bounded(cores.len());
+        for (index, ((rings, mail), commands)) in mesh(count).into_iter().zip(mailboxes).zip(commands).enumerate() {
             let id = ShardId(index as u16);
+            let share = journal.as_mut().and_then(Recovery::next_share);
+            let (journal_setup, restored, appender) = match share {
+                Some(share) => (Some(share.setup), share.restored, Some(share.appender)),
+                None => (None, Restored::default(), None),
+            };
             let setup = PumpSetup {
                 shard: ShardSetup {
                     shard: id,
@@ -128,8 +149,8 @@ impl Gateway {
                     seed: seed(),
                     snapshot: snapshot.clone(),
                     rings,
-                    journal: None,
-                    restored: smpp_shards::restore::Restored::default(),
+                    journal: journal_setup,
+                    restored,
                 },
                 bell: bells[index].clone(),
                 post: post.clone(),
@@ -138,7 +159,8 @@ impl Gateway {
                 control: control.clone(),
                 resolver: resolver.clone(),
                 drain_news: news_sender.clone(),
-                listeners,
+                appender,
+                restored: restored_sender.clone(),
                 tls: tls.clone(),
                 origin,
                 spin,
@@ -146,7 +168,15 @@ impl Gateway {
             let core = configuration.shards.pin.then(|| cores[index]);
             start_shard(setup, core, ended_sender.clone())?;
         }
-        Ok(Self { configuration, control: running, shards, post, drain_news, ended })
+        drop(restored_sender);
+        let store = match journal {
+            Some(journal) => Some(journal.finish(&restored, &running.log())?),
+            None => None,
+        };
+        for (index, listeners) in listeners.into_iter().enumerate() {
+            post.send(ShardId(index as u16), Mail::Open(listeners));
+        }
+        Ok(Self { configuration, control: running, shards, post, drain_news, ended, _store: store })
     }
 
     /// Reads certificates and authorities anew and gives them to every shard; connections that stand keep theirs.

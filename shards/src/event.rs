@@ -49,6 +49,11 @@ pub enum Event {
         /// Why.
         reason: String,
     },
+    /// Something about the journal's files that holds nothing up.
+    JournalTrouble {
+        /// What.
+        reason: String,
+    },
     /// The journal is written again.
     JournalWorks,
     /// A customer bound.

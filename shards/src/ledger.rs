@@ -54,6 +54,7 @@ pub(crate) struct Ledger {
     /// Of the segments from `first` on: how much that began there has not ended. The last one is the present one.
     live: VecDeque<u32>,
     first: u32,
+    is_stalled: bool,
     report: JournalReport,
 }
 
@@ -98,6 +99,7 @@ impl Ledger {
             offset: 0,
             live: VecDeque::from([0]),
             first: 0,
+            is_stalled: false,
             report: JournalReport::default(),
         }
     }
@@ -134,7 +136,7 @@ impl Ledger {
     /// Whether the disk takes what it is given.
     #[inline]
     pub(crate) const fn is_failing(&self) -> bool {
-        matches!(self.state, Flight::Failed(_) | Flight::WritingAgain)
+        self.is_stalled || matches!(self.state, Flight::Failed(_) | Flight::WritingAgain)
     }
 
     /// Whether something new may be accepted: the disk works and keeps up, and there is room.
@@ -226,6 +228,7 @@ impl Ledger {
         debug_assert!(pending.is_empty() && matches!(self.state, Flight::Writing | Flight::WritingAgain));
         self.state = Flight::None;
         self.report.batches += 1;
+        self.is_stalled = false;
         core::mem::swap(pending, &mut self.committing);
         self.segment
     }
@@ -235,6 +238,11 @@ impl Ledger {
         debug_assert!(matches!(self.state, Flight::Writing | Flight::WritingAgain));
         self.report.failures += 1;
         self.state = Flight::Failed(now.after_ms(JOURNAL_REST_MS));
+    }
+
+    /// There is nowhere to write to at present, until something is written again.
+    pub(crate) const fn stall(&mut self) {
+        self.is_stalled = true;
     }
 
     /// What it has done so far.

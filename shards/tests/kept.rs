@@ -1,5 +1,7 @@
 //! Journal mode: who is answered when, what is recorded, what a failing disk does.
 
+#![allow(clippy::unwrap_used, reason = "a test may end so")]
+
 mod common;
 
 use common::*;

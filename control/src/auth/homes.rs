@@ -24,6 +24,16 @@ impl Homes {
         Self { homes: Vec::new(), load }
     }
 
+    /// Fixes the home of a customer of which a shard holds something already.
+    pub(super) fn fix(&mut self, customer: CustomerId, home: ShardId) {
+        let index = customer.index();
+        if index >= self.homes.len() {
+            self.homes.resize(index + 1, None);
+        }
+        self.homes[index] = Some(home);
+        self.load[home.index()] += 1;
+    }
+
     /// The customer's home; found now if it has none yet.
     pub(super) fn of(&mut self, customer: CustomerId) -> ShardId {
         let index = customer.index();

@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
+use smpp_shards::bounds::{JOURNAL_SEGMENT_BYTES_MIN, MESSAGES_KEPT_MAX};
 use smpp_shards::settings::{GatewaySettings, StatusSettings};
 use smpp_shards::{Settings, Snapshot};
 use toml::Spanned;
@@ -16,12 +17,13 @@ use super::environment::{self, Listeners};
 use super::fault::Fault;
 use super::served::{LEAVE_OUT, NOT_YET, is_table_to_come, nearest};
 use super::{
-    Accept, Certificate, Configuration, ControlSettings, Gateway, LogLevel, LogSettings, Secret, ShardsSettings,
-    SmppSettings, node_number,
+    Accept, Certificate, Configuration, ControlSettings, Gateway, JournalSettings, LogLevel, LogSettings, Secret,
+    ShardsSettings, SmppSettings, node_number,
 };
 
-const TABLES: [&str; 10] = [
+const TABLES: [&str; 11] = [
     "gateway",
+    "journal",
     "shards",
     "smpp",
     "statuses",
@@ -32,6 +34,15 @@ const TABLES: [&str; 10] = [
     "routing_rules",
     "inbound_routes",
 ];
+
+/// Hours for which a message or receipt may be kept at the most: a month.
+const VALIDITY_HOURS_MAX: u32 = 31 * 24;
+
+/// MiB of one segment of the journal, at the least and at the most.
+const SEGMENT_MB: (u32, u32) = ((JOURNAL_SEGMENT_BYTES_MIN >> 20) as u32, 1_024);
+
+/// Segments that the journal may have at the least: the present one and those made ahead of it.
+const SEGMENTS_LEAST: u32 = 8;
 
 /// Octets of a node's name at the most.
 const NODE_ID_MAX: usize = 64;
@@ -55,8 +66,19 @@ struct GatewaySection {
     receipt_hold_ms: Option<u64>,
     receipt_early_ms: Option<u64>,
     receipts_awaited: Option<u32>,
+    validity_hours: Option<u32>,
+    messages_kept: Option<u32>,
+    receipts_kept: Option<u32>,
+    unknown_outcome_retries: Option<u32>,
     retry_count: Option<u32>,
     retry_interval_ms: Option<u64>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct JournalSection {
+    segment_mb: Option<u32>,
+    max_mb: Option<u32>,
 }
 
 #[derive(Default, Deserialize)]
@@ -106,6 +128,7 @@ pub(super) fn read(
     let mut tables = split(text, &mut reader)?;
     let mut settings = Settings::default();
     let gateway = read_gateway(&mut reader, tables.remove("gateway"), &mut settings.gateway);
+    let journal = read_journal(&mut reader, tables.remove("journal"));
     let shards = read_shards(&mut reader, tables.remove("shards"));
     let mut smpp = read_smpp(&mut reader, tables.remove("smpp"), &mut settings.gateway);
     let mut control = read_control(&mut reader, tables.remove("control"));
@@ -132,7 +155,7 @@ pub(super) fn read(
     }
     let locations = core::mem::take(&mut reader.locations);
     let log = LogSettings { level: log.level };
-    Some(Configuration { path: path.to_owned(), gateway, shards, smpp, control, log, settings, locations })
+    Some(Configuration { path: path.to_owned(), gateway, journal, shards, smpp, control, log, settings, locations })
 }
 
 /// The file's tables by name. Tables that are unknown or not served are noted and left out.
@@ -191,13 +214,7 @@ fn read_gateway(
     value: Option<Spanned<DeValue<'_>>>,
     settings: &mut GatewaySettings,
 ) -> Gateway {
-    let faults_before = reader.faults.len();
     let section: GatewaySection = section(reader, "gateway", value);
-    let accept_is_wrong = reader.faults[faults_before..].iter().any(|fault| fault.key == named("gateway", "accept"));
-    if section.accept == Accept::Journal && !accept_is_wrong {
-        let reason = format!("= \"journal\" (the default) {NOT_YET}");
-        reader.fault("gateway", 0, "accept", reason, "write accept = \"relay\" under [gateway]");
-    }
     let node_id = section.node_id.unwrap_or_else(|| "gateway".to_owned());
     if node_id.is_empty() || node_id.len() > NODE_ID_MAX {
         let reason = format!("has {} octets", node_id.len());
@@ -208,10 +225,39 @@ fn read_gateway(
     put(&mut settings.receipt_hold_ms, section.receipt_hold_ms);
     put(&mut settings.receipt_early_ms, section.receipt_early_ms);
     put(&mut settings.receipts_awaited, section.receipts_awaited);
+    put(&mut settings.validity_hours, section.validity_hours);
+    if settings.validity_hours == 0 || settings.validity_hours > VALIDITY_HOURS_MAX {
+        let reason = format!("is {}", settings.validity_hours);
+        reader.fault("gateway", 0, "validity_hours", reason, format!("give 1 to {VALIDITY_HOURS_MAX} hours"));
+    }
+    put(&mut settings.messages_kept, section.messages_kept);
+    if settings.messages_kept == 0 || settings.messages_kept > MESSAGES_KEPT_MAX {
+        let reason = format!("is {}", settings.messages_kept);
+        reader.fault("gateway", 0, "messages_kept", reason, format!("give 1 to {MESSAGES_KEPT_MAX}"));
+    }
+    put(&mut settings.receipts_kept, section.receipts_kept);
+    put(&mut settings.unknown_outcome_retries, section.unknown_outcome_retries);
     put(&mut settings.retry_count, section.retry_count);
     put(&mut settings.retry_interval_ms, section.retry_interval_ms);
     let data_dir = section.data_dir.unwrap_or_else(|| PathBuf::from("data"));
     Gateway { node_id, accept: section.accept, data_dir }
+}
+
+fn read_journal(reader: &mut Reader<'_>, value: Option<Spanned<DeValue<'_>>>) -> JournalSettings {
+    let section: JournalSection = section(reader, "journal", value);
+    let mut settings = JournalSettings::default();
+    put(&mut settings.segment_mb, section.segment_mb);
+    put(&mut settings.max_mb, section.max_mb);
+    let (least, most) = SEGMENT_MB;
+    if !(least..=most).contains(&settings.segment_mb) {
+        let reason = format!("is {}", settings.segment_mb);
+        reader.fault("journal", 0, "segment_mb", reason, format!("give {least} to {most} MiB"));
+    } else if settings.max_mb / settings.segment_mb < SEGMENTS_LEAST {
+        let reason = format!("is {}", settings.max_mb);
+        let cure = format!("give at least {} MiB: {SEGMENTS_LEAST} segments", settings.segment_mb * SEGMENTS_LEAST);
+        reader.fault("journal", 0, "max_mb", reason, cure);
+    }
+    settings
 }
 
 fn read_shards(reader: &mut Reader<'_>, value: Option<Spanned<DeValue<'_>>>) -> ShardsSettings {

@@ -79,18 +79,19 @@ fn almost_everything_has_a_default() {
 }
 
 #[test]
-fn the_journal_is_refused_whether_it_is_asked_for_or_left_out() {
-    let journal = EXAMPLE.replace("\"relay\"", "\"journal\"");
-    let refused = "gateway.toml:4: [gateway] accept = \"journal\" (the default) is not served by this version yet; \
-                   write accept = \"relay\" under [gateway]";
-    assert_eq!(lines_of(&journal), [refused]);
-    let left_out = EXAMPLE.replace("accept = \"relay\"\n", "");
-    assert_eq!(lines_of(&left_out), [refused.replace(":4:", ":2:")]);
-    assert_eq!(lines_of(""), [refused.replace(":4:", ":")]);
+fn the_journal_is_what_holds_where_nothing_is_said() {
+    let left_out = parsed(&EXAMPLE.replace("accept = \"relay\"\n", "")).unwrap();
+    assert_eq!(left_out.gateway.accept, Accept::Journal);
+    assert_eq!(left_out.journal, JournalSettings { segment_mb: 64, max_mb: 16_384 });
+    let journal = parsed("[journal]\nsegment_mb = 16\nmax_mb = 256").unwrap().journal;
+    assert_eq!(journal, JournalSettings { segment_mb: 16, max_mb: 256 });
 }
 
 /// A text put behind the example, the line counted from its own first one, and words of what is said.
-const WRONG: [(&str, usize, &str); 43] = [
+const WRONG: [(&str, usize, &str); 46] = [
+    ("[journal]\nsegment_mb = 4", 2, "[journal] segment_mb is 4; give 8 to 1024 MiB"),
+    ("[journal]\nmax_mb = 64", 2, "[journal] max_mb is 64; give at least 512 MiB: 8 segments"),
+    ("[journal]\nsegments = 4", 2, "segments"),
     ("[postgres]\nurl = \"postgres://db\"", 1, "[postgres] is not served by this version yet; leave it out"),
     ("[redis]", 1, "[redis] is not served by this version yet"),
     ("[rabbitmq]", 1, "[rabbitmq] is not served by this version yet"),
@@ -255,7 +256,7 @@ fn a_line_changed_for_the_worse_is_named() {
 #[test]
 fn all_faults_are_told_at_once_in_the_order_of_their_lines() {
     let text = EXAMPLE
-        .replace("accept = \"relay\"", "accept = \"journal\"")
+        .replace("accept = \"relay\"", "accept = \"later\"")
         .replace("port = 3601", "port = 0\nhots = \"x\"")
         .replace("vendor = \"north\"", "vendor = \"nord\"");
     let said = lines_of(&text);

@@ -25,6 +25,10 @@ pub(super) fn write(log: &Log, shard: ShardId, event: &Event, snapshot: &Snapsho
             let fields = [("reason", Field::Text(reason)), ("shard", number(shard))];
             log.write(LogLevel::Error, JOURNAL, "the journal cannot be written: new messages are refused", &fields);
         }
+        Event::JournalTrouble { reason } => {
+            let fields = [("reason", Field::Text(reason)), ("shard", number(shard))];
+            log.write(LogLevel::Warn, JOURNAL, "trouble with the journal's files", &fields);
+        }
         Event::JournalWorks => {
             log.write(LogLevel::Info, JOURNAL, "the journal is written again", &[("shard", number(shard))]);
         }

@@ -2,6 +2,8 @@
 
 use std::time::UNIX_EPOCH;
 
+use smpp_shards::report::JournalReport;
+
 use super::{Exposition, Kind, Ordering, Picture, ShardFigures, State};
 use crate::process;
 
@@ -11,6 +13,7 @@ pub(super) fn write(out: &mut Exposition, picture: &Picture<'_>, state: &State) 
     out.family(family, Kind::Gauge, "Always 1; the labels tell the version and the node.");
     out.sample(&[("version", env!("CARGO_PKG_VERSION")), ("node_id", &state.node_id)], 1);
     write_shards(out, picture);
+    write_journal(out, picture);
     write_customers(out, picture);
     write_vendors(out, picture);
     write_receipts(out, picture);
@@ -32,6 +35,39 @@ fn write_shards(out: &mut Exposition, picture: &Picture<'_>) {
         out.family(name, Kind::Gauge, help);
         for shard in &picture.shards {
             out.sample(&[("shard", &shard.shard)], figure(shard));
+        }
+    }
+}
+
+/// Nothing where customers' answers are the vendors'.
+fn write_journal(out: &mut Exposition, picture: &Picture<'_>) {
+    if picture.shards.iter().all(|shard| shard.journal.is_none()) {
+        return;
+    }
+    type Figure = fn(&ShardFigures, JournalReport) -> u64;
+    let families: [(&'static str, Kind, &str, Figure); 8] = [
+        ("smpp_gateway_messages_kept", Kind::Gauge, "Messages that have not reached their end.", |it, _| {
+            it.messages_kept
+        }),
+        (
+            "smpp_gateway_possible_duplicates_total",
+            Kind::Counter,
+            "Messages sent again though a vendor may have them.",
+            |it, _| it.possible_duplicates,
+        ),
+        ("smpp_gateway_journal_bytes", Kind::Gauge, "Octets of the segments in use.", |_, it| it.bytes),
+        ("smpp_gateway_journal_written_bytes_total", Kind::Counter, "Octets written.", |_, it| it.bytes_written),
+        ("smpp_gateway_journal_records_total", Kind::Counter, "Records given to be written.", |_, it| it.records),
+        ("smpp_gateway_journal_commits_total", Kind::Counter, "Batches on stable storage.", |_, it| it.batches),
+        ("smpp_gateway_journal_failures_total", Kind::Counter, "Batches that failed.", |_, it| it.failures),
+        ("smpp_gateway_journal_failing", Kind::Gauge, "1 while it cannot be written.", |_, it| {
+            u64::from(it.is_failing)
+        }),
+    ];
+    for (name, kind, help, figure) in families {
+        out.family(name, kind, help);
+        for (shard, journal) in picture.shards.iter().filter_map(|shard| Some((shard, shard.journal?))) {
+            out.sample(&[("shard", &shard.shard)], figure(shard, journal));
         }
     }
 }

@@ -1,5 +1,7 @@
 //! What other threads send: commands of the control thread, mail of the other shards and the resolver.
 
+use std::os::fd::OwnedFd;
+
 use smpp_control::ToShard;
 use smpp_shards::DrainPhase;
 
@@ -44,10 +46,20 @@ impl Pump {
                 Mail::Moved(moved) => self.adopt(*moved),
                 Mail::Resolved(resolved) => self.resolved(resolved),
                 Mail::Tls(configs) => self.tls = configs,
+                Mail::Open(listeners) => self.open(listeners),
             }
             self.carry_out();
         }
         true
+    }
+
+    fn open(&mut self, listeners: Vec<(OwnedFd, bool)>) {
+        self.is_open = true;
+        for (socket, tls) in listeners {
+            self.listeners_tls.push(tls);
+            self.net.listen(socket);
+        }
+        self.shard.start(self.now, &mut self.output);
     }
 
     fn drain(&mut self, phase: DrainPhase) {

@@ -32,7 +32,8 @@ impl Pump {
                 }
                 Completion::Idle(slot) => self.idle(slot),
                 // Nothing is appended before the journal is wired in.
-                Completion::Bell | Completion::Appended(_) => {}
+                Completion::Bell => {}
+                Completion::Appended(result) => self.appended(result),
             }
             self.carry_out();
         }

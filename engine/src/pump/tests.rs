@@ -19,7 +19,7 @@ use smpp_shards::{ConnectStep, CustomerId, DrainPhase, Event, Settings, ShardId,
 use crate::certificates::TlsConfigs;
 use crate::certificates::tests::{Authority, Files};
 use crate::listen;
-use crate::mail::Post;
+use crate::mail::{Mail, Post};
 use crate::net::Doorbell;
 use crate::resolve::Resolver;
 use crate::start::BellOf;
@@ -64,7 +64,7 @@ impl Rig {
         let address =
             |index: usize| socket2::SockRef::from(&listeners[index].0).local_addr().unwrap().as_socket().unwrap();
         let (plain, tls_address) = (address(0), address(1));
-        let mut listeners = Some(Vec::from(listeners));
+        let (restored, _) = bounded(16);
         let (tls, origin) = (Arc::new(tls), Instant::now());
         let parts = mesh(count).into_iter().zip(mailboxes).zip(commands).enumerate();
         let threads = parts
@@ -87,7 +87,8 @@ impl Rig {
                     control: control.clone(),
                     resolver: resolver.clone(),
                     drain_news: news_sender.clone(),
-                    listeners: listeners.take().unwrap_or_default(),
+                    appender: None,
+                    restored: restored.clone(),
                     tls: tls.clone(),
                     origin,
                     spin: Duration::ZERO,
@@ -95,6 +96,8 @@ impl Rig {
                 std::thread::spawn(move || Pump::new(setup).unwrap().run())
             })
             .collect();
+        post.send(ShardId(0), Mail::Open(listeners.into()));
+        (1..count).for_each(|shard| post.send(ShardId(shard), Mail::Open(Vec::new())));
         let events = play_control(channels.incoming, handles.clone());
         Self { plain, tls: tls_address, shards: handles, events, drain_news, threads }
     }

@@ -89,6 +89,15 @@ impl Shard {
         ledger.failed(now.mono);
     }
 
+    /// There is nowhere to write a batch to: what is new is refused until one is written again.
+    pub fn journal_stalled(&mut self, reason: &str, out: &mut Output) {
+        let Some(ledger) = &mut self.ledger else { return };
+        if !ledger.is_failing() {
+            out.push(Action::Log(Event::JournalFails { reason: reason.to_owned() }));
+        }
+        ledger.stall();
+    }
+
     /// Whether what is recorded cannot be written at present.
     pub fn is_journal_failing(&self) -> bool {
         self.ledger.as_ref().is_some_and(Ledger::is_failing)

@@ -1,0 +1,105 @@
+//! The shard's journal as the pump carries it: one batch at a time to the appender, and what came of it back.
+
+use std::io;
+
+use smpp_shards::journal::Batch;
+
+use crate::journal::{Appender, Begun, News, Outcome};
+
+use super::Pump;
+
+/// One shard's journal.
+pub(super) struct ShardJournal {
+    appender: Appender,
+    batch: Batch,
+    /// `batch` has been taken from the shard and could not be begun yet.
+    is_held: bool,
+}
+
+impl ShardJournal {
+    pub(super) fn new(appender: Appender) -> Self {
+        Self { appender, batch: Batch::default(), is_held: false }
+    }
+
+    #[inline]
+    pub(super) fn has_news(&self) -> bool {
+        self.appender.has_news()
+    }
+}
+
+impl Pump {
+    /// Gives the appender what the shard wants written, when it is through with what it had.
+    #[inline]
+    pub(super) fn write_journal(&mut self) {
+        if self.journal.is_none() {
+            self.tell_restored();
+            return;
+        }
+        self.take_news();
+        self.begin_batch();
+        if !self.is_open && !self.shard.is_restoring() {
+            self.tell_restored();
+        }
+    }
+
+    #[inline]
+    fn tell_restored(&mut self) {
+        if let Some(restored) = self.restored.take() {
+            // The main thread waits for it.
+            let _ = restored.send(());
+        }
+    }
+
+    #[inline]
+    fn begin_batch(&mut self) {
+        let Some(journal) = &mut self.journal else { return };
+        if journal.appender.is_under_way() {
+            return;
+        }
+        if !journal.is_held && !self.shard.take_batch(self.now, &mut journal.batch) {
+            return;
+        }
+        journal.is_held = match journal.appender.begin(&mut self.net, &journal.batch) {
+            Begun::Started => false,
+            Begun::Busy | Begun::NoFile => true,
+            Begun::Condemned => {
+                self.shard.batch_failed("its file failed before", self.now, &mut self.output);
+                false
+            }
+        };
+        self.carry_out();
+    }
+
+    #[inline]
+    fn take_news(&mut self) {
+        while let Some(news) = self.journal.as_mut().and_then(|journal| journal.appender.next_news()) {
+            match news {
+                News::File(_) | News::Read(..) => {}
+                News::NoFile(_, reason) => {
+                    // Files are made ahead: only when one is missing now is anything held up.
+                    if self.journal.as_ref().is_some_and(|journal| journal.is_held) {
+                        self.shard.journal_stalled(&reason, &mut self.output);
+                    }
+                }
+                News::Trouble(reason) => self.control.event(self.id, smpp_shards::Event::JournalTrouble { reason }),
+            }
+            self.carry_out();
+        }
+    }
+
+    /// A batch has come to its end.
+    pub(super) fn appended(&mut self, result: io::Result<()>) {
+        let Some(journal) = &mut self.journal else { return };
+        match journal.appender.completed(result) {
+            Outcome::Written => self.shard.batch_written(self.now, &mut self.output),
+            Outcome::Failed(reason) => self.shard.batch_failed(&reason, self.now, &mut self.output),
+        }
+    }
+
+    /// Segments below that one are not wanted any more.
+    pub(super) fn free_segments(&mut self, before: u32) {
+        if let Some(journal) = &mut self.journal {
+            journal.appender.free_below(before);
+        }
+    }
+}

@@ -1,0 +1,176 @@
+//! Taking over what the journal holds from earlier starts: read, shared out, written anew, and only then is the old removed.
+//!
+//! Runs on the main thread, once, at start.
+
+use std::fmt;
+use std::fs;
+use std::io;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use crossbeam_channel::Receiver;
+use smpp_control::config::LogLevel;
+use smpp_control::{Configuration, Field, Log};
+use smpp_shards::journal::{Live, LogName, Replay};
+use smpp_shards::restore::{Restored, Shares, share};
+use smpp_shards::{CustomerId, JournalSetup, ShardId, Snapshot};
+
+use crate::journal::{Appender, Maker, MakerEnd, MakerSettings, StartFolder, Store};
+use crate::net::Doorbell;
+use crate::start::StartError;
+
+const MIB: u64 = 1 << 20;
+
+/// As what these lines stand in the log.
+const COMPONENT: &str = "journal";
+
+/// Why what the journal holds cannot be taken over.
+#[derive(Debug)]
+pub enum RecoveryError {
+    /// A segment's file cannot be read.
+    Read(PathBuf, io::Error),
+    /// Customers that are promised something and are not configured.
+    Customers(Vec<String>),
+    /// A shard ended before it had taken over its share.
+    Shard,
+}
+
+impl fmt::Display for RecoveryError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Read(path, error) => write!(
+                f,
+                "the journal's {} cannot be read ({error}): give back the permission or the disk, nothing has been removed",
+                path.display()
+            ),
+            Self::Customers(names) => write!(
+                f,
+                "the journal holds messages of {}, which [[customers]] does not name: put it back, with active = false if it \
+                 shall not bind, until its messages have reached their end",
+                names.join(", ")
+            ),
+            Self::Shard => f.write_str("a shard ended while it took over the journal"),
+        }
+    }
+}
+
+impl std::error::Error for RecoveryError {}
+
+/// What one shard gets.
+pub(crate) struct Share {
+    pub(crate) setup: JournalSetup,
+    pub(crate) restored: Restored,
+    pub(crate) appender: Appender,
+}
+
+/// A recovery under way.
+pub(crate) struct Recovery {
+    store: Store,
+    /// The homes that are fixed by what the journal holds.
+    pub(crate) homes: Vec<(CustomerId, ShardId)>,
+    shares: std::vec::IntoIter<(u16, MakerEnd, Restored)>,
+    segment_bytes: u64,
+    bytes_max: u64,
+    found: Found,
+}
+
+/// For the log.
+struct Found {
+    messages: usize,
+    receipts: usize,
+    torn_octets: u64,
+    problems: Vec<String>,
+    problem_count: u64,
+    read_in: Duration,
+}
+
+impl Recovery {
+    /// Opens the folder, reads what is there and shares it out.
+    pub(crate) fn begin(
+        configuration: &Configuration,
+        snapshot: &Snapshot,
+        bells: &[Arc<Doorbell>],
+    ) -> Result<Self, StartError> {
+        let start = Instant::now();
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_millis();
+        let store = Store::open(&configuration.gateway.data_dir, u64::try_from(now).unwrap_or(u64::MAX))
+            .map_err(StartError::Journal)?;
+        let live = match store.to_replay() {
+            Some(folder) => replay(folder).map_err(StartError::Recovery)?,
+            None => Live::default(),
+        };
+        let found = Found {
+            messages: live.messages.len(),
+            receipts: live.receipts.len(),
+            torn_octets: live.logs.iter().map(|log| log.torn_octets).sum(),
+            problems: live.problems.iter().map(ToString::to_string).collect(),
+            problem_count: live.problem_count,
+            read_in: start.elapsed(),
+        };
+        let shards = bells.len() as u16;
+        let Shares { shards: shares, homes } =
+            share(live, snapshot, shards).map_err(|names| StartError::Recovery(RecoveryError::Customers(names)))?;
+        let segment_bytes = u64::from(configuration.journal.segment_mb) * MIB;
+        let settings = MakerSettings { segment_bytes, ..MakerSettings::default() };
+        let (_, ends) = Maker::start(&store, settings, bells)
+            .map_err(|error| StartError::Io("no thread for the journal", error))?;
+        let shares: Vec<_> =
+            (0..shards).zip(ends).zip(shares).map(|((shard, end), restored)| (shard, end, restored)).collect();
+        let bytes_max = u64::from(configuration.journal.max_mb) * MIB / u64::from(shards.max(1));
+        Ok(Self { store, homes, shares: shares.into_iter(), segment_bytes, bytes_max, found })
+    }
+
+    /// The next shard's share, in their order.
+    pub(crate) fn next_share(&mut self) -> Option<Share> {
+        let (shard, end, restored) = self.shares.next()?;
+        let log = LogName { start: self.store.start(), shard };
+        let setup = JournalSetup { log, segment_bytes: self.segment_bytes, bytes_max: self.bytes_max };
+        Some(Share { setup, restored, appender: Appender::new(end) })
+    }
+
+    /// Waits until every shard has its share on stable storage, and makes this start's folder the one that counts.
+    pub(crate) fn finish(mut self, restored: &Receiver<()>, log: &Log) -> Result<Store, StartError> {
+        // Each shard tells once; the channel ends early when one has ended.
+        let shards = restored.capacity().unwrap_or(0);
+        for _ in 0..shards {
+            restored.recv().map_err(|_| StartError::Recovery(RecoveryError::Shard))?;
+        }
+        let left = self.store.finish_recovery().map_err(StartError::Journal)?;
+        self.tell(log);
+        for error in left {
+            let reason = error.to_string();
+            log.write(LogLevel::Warn, COMPONENT, "an older journal stays", &[("reason", Field::Text(&reason))]);
+        }
+        Ok(self.store)
+    }
+
+    fn tell(&self, log: &Log) {
+        let found = &self.found;
+        for problem in &found.problems {
+            log.write(LogLevel::Error, COMPONENT, "damage in the journal", &[("reason", Field::Text(problem))]);
+        }
+        let access = self.store.access().to_string();
+        let fields = [
+            ("access", Field::Text(&access)),
+            ("messages", Field::Number(found.messages as u64)),
+            ("receipts", Field::Number(found.receipts as u64)),
+            ("torn_octets", Field::Number(found.torn_octets)),
+            ("damaged", Field::Number(found.problem_count)),
+            ("read_in_ms", Field::Number(found.read_in.as_millis() as u64)),
+        ];
+        log.write(LogLevel::Info, COMPONENT, "journal taken over", &fields);
+    }
+}
+
+fn replay(folder: &StartFolder) -> Result<Live, RecoveryError> {
+    let mut replay = Replay::new();
+    for files in &folder.logs {
+        let log = LogName { start: folder.start, shard: files.shard };
+        for file in &files.segments {
+            let octets = fs::read(&file.path).map_err(|error| RecoveryError::Read(file.path.clone(), error))?;
+            replay.add(log, file.segment, &file.path.display().to_string(), &octets);
+        }
+    }
+    Ok(replay.finish())
+}
