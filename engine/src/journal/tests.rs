@@ -116,8 +116,19 @@ impl Shard {
     }
 }
 
-/// Opens the journal and starts its thread for so many shards.
-fn open(data_dir: &Path, settings: MakerSettings, shards: usize) -> (Store, Maker, Vec<Shard>) {
+/// The thread, whose end is waited for: nothing is made any more in a folder that is about to be removed.
+struct Thread(Option<Maker>);
+
+impl Drop for Thread {
+    fn drop(&mut self) {
+        if !std::thread::panicking() {
+            self.0.take().into_iter().for_each(Maker::join);
+        }
+    }
+}
+
+/// Opens the journal and starts its thread for so many shards. The shards are to be dropped before the thread.
+fn open(data_dir: &Path, settings: MakerSettings, shards: usize) -> (Store, Thread, Vec<Shard>) {
     let store = Store::open(data_dir, 1_763_000_000_000).unwrap();
     let bells: Vec<Arc<Doorbell>> = (0..shards).map(|_| Arc::new(Doorbell::new().unwrap())).collect();
     let (maker, ends) = Maker::start(&store, settings, &bells).unwrap();
@@ -126,7 +137,7 @@ fn open(data_dir: &Path, settings: MakerSettings, shards: usize) -> (Store, Make
         Shard { bell, net, appender: Appender::new(end) }
     };
     let shards = ends.into_iter().zip(bells).map(shard).collect();
-    (store, maker, shards)
+    (store, Thread(Some(maker)), shards)
 }
 
 fn small() -> MakerSettings {

@@ -11,7 +11,7 @@ use super::*;
 #[test]
 fn batches_stand_in_their_segments_at_their_offsets_and_read_back() {
     let dir = DataDir::new();
-    let (_store, _maker, mut shards) = open(&dir.0, small(), 2);
+    let (_store, _thread, mut shards) = open(&dir.0, small(), 2);
     for (number, shard) in shards.iter_mut().enumerate() {
         for segment in 0..4u32 {
             let mut expected = Vec::new();
@@ -29,7 +29,7 @@ fn batches_stand_in_their_segments_at_their_offsets_and_read_back() {
 #[test]
 fn a_file_has_its_whole_size_on_the_disk_before_it_is_written_to() {
     let dir = DataDir::new();
-    let (store, _maker, mut shards) = open(&dir.0, small(), 1);
+    let (store, _thread, mut shards) = open(&dir.0, small(), 1);
     assert_eq!(shards[0].news(), News::File(0));
     let path = dir.0.join(format!("journal/{}.recovering/shard-0-00000000.seg", store.start()));
     let metadata = path.metadata().unwrap();
@@ -40,7 +40,7 @@ fn a_file_has_its_whole_size_on_the_disk_before_it_is_written_to() {
 #[test]
 fn a_batch_waits_while_its_file_is_not_there() {
     let dir = DataDir::new();
-    let (_store, _maker, mut shards) = open(&dir.0, small(), 1);
+    let (_store, _thread, mut shards) = open(&dir.0, small(), 1);
     let shard = &mut shards[0];
     let first = batch(0, 0, 4096, 1);
     assert_eq!(shard.appender.begin(&mut shard.net, &first), Begun::NoFile);
@@ -54,7 +54,7 @@ fn a_batch_waits_while_its_file_is_not_there() {
 #[test]
 fn one_batch_is_under_way_at_a_time() {
     let dir = DataDir::new();
-    let (_store, _maker, mut shards) = open(&dir.0, small(), 1);
+    let (_store, _thread, mut shards) = open(&dir.0, small(), 1);
     let shard = &mut shards[0];
     assert_eq!(shard.news(), News::File(0));
     let (first, second) = (batch(0, 0, 4096, 1), batch(0, 4096, 4096, 2));

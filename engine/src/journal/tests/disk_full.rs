@@ -38,7 +38,7 @@ impl Drop for SmallDisk {
 fn a_full_disk_is_told_once_and_costs_nothing_that_was_written() {
     let Some(disk) = SmallDisk::mount(1024) else { return };
     let ballast = disk.0.0.join("ballast");
-    let (_store, _maker, mut shards) = open(&disk.0.0, small(), 1);
+    let (_store, _thread, mut shards) = open(&disk.0.0, small(), 1);
     let shard = &mut shards[0];
     assert_eq!(shard.write(&batch(0, 0, SMALL as usize, 1)), Outcome::Written);
     while !shard.appender.has_file(2) {

@@ -25,7 +25,7 @@ fn await_file(shard: &mut Shard, segment: u32) {
 #[test]
 fn a_freed_file_becomes_a_later_segment_that_begins_with_zeros() {
     let dir = DataDir::new();
-    let (store, _maker, mut shards) = open(&dir.0, small(), 1);
+    let (store, _thread, mut shards) = open(&dir.0, small(), 1);
     let shard = &mut shards[0];
     fill(shard, 0, 1);
     await_file(shard, 2);
@@ -47,7 +47,7 @@ fn a_freed_file_becomes_a_later_segment_that_begins_with_zeros() {
 fn freed_files_beyond_the_bound_of_spares_are_removed() {
     let dir = DataDir::new();
     let settings = MakerSettings { spares_max: 2, ..small() };
-    let (store, maker, mut shards) = open(&dir.0, settings, 1);
+    let (store, thread, mut shards) = open(&dir.0, settings, 1);
     let shard = &mut shards[0];
     fill(shard, 0, 7);
     await_file(shard, 8);
@@ -58,14 +58,14 @@ fn freed_files_beyond_the_bound_of_spares_are_removed() {
     let segments = ["shard-0-00000006.seg", "shard-0-00000007.seg", "shard-0-00000008.seg"];
     assert_eq!(dir.names(&folder), [&segments[..], &["spare-0", "spare-1"]].concat());
     drop(shards);
-    maker.join();
+    drop(thread);
 }
 
 #[test]
 fn a_bound_of_files_holds_until_one_is_freed() {
     let dir = DataDir::new();
     let settings = MakerSettings { files_max: 3, ..small() };
-    let (_store, _maker, mut shards) = open(&dir.0, settings, 1);
+    let (_store, _thread, mut shards) = open(&dir.0, settings, 1);
     let shard = &mut shards[0];
     fill(shard, 0, 1);
     while shard.news() != News::File(2) {}
@@ -79,7 +79,7 @@ fn a_bound_of_files_holds_until_one_is_freed() {
 #[test]
 fn a_condemned_file_is_removed_and_not_used_again() {
     let dir = DataDir::new();
-    let (store, _maker, mut shards) = open(&dir.0, small(), 1);
+    let (store, _thread, mut shards) = open(&dir.0, small(), 1);
     let shard = &mut shards[0];
     fill(shard, 0, 2);
     // The disk is sound: that an append has failed is told by the test.
@@ -100,10 +100,10 @@ fn a_condemned_file_is_removed_and_not_used_again() {
 #[test]
 fn the_thread_ends_with_the_last_shard_and_lets_go_of_the_journal() {
     let dir = DataDir::new();
-    let (store, maker, shards) = open(&dir.0, small(), 3);
+    let (store, thread, shards) = open(&dir.0, small(), 3);
     drop(store);
     assert!(matches!(Store::open(&dir.0, 0), Err(StoreError::InUse(_, _))));
     drop(shards);
-    maker.join();
+    drop(thread);
     Store::open(&dir.0, 0).unwrap();
 }

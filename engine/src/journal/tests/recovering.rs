@@ -120,7 +120,7 @@ fn a_folder_that_cannot_be_made_is_named() {
 #[test]
 fn files_go_on_being_made_and_written_while_the_folder_gets_its_name() {
     let dir = DataDir::new();
-    let (mut store, maker, mut shards) = open(&dir.0, small(), 1);
+    let (mut store, thread, mut shards) = open(&dir.0, small(), 1);
     for segment in 0..3 {
         assert_eq!(shards[0].write(&batch(segment, 0, SMALL as usize, 1)), Outcome::Written);
     }
@@ -130,7 +130,7 @@ fn files_go_on_being_made_and_written_while_the_folder_gets_its_name() {
     }
     let start = store.start();
     drop((store, shards));
-    maker.join();
+    drop(thread);
     let store = Store::open(&dir.0, NOW).unwrap();
     let found = store.to_replay().unwrap();
     assert_eq!((found.start, found.logs.len()), (start, 1));
