@@ -25,7 +25,8 @@ pub enum Begun {
     Started,
     /// Another batch is under way; begin this one after that.
     Busy,
-    /// The segment's file is not there yet; begin the batch again after [`News::File`].
+    /// The segment's file is not there yet ([`Appender::no_file_because`] tells whether something is in its way); begin
+    /// the batch again after [`News::File`].
     NoFile,
     /// An append to this segment has failed before: nothing more goes there.
     Condemned,
@@ -73,6 +74,8 @@ pub struct Appender {
     next: u32,
     /// A file has been asked for and has not come.
     is_making: bool,
+    /// Why the file that has been asked for could not be made so far.
+    not_made: Option<String>,
     is_reading: bool,
     is_under_way: bool,
     /// Segments below this one are free.
@@ -90,6 +93,7 @@ impl Appender {
             ahead: VecDeque::new(),
             next: 0,
             is_making: false,
+            not_made: None,
             is_reading: false,
             is_under_way: false,
             freed: 0,
@@ -112,6 +116,13 @@ impl Appender {
     /// Whether a batch for this segment could begin at once, but for one that is under way.
     pub fn has_file(&self, segment: u32) -> bool {
         self.current.iter().chain(&self.ahead).any(|open| open.segment == segment && !open.is_condemned)
+    }
+
+    /// Why the next file could not be made so far; `None` where there is no such trouble, or not any more. The news of it
+    /// ([`News::NoFile`]) is told once, when that file is made ahead and its lack holds nothing up yet: whoever meets
+    /// [`Begun::NoFile`] finds here whether the file is late or not to be had.
+    pub fn no_file_because(&self) -> Option<&str> {
+        self.not_made.as_deref()
     }
 
     /// Begins to write a batch, whose octets are copied.
@@ -189,11 +200,15 @@ impl Appender {
         Some(match self.end.answers.try_recv().ok()? {
             Answer::Made { segment, file } => {
                 self.is_making = false;
+                self.not_made = None;
                 self.ahead.push_back(Open { segment, file, is_condemned: false });
                 self.ask_ahead();
                 News::File(segment)
             }
-            Answer::NotMade { segment, reason } => News::NoFile(segment, reason),
+            Answer::NotMade { segment, reason } => {
+                self.not_made = Some(reason.clone());
+                News::NoFile(segment, reason)
+            }
             Answer::Read { segment, result } => {
                 self.is_reading = false;
                 News::Read(segment, result)

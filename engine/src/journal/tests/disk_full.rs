@@ -51,8 +51,10 @@ fn a_full_disk_is_told_once_and_costs_nothing_that_was_written() {
     assert!(reason.starts_with("shard-0-00000003.seg cannot be made: No space left"), "{reason}");
     assert_eq!(shard.write(&batch(2, 0, SMALL as usize, 3)), Outcome::Written, "files made ahead have their room");
     assert_eq!(shard.appender.begin(&mut shard.net, &batch(3, 0, 4096, 4)), Begun::NoFile);
+    assert_eq!(shard.appender.no_file_because(), Some(reason.as_str()), "though it was told long before");
     fs::remove_file(ballast).unwrap();
     assert_eq!(shard.news(), News::File(3), "it is tried again without being asked");
+    assert_eq!(shard.appender.no_file_because(), None);
     assert_eq!(shard.write(&batch(3, 0, 4096, 4)), Outcome::Written);
     for segment in 0..3 {
         assert!(shard.read(segment).unwrap() == batch(segment, 0, SMALL as usize, segment as u8 + 1).bytes);
