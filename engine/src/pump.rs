@@ -198,7 +198,7 @@ impl Pump {
             self.shard.tick(self.now, &mut self.output);
             self.carry_out();
             self.write_journal();
-            self.shard.flush_rings(&mut self.bells);
+            busy |= self.shard.flush_rings(&mut self.bells);
             for shard in self.bells.drain(..) {
                 self.post.ring(shard);
             }

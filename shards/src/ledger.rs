@@ -55,6 +55,8 @@ pub(crate) struct Ledger {
     live: VecDeque<u32>,
     first: u32,
     is_stalled: bool,
+    /// There is no file for the segment after the next: what is left is for what was accepted before.
+    is_short: bool,
     report: JournalReport,
 }
 
@@ -100,6 +102,7 @@ impl Ledger {
             live: VecDeque::from([0]),
             first: 0,
             is_stalled: false,
+            is_short: false,
             report: JournalReport::default(),
         }
     }
@@ -142,7 +145,10 @@ impl Ledger {
     /// Whether something new may be accepted: the disk works and keeps up, and there is room.
     #[inline]
     pub(crate) fn has_room(&self) -> bool {
-        !self.is_failing() && self.full.len() < JOURNAL_BATCHES_WAITING && self.bytes() < self.bounds.bytes_max
+        !self.is_failing()
+            && !self.is_short
+            && self.full.len() < JOURNAL_BATCHES_WAITING
+            && self.bytes() < self.bounds.bytes_max
     }
 
     /// Whether full batches wait for the disk: taking over waits as well.
@@ -245,9 +251,16 @@ impl Ledger {
         self.is_stalled = true;
     }
 
+    /// Whether files can be made for the segments to come; tells whether that has changed.
+    pub(crate) const fn set_short(&mut self, is_short: bool) -> bool {
+        let has_changed = self.is_short != is_short;
+        self.is_short = is_short;
+        has_changed
+    }
+
     /// What it has done so far.
     pub(crate) fn report(&self) -> JournalReport {
-        JournalReport { bytes: self.bytes(), is_failing: self.is_failing(), ..self.report }
+        JournalReport { bytes: self.bytes(), is_failing: self.is_failing() || self.is_short, ..self.report }
     }
 
     /// Something that began in that segment has not ended yet.

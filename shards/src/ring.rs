@@ -291,4 +291,28 @@ mod tests {
         assert_eq!(seen, count);
         assert!(!rings[0].is_backed_up());
     }
+
+    #[test]
+    fn records_larger_than_a_copy_pass_one_by_one_and_in_bulk() {
+        let mut rings = mesh(2);
+        let octets = vec![7; RING_COPY_BYTES * 2 - 100];
+        let origin = DeliveryOrigin::default();
+        let deliver =
+            Deliver { origin, vendor: VendorId(1), customer: CustomerId(2), kept: KeptRef::NONE, pdu: &octets };
+        let mut seen = 0;
+        for sent in 0..200 {
+            rings[0].send(ShardId(1), &Record::Deliver(deliver));
+            rings[0].flush(&mut Vec::new());
+            if sent % 7 != 0 {
+                while rings[1].has_incoming() {
+                    if let Some(mut inbound) = rings[1].take(ShardId(0)) {
+                        inbound.for_each(|_| seen += 1);
+                        rings[1].give_back(ShardId(0), inbound);
+                    }
+                    rings[0].flush(&mut Vec::new());
+                }
+                assert_eq!(seen, sent + 1);
+            }
+        }
+    }
 }

@@ -61,7 +61,13 @@ impl Pump {
         }
         journal.is_held = match journal.appender.begin(&mut self.net, &journal.batch) {
             Begun::Started => false,
-            Begun::Busy | Begun::NoFile => true,
+            Begun::Busy => true,
+            Begun::NoFile => {
+                if let Some(reason) = journal.appender.no_file_because() {
+                    self.shard.journal_stalled(reason, &mut self.output);
+                }
+                true
+            }
             Begun::Condemned => {
                 self.shard.batch_failed("its file failed before", self.now, &mut self.output);
                 false
@@ -74,13 +80,9 @@ impl Pump {
     fn take_news(&mut self) {
         while let Some(news) = self.journal.as_mut().and_then(|journal| journal.appender.next_news()) {
             match news {
-                News::File(_) | News::Read(..) => {}
-                News::NoFile(_, reason) => {
-                    // Files are made ahead: only when one is missing now is anything held up.
-                    if self.journal.as_ref().is_some_and(|journal| journal.is_held) {
-                        self.shard.journal_stalled(&reason, &mut self.output);
-                    }
-                }
+                News::File(_) => self.shard.journal_short(None, &mut self.output),
+                News::Read(..) => {}
+                News::NoFile(_, reason) => self.shard.journal_short(Some(&reason), &mut self.output),
                 News::Trouble(reason) => self.control.event(self.id, smpp_shards::Event::JournalTrouble { reason }),
             }
             self.carry_out();

@@ -12,6 +12,8 @@ mod control_port;
 mod dissector;
 mod harness;
 mod interop;
+mod kept;
+mod kills;
 mod many;
 mod receipts;
 mod routing;

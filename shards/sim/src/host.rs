@@ -198,9 +198,9 @@ impl Host {
         self.shard.tick(now(ground), &mut self.out);
         self.drain(ground, wishes);
         self.bells.clear();
-        self.shard.flush_rings(&mut self.bells);
+        let is_backed_up = self.shard.flush_rings(&mut self.bells);
         wishes.bells.append(&mut self.bells);
-        if more || !self.completions.is_empty() || !self.mail.is_empty() || self.shard.has_incoming() {
+        if more || is_backed_up || !self.completions.is_empty() || !self.mail.is_empty() || self.shard.has_incoming() {
             let micros = ground.turns.spread(1, 100);
             self.wake_in(ground, micros);
         }

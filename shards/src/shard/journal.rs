@@ -89,6 +89,18 @@ impl Shard {
         ledger.failed(now.mono);
     }
 
+    /// The file of a segment to come cannot be made, and why: what room there is is left to what was accepted before, and
+    /// what is new is refused. `None` when it could be made after all.
+    pub fn journal_short(&mut self, reason: Option<&str>, out: &mut Output) {
+        let Some(ledger) = &mut self.ledger else { return };
+        if ledger.set_short(reason.is_some()) {
+            out.push(Action::Log(match reason {
+                Some(reason) => Event::JournalFails { reason: reason.to_owned() },
+                None => Event::JournalWorks,
+            }));
+        }
+    }
+
     /// There is nowhere to write a batch to: what is new is refused until one is written again.
     pub fn journal_stalled(&mut self, reason: &str, out: &mut Output) {
         let Some(ledger) = &mut self.ledger else { return };

@@ -7,8 +7,7 @@ use crate::time::Now;
 use crate::wire::{Record, Submit};
 
 impl Shard {
-    /// Handles what other shards have sent, a bounded amount from each. `true` when there is more to take, or
-    /// something of ours found no room in a full ring: come back without sleeping long.
+    /// Handles what other shards have sent, a bounded amount from each. `true` when there is more to take.
     pub fn take_rings(&mut self, now: Now, out: &mut Output) -> bool {
         for index in 0..self.rings.shards() as u16 {
             let from = ShardId(index);
@@ -19,13 +18,14 @@ impl Shard {
             });
             self.rings.give_back(from, inbound);
         }
-        self.rings.has_incoming() || self.rings.is_backed_up()
+        self.rings.has_incoming()
     }
 
     /// Puts what the turn has produced for other shards into their rings. The doorbells of those in `bells` are to be
-    /// rung if they sleep.
-    pub fn flush_rings(&mut self, bells: &mut Vec<ShardId>) {
+    /// rung if they sleep. `true` when something found no room in a full ring: come back without sleeping.
+    pub fn flush_rings(&mut self, bells: &mut Vec<ShardId>) -> bool {
         self.rings.flush(bells);
+        self.rings.is_backed_up()
     }
 
     /// Whether another shard has sent something: to look once more before sleeping.

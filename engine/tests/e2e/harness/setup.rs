@@ -172,6 +172,11 @@ impl Setup {
 
     /// The file.
     pub(crate) fn text(&self) -> String {
+        self.text_with(self.shards)
+    }
+
+    /// The file for another number of shards.
+    pub(crate) fn text_with(&self, shards: Shards) -> String {
         let Self { ports, shards_keys, gateway, smpp, control, rows, .. } = self;
         let tls = match rows.contains("[[smpp.certificates]]") {
             true => format!("tls_listen = \"{}\"", ports.tls),
@@ -185,7 +190,7 @@ impl Setup {
              [control]\nlisten = \"{control_address}\"\nmetrics_listen = \"{metrics_address}\"\n{control}\n\
              {rows}",
             data_dir = self.folder.path().join("data"),
-            cores = self.shards.cores(),
+            cores = shards.cores(),
             smpp_address = ports.smpp,
             control_address = ports.control,
             metrics_address = ports.metrics,
