@@ -153,6 +153,14 @@ impl Gateway {
         Ended { status, after: start.elapsed() }
     }
 
+    /// Kills it with SIGKILL, as a crash would end it; what it leaves behind and where it listened, for the next start.
+    pub(crate) fn kill(mut self) -> (Folder, Ports) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+        // An empty one in its place goes with this value.
+        (std::mem::replace(&mut self.folder, Folder::new()), self.ports)
+    }
+
     /// Waits for the end, which must come within 40 s.
     pub(crate) fn wait_for_end(&mut self) -> ExitStatus {
         let watched = pidfd_open(Pid::from_child(&self.child), PidfdFlags::empty()).unwrap();

@@ -18,6 +18,7 @@ pub(crate) struct Setup {
     pub(crate) ports: Ports,
     shards: Shards,
     files: Option<u32>,
+    is_journaled: bool,
     shards_keys: String,
     gateway: String,
     smpp: String,
@@ -44,6 +45,7 @@ impl Setup {
             ports,
             shards,
             files: None,
+            is_journaled: false,
             shards_keys: String::new(),
             gateway: String::new(),
             smpp: String::new(),
@@ -61,6 +63,13 @@ impl Setup {
     pub(crate) fn gateway(mut self, keys: &str) -> Self {
         self.gateway += keys;
         self.gateway += "\n";
+        self
+    }
+
+    /// Leaves `accept` at its default: acknowledged when it is in the journal. Without this the vendor's answer is the
+    /// customer's.
+    pub(crate) fn journaled(mut self) -> Self {
+        self.is_journaled = true;
         self
     }
 
@@ -168,8 +177,9 @@ impl Setup {
             true => format!("tls_listen = \"{}\"", ports.tls),
             false => String::new(),
         };
+        let accept = if self.is_journaled { "" } else { "accept = \"relay\"\n" };
         format!(
-            "[gateway]\nnode_id = \"test\"\naccept = \"relay\"\ndata_dir = {data_dir:?}\n{gateway}\n\
+            "[gateway]\nnode_id = \"test\"\n{accept}data_dir = {data_dir:?}\n{gateway}\n\
              [shards]\ncores = {cores}\npin = false\n{shards_keys}\n\
              [smpp]\nlisten = \"{smpp_address}\"\n{tls}\n{smpp}\n\
              [control]\nlisten = \"{control_address}\"\nmetrics_listen = \"{metrics_address}\"\n{control}\n\
