@@ -60,6 +60,9 @@ impl fmt::Debug for Configuration {
     }
 }
 
+/// `data_dir` where a file does not say it.
+pub const DATA_DIR: &str = "data";
+
 /// `[gateway]`, without what the shards are told.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Gateway {

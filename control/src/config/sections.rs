@@ -17,8 +17,8 @@ use super::environment::{self, Listeners};
 use super::fault::Fault;
 use super::served::{LEAVE_OUT, NOT_YET, is_table_to_come, nearest};
 use super::{
-    Accept, Certificate, Configuration, ControlSettings, Gateway, JournalSettings, LogLevel, LogSettings, Secret,
-    ShardsSettings, SmppSettings, node_number,
+    Accept, Certificate, Configuration, ControlSettings, DATA_DIR, Gateway, JournalSettings, LogLevel, LogSettings,
+    Secret, ShardsSettings, SmppSettings, node_number,
 };
 
 const TABLES: [&str; 11] = [
@@ -239,7 +239,7 @@ fn read_gateway(
     put(&mut settings.unknown_outcome_retries, section.unknown_outcome_retries);
     put(&mut settings.retry_count, section.retry_count);
     put(&mut settings.retry_interval_ms, section.retry_interval_ms);
-    let data_dir = section.data_dir.unwrap_or_else(|| PathBuf::from("data"));
+    let data_dir = section.data_dir.unwrap_or_else(|| PathBuf::from(DATA_DIR));
     Gateway { node_id, accept: section.accept, data_dir }
 }
 

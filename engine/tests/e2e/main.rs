@@ -12,6 +12,7 @@ mod control_port;
 mod dissector;
 mod harness;
 mod interop;
+mod journal;
 mod kept;
 mod kills;
 mod many;
