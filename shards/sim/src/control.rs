@@ -19,11 +19,16 @@ pub(crate) struct Control {
 }
 
 impl Control {
-    /// Builds the first snapshot.
-    pub(crate) fn new(ground: &Ground) -> Self {
+    /// Builds the first snapshot of a process with that many shards.
+    pub(crate) fn new(shards: u16, ground: &Ground) -> Self {
         let homes = vec![None; ground.scenario.customers.len()];
-        let shards = ground.scenario.shards;
-        Self { homes, snapshot: build(ground, 1), shards, random: Stream::new(ground.seed, "control") }
+        let random = Stream::new(ground.seed.wrapping_add(u64::from(ground.life)), "control");
+        Self { homes, snapshot: build(ground, shards, 1), shards, random }
+    }
+
+    /// Those customers are at home there, for the journal had something of theirs.
+    pub(crate) fn fix_homes(&mut self, homes: &[(CustomerId, ShardId)]) {
+        homes.iter().for_each(|(customer, shard)| self.homes[customer.index()] = Some(*shard));
     }
 
     /// The snapshot in force.
@@ -33,7 +38,7 @@ impl Control {
 
     /// Builds the snapshot anew from the same settings.
     pub(crate) fn rebuild(&mut self, ground: &Ground) -> Arc<Snapshot> {
-        self.snapshot = build(ground, self.snapshot.version + 1);
+        self.snapshot = build(ground, self.shards, self.snapshot.version + 1);
         self.snapshot.clone()
     }
 
@@ -45,7 +50,7 @@ impl Control {
         let most_us = if busy { 1 } else { ground.scenario.check_ms * 1_000 };
         let micros = self.random.range(1, most_us);
         let host = request.shard.index();
-        ground.schedule.in_micros(micros, Event::Checked { host, verdict });
+        ground.schedule.in_micros(micros, Event::Checked { host, verdict, life: ground.life });
     }
 
     fn judge(&mut self, request: &AuthRequest) -> Result<(CustomerId, ShardId), CommandStatus> {
@@ -64,9 +69,9 @@ impl Control {
     }
 }
 
-fn build(ground: &Ground, version: u64) -> Arc<Snapshot> {
+fn build(ground: &Ground, shards: u16, version: u64) -> Arc<Snapshot> {
     let scenario = &ground.scenario;
-    match Snapshot::build(scenario.settings.clone(), scenario.shards, version) {
+    match Snapshot::build(scenario.settings.clone(), shards, version) {
         Ok(snapshot) => Arc::new(snapshot),
         Err(problems) => panic!("seed {}: the scenario is no configuration: {}", ground.seed, problems[0]),
     }

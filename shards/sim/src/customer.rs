@@ -410,6 +410,12 @@ impl Session {
             answer: None,
             id: None,
             receipts_taken: 0,
+            receipts_refused: 0,
+            is_promised: false,
+            was_told_unwritten: false,
+            is_over: false,
+            life: ground.life,
+            own_over: None,
         });
     }
 

@@ -4,6 +4,7 @@ use std::rc::Rc;
 
 use smpp_shards::Event as Logged;
 
+use crate::disk::Disk;
 use crate::model::Model;
 use crate::network::Network;
 use crate::random::Stream;
@@ -35,6 +36,10 @@ pub(crate) struct Ground {
     pub vendor_is_reachable: Vec<bool>,
     /// Whether faults are over and every peer behaves.
     pub healed: bool,
+    /// In journal mode.
+    pub disk: Option<Disk>,
+    /// How often the process has been started before.
+    pub life: u32,
     /// Alerts that shards have given.
     pub alerts: u64,
 }

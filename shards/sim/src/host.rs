@@ -4,11 +4,13 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::net::SocketAddr;
 
+use smpp_shards::journal::{Batch, LogName};
 use smpp_shards::{
     Action, CloseCause, Conn, ConnectFailure, ConnectStep, LinkId, Now, Output, ReadMode, Shard, ShardId, Time,
     VendorId, bounds,
 };
 
+use crate::disk::Written;
 use crate::ground::Ground;
 use crate::mailbox::{Mail, Wishes};
 use crate::network::{NetId, Peer, Readable, Side};
@@ -28,6 +30,7 @@ enum Completion {
     Sent(NetId, usize),
     Closed(NetId, CloseCause),
     Connected(LinkId, VendorId, u64),
+    Written(Written),
 }
 
 #[derive(Debug)]
@@ -65,14 +68,19 @@ pub(crate) struct Host {
     actions: Vec<Action>,
     dirty: Vec<Conn>,
     bells: Vec<ShardId>,
+    /// Which log its shard writes, in journal mode.
+    log: Option<LogName>,
+    is_writing: bool,
 }
 
 impl Host {
     /// A host for that shard.
-    pub(crate) fn new(id: usize, shard: Shard) -> Self {
+    pub(crate) fn new(id: usize, shard: Shard, log: Option<LogName>) -> Self {
         Self {
             id,
             shard,
+            log,
+            is_writing: false,
             out: Output::new(),
             slots: Vec::new(),
             free: Vec::new(),
@@ -93,6 +101,31 @@ impl Host {
         self.shard.start(now(ground), &mut self.out);
         self.drain(ground, wishes);
         self.wake_in(ground, 1);
+    }
+
+    /// The first turn of a host whose shard takes over a journal before it starts.
+    pub(crate) fn wake(&mut self, ground: &mut Ground) {
+        self.wake_in(ground, 1);
+    }
+
+    /// Whether something of an older journal is not in this start's yet.
+    pub(crate) fn is_restoring(&self) -> bool {
+        self.shard.is_restoring()
+    }
+
+    /// A write to the journal has ended.
+    pub(crate) fn written(&mut self, written: Written, ground: &mut Ground) {
+        self.complete(Completion::Written(written), ground);
+    }
+
+    /// The first part of a turn, after which the process is killed.
+    pub(crate) fn begin_turn(&mut self, completions: usize, ground: &mut Ground) {
+        let mut wishes = Wishes::default();
+        for _ in 0..completions {
+            let Some(completion) = self.completions.pop_front() else { return };
+            self.feed(completion, ground);
+            self.drain(ground, &mut wishes);
+        }
     }
 
     /// The shard's report.
@@ -197,6 +230,7 @@ impl Host {
         self.drain(ground, wishes);
         self.shard.tick(now(ground), &mut self.out);
         self.drain(ground, wishes);
+        self.write_journal(ground);
         self.bells.clear();
         let is_backed_up = self.shard.flush_rings(&mut self.bells);
         wishes.bells.append(&mut self.bells);
@@ -208,6 +242,34 @@ impl Host {
         if deadline != Time::NEVER {
             let earliest = Time(ground.schedule.now().0 + 10_000);
             self.wake_at(ground, deadline.max(earliest));
+        }
+    }
+
+    fn write_journal(&mut self, ground: &mut Ground) {
+        let mut batch = Batch::default();
+        if self.is_writing || !self.shard.take_batch(now(ground), &mut batch) {
+            return;
+        }
+        let (Some(log), Some(disk)) = (self.log, &mut ground.disk) else {
+            panic!("seed {}: shard {} writes a journal that it has not", ground.seed, self.id)
+        };
+        ground.trace.step(10, u64::from(batch.segment), batch.offset);
+        ground.trace.octets(11, self.id as u64, &batch.bytes);
+        self.is_writing = true;
+        let micros = disk.begin(self.id, log, batch);
+        ground.schedule.in_micros(micros, Event::Disk { host: self.id, life: ground.life });
+    }
+
+    fn journal_written(&mut self, written: Written, ground: &mut Ground) {
+        self.is_writing = false;
+        ground.trace.step(12, self.id as u64, written as u64);
+        ground.trace.line(ground.schedule.now(), format_args!("shard {}: the disk says {written:?}", self.id));
+        ground.model.disk_said(self.id, written == Written::Whole, ground.schedule.now());
+        match written {
+            Written::Whole => self.shard.batch_written(now(ground), &mut self.out),
+            Written::Full | Written::Failed => {
+                self.shard.batch_failed(written.reason(), now(ground), &mut self.out);
+            }
         }
     }
 
@@ -349,6 +411,7 @@ impl Host {
                 self.close_slot(conn, ground);
                 ground.network.close(net, Side::Gateway, &mut ground.schedule);
             }
+            Completion::Written(written) => self.journal_written(written, ground),
             Completion::Connected(link, vendor, ticket) => self.finish_connecting(link, vendor, ticket, ground),
         }
     }
@@ -453,13 +516,18 @@ impl Host {
                 let before = self.connecting.insert(link, (vendor, ticket));
                 assert!(before.is_none(), "seed {}: link {link} connects twice at one time", ground.seed);
                 let micros = ground.network.weather.latency_us * 2 + ground.turns.spread(1, 2_000);
-                ground.schedule.in_micros(micros, Event::Connected { host: self.id, link, ticket });
+                ground.schedule.in_micros(micros, Event::Connected { host: self.id, link, ticket, life: ground.life });
             }
             Action::AbandonConnect { link } => {
                 self.connecting.remove(&link);
             }
             Action::Authenticate(request) => wishes.binds.push(request),
-            Action::FreeSegments { .. } => {}
+            Action::FreeSegments { before } => {
+                ground.trace.step(13, self.id as u64, u64::from(before));
+                if let (Some(log), Some(disk)) = (self.log, &mut ground.disk) {
+                    disk.free(log, before);
+                }
+            }
             Action::Log(event) => ground.log(self.id, &event),
         }
     }

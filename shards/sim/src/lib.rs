@@ -7,9 +7,11 @@ mod counts;
 mod customer;
 mod customer_habits;
 mod customer_mischief;
+mod disk;
 mod ground;
 mod host;
 mod idle;
+mod lives;
 mod mailbox;
 mod model;
 mod network;
@@ -25,12 +27,13 @@ mod vendor_receipts;
 mod world;
 
 pub use counts::Counts;
+pub use scenario::Mode;
 pub use world::{Outcome, World};
 
-/// Runs one seed; `verbose` prints every step.
+/// Runs one seed; `verbose` prints every step. Half of all seeds run with a journal, unless `mode` says otherwise.
 ///
 /// # Panics
 /// With a sentence that names the seed, when something that must hold does not.
-pub fn run(seed: u64, verbose: bool) -> Outcome {
-    World::new(seed, verbose).run()
+pub fn run(seed: u64, mode: Mode, verbose: bool) -> Outcome {
+    World::new(seed, mode, verbose).run()
 }

@@ -6,7 +6,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
-use smpp_sim::Counts;
+use smpp_sim::{Counts, Mode};
 
 const USAGE: &str = "usage: smpp-sim [--seed N | --seeds A..B | --count N] [--jobs N] [--verbose]
 
@@ -14,12 +14,14 @@ const USAGE: &str = "usage: smpp-sim [--seed N | --seeds A..B | --count N] [--jo
   --seeds A..B  the seeds from A up to, not including, B
   --count N     as many seeds, from one that differs each time
   --jobs N      threads (as many as there are cores)
+  --mode M      relay or journal, instead of what each seed says
   --verbose     prints every step (use it with --seed)";
 
 struct Options {
     first: u64,
     end: u64,
     jobs: u64,
+    mode: Mode,
     verbose: bool,
 }
 
@@ -57,7 +59,7 @@ fn work(next: &AtomicU64, counts: &Mutex<Counts>, options: &Options) {
             return;
         }
         SEED.set(seed);
-        let outcome = smpp_sim::run(seed, options.verbose);
+        let outcome = smpp_sim::run(seed, options.mode, options.verbose);
         if let Ok(mut counts) = counts.lock() {
             counts.merge(&outcome.counts);
         }
@@ -91,13 +93,21 @@ fn tell_seed_on_panic() {
 
 fn parse(mut arguments: impl Iterator<Item = String>) -> Result<Options, String> {
     let cores = std::thread::available_parallelism().map_or(1, |cores| cores.get() as u64);
-    let mut options = Options { first: 0, end: 200, jobs: cores, verbose: false };
+    let mut options = Options { first: 0, end: 200, jobs: cores, mode: Mode::Drawn, verbose: false };
     while let Some(argument) = arguments.next() {
         if argument == "--verbose" {
             options.verbose = true;
             continue;
         }
         let value = arguments.next().ok_or_else(|| format!("{argument} wants a value, or is not known"))?;
+        if argument == "--mode" {
+            options.mode = match value.as_str() {
+                "relay" => Mode::Relay,
+                "journal" => Mode::Journal,
+                _ => return Err(format!("{value:?} is no mode")),
+            };
+            continue;
+        }
         let number = |text: &str| text.parse::<u64>().map_err(|_| format!("{text:?} is no number"));
         match argument.as_str() {
             "--seed" => (options.first, options.end) = (number(&value)?, number(&value)? + 1),

@@ -260,6 +260,23 @@ impl Network {
         self.connections[net.0].closed[index(side)] = true;
     }
 
+    /// The gateway's process is gone: its sockets are closed by its kernel, or, where the machine fails, answer nothing but
+    /// resets.
+    pub(crate) fn abandon(&mut self, is_power_cut: bool, schedule: &mut Schedule) {
+        for index in 0..self.connections.len() {
+            let net = NetId(index);
+            if self.is_closed(net, Side::Gateway) {
+                continue;
+            }
+            self.set_owner(net, None);
+            if is_power_cut {
+                self.reset(net, Side::Gateway, schedule);
+            } else {
+                self.close(net, Side::Gateway, schedule);
+            }
+        }
+    }
+
     /// That end resets the connection: what is still on its way to the other one is lost.
     pub(crate) fn reset(&mut self, net: NetId, side: Side, schedule: &mut Schedule) {
         self.connections[net.0].closed[index(side)] = true;

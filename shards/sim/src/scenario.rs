@@ -45,6 +45,36 @@ pub(crate) struct CustomerPlan {
     pub address_allowed: bool,
 }
 
+/// How a run's journal is, and what happens to it.
+#[derive(Clone, Debug)]
+pub(crate) struct JournalPlan {
+    /// Octets of one segment. Small ones, so that many begin and end in a run.
+    pub segment_bytes: u64,
+    /// Microseconds that a write takes, at least and at most.
+    pub write_us: (u64, u64),
+    /// Writes, in a thousand, that fail.
+    pub failures: u64,
+    /// The disk is full from, for so long, in milliseconds.
+    pub full: Vec<(u64, u64)>,
+    /// New files, in a thousand, that are old ones written over.
+    pub reuse: u64,
+    /// When the process is killed, in milliseconds.
+    pub crashes: Vec<u64>,
+    /// Milliseconds until it is started again, at the most.
+    pub down_ms: u64,
+}
+
+/// In which mode the gateway of a run accepts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mode {
+    /// As the seed says.
+    Drawn,
+    /// `accept = "relay"`.
+    Relay,
+    /// `accept = "journal"`.
+    Journal,
+}
+
 /// Everything that a seed decides beforehand.
 pub(crate) struct Scenario {
     /// How many shards.
@@ -75,6 +105,8 @@ pub(crate) struct Scenario {
     pub heavy: u64,
     /// The gateway stops while faults last, instead of after them.
     pub stops_early: bool,
+    /// In journal mode.
+    pub journal: Option<JournalPlan>,
 }
 
 /// The address from which a session connects.
@@ -84,7 +116,7 @@ pub(crate) fn session_address(session: usize) -> Ipv4Addr {
 
 impl Scenario {
     /// The scenario of that seed.
-    pub(crate) fn new(seed: u64) -> Self {
+    pub(crate) fn new(seed: u64, mode: Mode) -> Self {
         let mut random = Stream::new(seed, "scenario");
         let shards = *random.pick(&[1, 1, 2, 2, 2, 3, 4]);
         let vendors: Vec<VendorHabits> = (0..random.range(1, 4)).map(|_| VendorHabits::draw(&mut random)).collect();
@@ -105,7 +137,7 @@ impl Scenario {
             }
         }
         let rules = reference_rules(&settings);
-        Self {
+        let mut scenario = Self {
             shards,
             rules,
             customers,
@@ -119,8 +151,19 @@ impl Scenario {
             turn_pauses: random.fault(300, 30),
             heavy: random.fault(150, 1_000),
             stops_early: random.chance(150),
+            journal: None,
             settings,
+        };
+        // A stream of its own: what a seed means in relay mode does not depend on journals.
+        let mut random = Stream::new(seed, "journal");
+        let has_journal = random.chance(500);
+        if mode == Mode::Journal || mode == Mode::Drawn && has_journal {
+            scenario.journal = Some(draw_journal(scenario.heal_ms, &mut random));
+            let gateway = &mut scenario.settings.gateway;
+            gateway.receipts_kept = if random.chance(200) { random.spread(1, 50) as u32 } else { gateway.receipts_kept };
+            gateway.unknown_outcome_retries = random.below(3) as u32;
         }
+        scenario
     }
 
     /// The vendors that may carry a message, as a set of bits. Addresses are compared without a leading plus.
@@ -312,6 +355,31 @@ fn reference_rules(settings: &Settings) -> Vec<Rule> {
                 .expect("the scenario names its own vendors"),
         })
         .collect()
+}
+
+fn draw_journal(heal_ms: u64, random: &mut Stream) -> JournalPlan {
+    let fastest = random.spread(20, 20_000);
+    let mut crashes: Vec<u64> = Vec::new();
+    if random.chance(800) {
+        crashes.extend((0..random.range(1, 4)).map(|_| random.below(heal_ms)));
+    }
+    // Some come while the process is still recovering from the one before.
+    if let (Some(first), true) = (crashes.first(), random.chance(500)) {
+        crashes.push(first + random.spread(1, 1_000));
+    }
+    let mut full = Vec::new();
+    if random.chance(250) {
+        full.extend((0..random.range(1, 2)).map(|_| (random.below(heal_ms), random.spread(10, 3_000))));
+    }
+    JournalPlan {
+        segment_bytes: *random.pick(&[64 << 10, 256 << 10, 1 << 20, 8 << 20]),
+        write_us: (fastest, fastest + random.spread(1, 50_000)),
+        failures: random.fault(300, 200),
+        full,
+        reuse: if random.chance(500) { 700 } else { 0 },
+        crashes,
+        down_ms: random.spread(1, 2_000),
+    }
 }
 
 fn draw_weather(random: &mut Stream) -> Weather {

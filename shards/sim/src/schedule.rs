@@ -31,6 +31,8 @@ pub(crate) enum Event {
         link: LinkId,
         /// Tells this attempt from earlier ones.
         ticket: u64,
+        /// Of which process.
+        life: u32,
     },
     /// The control thread has checked a bind.
     Checked {
@@ -38,6 +40,8 @@ pub(crate) enum Event {
         host: usize,
         /// What came of it.
         verdict: Verdict,
+        /// Of which process.
+        life: u32,
     },
     /// A model customer's session does its next step, if the connection is still that one.
     Session {
@@ -55,6 +59,13 @@ pub(crate) enum Event {
         /// What.
         step: VendorStep,
     },
+    /// A host's write to the journal ends.
+    Disk {
+        /// The host.
+        host: usize,
+        /// Of which process.
+        life: u32,
+    },
     /// The run's own next step.
     Phase(Phase),
 }
@@ -66,6 +77,10 @@ pub(crate) enum Phase {
     Reload,
     /// Every now and then: reports are read and bounds checked.
     Look,
+    /// The process is killed.
+    Crash,
+    /// It is started again.
+    Restart,
 }
 
 struct Entry {

@@ -49,7 +49,11 @@ pub(crate) fn compose(
         protocol_id: if random.chance(50) { 64 } else { 0 },
         priority_flag: random.below(4) as u8 * u8::from(random.chance(200)),
         registered_delivery: *random.pick(&[0, 1, 1, 1, 2, 3, 0x11]),
-        validity_period: if random.chance(50) { b"000000001000000R" } else { b"" },
+        validity_period: match (random.chance(50), &scenario.journal) {
+            (true, None) => b"000000001000000R",
+            (true, Some(_)) => b"000000000003000R",
+            (false, _) => b"",
+        },
         data_coding: *random.pick(&[0, 0, 3, 8, 4]),
         ..ShortMessage::default()
     };

@@ -325,7 +325,8 @@ impl Vendor {
             octets.truncate(half);
         } else {
             let outcome = Model::outcome_of(reply.status);
-            ground.model.vendor_answers(net, reply.sequence, outcome, ground.schedule.now(), &ground.trace);
+            let id = (reply.id, text.clone());
+            ground.model.vendor_answers(net, reply.sequence, outcome, id, ground.schedule.now(), &ground.trace);
             if self.random.chance(self.habits.doubled) {
                 octets.extend_from_within(before..);
             }

@@ -133,7 +133,20 @@ impl Vendor {
         );
         ground.model.vendor_delivers(
             sequence,
-            Attempt { net, kind: delivery.kind, fed_at: None, acknowledged: None, taken: false, offered: None, pdu },
+            Attempt {
+                net,
+                kind: delivery.kind,
+                fed_at: None,
+                acknowledged: None,
+                taken: false,
+                offered: None,
+                taken_over: None,
+                is_refused: false,
+                is_promised: false,
+                vendor: self.index,
+                id: delivery.id,
+                pdu,
+            },
         );
     }
 

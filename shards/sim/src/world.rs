@@ -3,21 +3,21 @@
 
 use std::rc::Rc;
 
-use smpp_shards::restore::Restored;
 use smpp_shards::settings::BindType;
-use smpp_shards::{DrainPhase, Now, Shard, ShardId, ShardSetup, Time, VendorState, bounds, mesh};
+use smpp_shards::{DrainPhase, Time, VendorState, bounds};
 
 use crate::control::Control;
 use crate::counts::Counts;
 use crate::customer::Session;
 use crate::ground::Ground;
-use crate::host::{EPOCH_UNIX_MS, Host};
+use crate::disk::Disk;
+use crate::host::Host;
 use crate::idle::Idle;
 use crate::mailbox::{Mail, Wishes};
 use crate::model::{Model, violation};
 use crate::network::{NetId, Network, Peer, Side};
 use crate::random::Stream;
-use crate::scenario::{Scenario, fair_weather};
+use crate::scenario::{Mode, Scenario, fair_weather};
 use crate::schedule::{Event, Phase, Schedule};
 use crate::trace::Trace;
 use crate::vendor::Vendor;
@@ -28,6 +28,9 @@ const EVENTS_MAX: u64 = 20_000_000;
 /// Milliseconds within which everything must be finished once faults are over: the longest waiting time before a
 /// bind with its jitter (36 s), a peer that is found to take nothing (30 s) and the timers of the settings.
 const SETTLE_MS_MAX: u64 = 100_000;
+
+/// As [`SETTLE_MS_MAX`], with a journal: what waits for a vendor is not given up, and some vendors take 20 a second.
+const SETTLE_JOURNAL_MS_MAX: u64 = 400_000;
 
 /// Milliseconds within which a phase of the drain must be quiet.
 const DRAIN_MS_MAX: u64 = 15_000;
@@ -56,20 +59,25 @@ pub struct Outcome {
 
 /// Everything there is.
 pub struct World {
-    ground: Ground,
-    hosts: Vec<Host>,
-    control: Control,
+    pub(crate) ground: Ground,
+    /// None while the process is down.
+    pub(crate) hosts: Vec<Host>,
+    pub(crate) control: Control,
     sessions: Vec<Session>,
     vendors: Vec<Vendor>,
-    idle: Vec<Idle>,
-    random: Stream,
+    pub(crate) idle: Vec<Idle>,
+    pub(crate) random: Stream,
     events: u64,
+    /// Shards have started: there are listeners and vendors. Else the process is down, or takes over a journal.
+    pub(crate) is_open: bool,
+    /// The name of the present process's logs.
+    pub(crate) start: u64,
 }
 
 impl World {
     /// The world of that seed, at its beginning.
-    pub fn new(seed: u64, verbose: bool) -> Self {
-        let scenario = Rc::new(Scenario::new(seed));
+    pub fn new(seed: u64, mode: Mode, verbose: bool) -> Self {
+        let scenario = Rc::new(Scenario::new(seed, mode));
         let mut ground = Ground {
             seed,
             schedule: Schedule::default(),
@@ -82,24 +90,12 @@ impl World {
             vendor_is_reachable: vec![true; scenario.vendors.len()],
             healed: false,
             alerts: 0,
+            disk: scenario.journal.clone().map(|plan| Disk::new(plan, Stream::new(seed, "disk"))),
+            life: 0,
             scenario: scenario.clone(),
         };
-        let control = Control::new(&ground);
-        let mut random = Stream::new(seed, "world");
-        let now = Now { mono: Time::default(), unix_ms: EPOCH_UNIX_MS };
-        let hosts = mesh(scenario.shards).into_iter().enumerate().map(|(index, rings)| {
-            let setup = ShardSetup {
-                shard: ShardId(index as u16),
-                shards: scenario.shards,
-                seed: random.next_u64(),
-                snapshot: control.snapshot(),
-                rings,
-                journal: None,
-                restored: Restored::default(),
-            };
-            Host::new(index, Shard::new(setup, now))
-        });
-        let hosts = hosts.collect();
+        let control = Control::new(scenario.shards, &ground);
+        let random = Stream::new(seed, "world");
         let vendors = (0..scenario.vendors.len()).map(|index| Vendor::new(index, &mut ground)).collect();
         let mut sessions = Vec::new();
         for (customer, plan) in scenario.customers.iter().enumerate() {
@@ -108,7 +104,8 @@ impl World {
             }
         }
         let idle = vec![Idle::default(); scenario.vendors.len()];
-        Self { ground, hosts, control, sessions, vendors, idle, random, events: 0 }
+        let (hosts, is_open) = (Vec::new(), false);
+        Self { ground, hosts, control, sessions, vendors, idle, random, events: 0, is_open, start: 0 }
     }
 
     /// The whole run; panics with a sentence when something is wrong.
@@ -117,15 +114,20 @@ impl World {
         let heal_at = Time::default().after_ms(self.ground.scenario.heal_ms);
         self.run_until(heal_at);
         let mut settle_ms = 0;
+        self.wait_until_open();
+        let has_journal = self.ground.disk.is_some();
         if self.ground.scenario.stops_early {
             self.vendors.iter_mut().for_each(Vendor::calm_down);
         } else {
             self.heal();
-            settle_ms = self.settle(SETTLE_MS_MAX, "faults are over");
+            settle_ms = self.settle(if has_journal { SETTLE_JOURNAL_MS_MAX } else { SETTLE_MS_MAX }, "faults are over");
+            self.check_kept();
             self.probe();
             self.settle(DRAIN_MS_MAX, "the last submits went out");
+            self.check_kept();
         }
         self.drain();
+        self.check_journal();
         self.ground.model.check_limits();
         self.ground.model.check_probes(&self.ground.scenario.settings.vendors);
         let mut counts = core::mem::take(&mut self.ground.model.counts);
@@ -143,10 +145,10 @@ impl World {
     }
 
     fn start(&mut self) {
-        for index in 0..self.hosts.len() {
-            let mut wishes = Wishes::default();
-            self.hosts[index].start(&mut self.ground, &mut wishes);
-            self.grant(wishes);
+        self.boot();
+        let crashes = self.ground.scenario.journal.as_ref().map_or_else(Vec::new, |plan| plan.crashes.clone());
+        for at in crashes {
+            self.ground.schedule.in_millis(at, Event::Phase(Phase::Crash));
         }
         self.ground.schedule.in_millis(LOOK_MS, Event::Phase(Phase::Look));
         if self.ground.scenario.reload_ms > 0 {
@@ -168,7 +170,7 @@ impl World {
     }
 
     /// Runs until everything is quiet; gives the milliseconds that took.
-    fn settle(&mut self, most_ms: u64, since: &str) -> u64 {
+    pub(crate) fn settle(&mut self, most_ms: u64, since: &str) -> u64 {
         let began = self.ground.schedule.now();
         loop {
             let until = self.ground.schedule.now().after_ms(100);
@@ -197,18 +199,36 @@ impl World {
             && self.ground.model.unanswered() == 0
             && self.hosts.iter().all(|host| {
                 let report = host.report();
-                report.is_quiet && report.messages_open == 0 && report.deliveries_open == 0
+                let is_disk_well = report.journal.is_none_or(|journal| !journal.is_failing);
+                let open = report.messages_open - self.waiting_for_good(&report);
+                is_disk_well && report.is_quiet && open == 0 && report.deliveries_open == 0
             })
     }
 
-    fn describe(&self) -> String {
+    /// Messages that wait in the queues of vendors to which nothing can be submitted: in journal mode they stay there.
+    fn waiting_for_good(&self, report: &smpp_shards::Report) -> u32 {
+        if self.ground.disk.is_none() {
+            return 0;
+        }
+        let vendors = report.vendors.iter().zip(&self.ground.scenario.settings.vendors);
+        let receivers = vendors.filter(|(_, settings)| settings.bind_type == BindType::Receiver);
+        receivers.map(|(counters, _)| counters.queued).sum()
+    }
+
+    pub(crate) fn describe(&self) -> String {
         let now = self.ground.schedule.now();
         let mut words = format!("{} unanswered", self.ground.model.unanswered());
         for host in &self.hosts {
             let report = host.report();
             words += &format!(
-                "; shard {}: {} messages, {} deliveries, {} sessions, quiet {}",
-                host.id, report.messages_open, report.deliveries_open, report.sessions, report.is_quiet
+                "; shard {}: {} messages, {} deliveries, {} sessions, quiet {}, {:?} to restore, journal {:?}",
+                host.id,
+                report.messages_open,
+                report.deliveries_open,
+                report.sessions,
+                report.is_quiet,
+                report.to_restore,
+                report.journal
             );
         }
         for vendor in &self.vendors {
@@ -270,13 +290,17 @@ impl World {
                 self.run_until(until);
                 return;
             }
+            // A customer that never answers a receipt which is safe keeps the first phase from ending; it is given a time.
+            if took > DRAIN_MS_MAX && phase == DrainPhase::Refuse && self.ground.disk.is_some() && !self.ground.healed {
+                return;
+            }
             if took > DRAIN_MS_MAX {
                 violation!(self.ground, "phase {phase:?} is not quiet after {took} ms: {}", self.describe());
             }
         }
     }
 
-    fn run_until(&mut self, until: Time) {
+    pub(crate) fn run_until(&mut self, until: Time) {
         while let Some(event) = self.ground.schedule.next(until) {
             self.events += 1;
             if self.events > EVENTS_MAX {
@@ -290,10 +314,11 @@ impl World {
         let ground = &mut self.ground;
         match event {
             Event::Turn(host) => {
-                if self.hosts[host].is_due(ground.schedule.now()) {
+                if self.hosts.get(host).is_some_and(|host| host.is_due(ground.schedule.now())) {
                     let mut wishes = Wishes::default();
                     self.hosts[host].turn(ground, &mut wishes);
                     self.grant(wishes);
+                    self.open_when_restored();
                 }
             }
             Event::Arrive(net, side) => self.arrive(net, side),
@@ -311,10 +336,23 @@ impl World {
                 }
             }
             Event::CloseNow(net) => self.hosts.iter_mut().for_each(|host| host.go_on_closing(net, true, ground)),
-            Event::Connected { host, link, ticket } => self.hosts[host].connected(link, ticket, ground),
-            Event::Checked { host, verdict } => self.hosts[host].post(Mail::Verdict(verdict), ground),
+            Event::Connected { life, .. } | Event::Checked { life, .. } | Event::Disk { life, .. }
+                if life != ground.life || self.hosts.is_empty() => {}
+            Event::Connected { host, link, ticket, .. } => self.hosts[host].connected(link, ticket, ground),
+            Event::Checked { host, verdict, .. } => self.hosts[host].post(Mail::Verdict(verdict), ground),
+            Event::Disk { host, .. } => {
+                let (now, may_fail) = (ground.schedule.now(), !ground.healed && !ground.model.draining);
+                if let Some(disk) = &mut ground.disk {
+                    let written = disk.end(host, may_fail, now.0 / 1_000_000);
+                    self.hosts[host].written(written, ground);
+                }
+            }
             Event::Session { session, epoch, step } => {
-                if let Some(net) = self.sessions[session].step(epoch, step, ground) {
+                let Some(net) = self.sessions[session].step(epoch, step, ground) else { return };
+                if !self.is_open {
+                    // Nobody listens.
+                    ground.network.reset(net, Side::Gateway, &mut ground.schedule);
+                } else {
                     let host = self.random.below(self.hosts.len() as u64) as usize;
                     self.hosts[host].accept(net, ground);
                 }
@@ -322,6 +360,8 @@ impl World {
             Event::Vendor { vendor, step } => self.vendors[vendor].step(step, ground),
             Event::Phase(Phase::Reload) => self.reload(),
             Event::Phase(Phase::Look) => self.look(),
+            Event::Phase(Phase::Crash) => self.crash(),
+            Event::Phase(Phase::Restart) => self.boot(),
         }
     }
 
@@ -342,7 +382,7 @@ impl World {
         }
     }
 
-    fn grant(&mut self, wishes: Wishes) {
+    pub(crate) fn grant(&mut self, wishes: Wishes) {
         for bell in wishes.bells {
             self.hosts[bell.index()].ring(&mut self.ground);
         }
@@ -381,6 +421,10 @@ impl World {
             for (idle, counters) in self.idle.iter_mut().zip(&report.vendors) {
                 if counters.state != VendorState::Off || counters.connects > 0 {
                     idle.look(counters, LOOK_MS);
+                    // What the journal keeps waits for the next start.
+                    if self.ground.model.draining && self.ground.disk.is_some() {
+                        *idle = Idle::default();
+                    }
                 }
             }
             for (index, (counters, vendor)) in report.vendors.iter().zip(&settings.vendors).enumerate() {

@@ -6,7 +6,7 @@ use smpp_pdu::message::{ESM_TYPE_MASK, ShortMessage, resp_message_id};
 use smpp_pdu::{CommandId, CommandStatus, Header, MessageState, Receipt, Tag};
 use smpp_shards::{Time, bounds};
 
-use super::{Answer, AttemptKind, Message, Model, WireSide, tlvs_of, violation};
+use super::{Answer, AttemptKind, Message, Model, Offer, WireSide, tlvs_of, violation};
 use crate::network::NetId;
 
 impl Model {
@@ -33,16 +33,33 @@ impl Model {
 
     /// A customer writes its answer to a deliver_sm.
     pub(crate) fn customer_answers(&mut self, net: NetId, sequence: u32, status: CommandStatus) {
-        let Some((attempt, _)) = self.customer_wire(net).offers.remove(&sequence) else { return };
+        let Some((offer, _)) = self.customer_wire(net).offers.remove(&sequence) else { return };
+        let is_final = |attempt: usize| match self.attempts[attempt].kind {
+            AttemptKind::Receipt(message, state) if state.is_final() => message,
+            _ => None,
+        };
+        let message = match offer {
+            Offer::Attempt(attempt) => is_final(attempt),
+            Offer::Own(message) => message,
+        };
+        let is_for_now = status == CommandStatus::ESME_RX_T_APPN;
+        if let Some(message) = message.map(|message| &mut self.messages[message]) {
+            message.receipts_taken += u32::from(status.is_ok());
+            message.receipts_refused += u32::from(!status.is_ok() && !is_for_now);
+            if offer == Offer::Own(None) || (matches!(offer, Offer::Own(_)) && is_for_now) {
+                message.own_over = None;
+            }
+        }
+        if let Offer::Attempt(attempt) = offer {
+            let attempt = &mut self.attempts[attempt];
+            attempt.is_refused |= !status.is_ok() && !is_for_now;
+            attempt.taken |= status.is_ok();
+            if status.is_ok() {
+                attempt.taken_over = Some(net);
+            }
+        }
         if !status.is_ok() {
             return;
-        }
-        let attempt = &mut self.attempts[attempt];
-        attempt.taken = true;
-        if let AttemptKind::Receipt(Some(message), state) = attempt.kind
-            && state.is_final()
-        {
-            self.messages[message].receipts_taken += 1;
         }
         self.counts.add("deliveries answered ESME_ROK", 1);
     }
@@ -177,18 +194,19 @@ impl Model {
         }
         if let Some(fed_at) = self.messages[number].fed_at {
             let waited = now.millis_since(fed_at);
-            let most = self.answer_ms_max();
+            let most = self.answer_ms_max(fed_at);
             if waited > most {
                 violation!(self, "message {number} is answered {status:?} after {waited} ms of at most {most}");
             }
         }
         self.counts.answered(status);
+        self.messages[number].was_told_unwritten = !self.failing.is_empty();
         self.messages[number].answer = Some(Answer { status, at: now });
         Some(number)
     }
 
     /// An id is one message's of one customer, in its answer and in its receipts.
-    fn tie_id(&mut self, number: usize, id: Vec<u8>) {
+    pub(super) fn tie_id(&mut self, number: usize, id: Vec<u8>) {
         let customer = self.messages[number].customer;
         match &self.messages[number].id {
             Some(known) if *known != id => {
@@ -210,8 +228,6 @@ impl Model {
         let Ok(delivered) = ShortMessage::decode(pdu) else {
             violation!(self, "{} gets a deliver_sm that cannot be read", self.name(net));
         };
-        let number = self.attempt_of(net, &delivered);
-        let attempt = self.attempts[number].clone();
         let wire = self.customer_wire(net);
         let (customer, bound) = (wire.customer, wire.bound);
         let Some((command, version)) = bound else {
@@ -220,7 +236,37 @@ impl Model {
         if command == CommandId::BIND_TRANSMITTER {
             violation!(self, "{} gets a delivery on a transmitter's bind", self.name(net));
         }
-        if let Some(status) = attempt.acknowledged {
+        let offer = match self.attempt_named(&delivered) {
+            Some(number) => {
+                self.offered_attempt(net, number, customer, version, &delivered);
+                Offer::Attempt(number)
+            }
+            None if self.scenario.journal.is_some() && delivered.service_type.is_empty() => {
+                let number = self.own_receipt(net, customer, &delivered);
+                if let Some(number) = number {
+                    self.messages[number].own_over = Some(net);
+                }
+                Offer::Own(number)
+            }
+            None => violation!(self, "{} gets a delivery that no vendor sent: {delivered:?}", self.name(net)),
+        };
+        self.note_offer(net, header.sequence_number, offer, now);
+    }
+
+    fn offered_attempt(
+        &mut self,
+        net: NetId,
+        number: usize,
+        customer: usize,
+        version: u8,
+        delivered: &ShortMessage<'_>,
+    ) {
+        let attempt = self.attempts[number].clone();
+        let is_safe = self.scenario.journal.is_some() && attempt.acknowledged == Some(CommandStatus::ESME_ROK);
+        if attempt.taken_over.is_some_and(|before| !self.is_gone(before)) {
+            violation!(self, "attempt {number} is offered again to a customer that took it: {attempt:?}");
+        }
+        if let Some(status) = attempt.acknowledged.filter(|_| !is_safe) {
             violation!(self, "attempt {number} is offered after its vendor was told {status:?}");
         }
         if let Some(before) = attempt.offered
@@ -236,22 +282,26 @@ impl Model {
                 if owner != Some(customer) {
                     violation!(self, "{} gets an MO of customer {owner:?}: attempt {number}", self.name(net));
                 }
-                self.check_mobile(number, &delivered, version);
+                self.check_mobile(number, delivered, version);
             }
             AttemptKind::Receipt(message, state) => {
                 let Some(message) = message else {
                     violation!(self, "{} gets a receipt for no message: attempt {number}", self.name(net));
                 };
-                self.check_receipt(net, customer, message, state, &delivered);
+                self.check_receipt(net, customer, message, state, delivered);
             }
         }
         if self.attempts[number].offered.replace(net).is_some() {
             self.counts.add("deliveries offered again", 1);
         }
+    }
+
+    fn note_offer(&mut self, net: NetId, sequence: u32, offer: Offer, now: Time) {
         let wire = self.customer_wire(net);
-        if wire.offers.insert(header.sequence_number, (number, now)).is_some() {
-            violation!(self, "{} gets sequence_number {} twice", self.name(net), header.sequence_number);
+        if wire.offers.insert(sequence, (offer, now)).is_some() {
+            violation!(self, "{} gets sequence_number {sequence} twice", self.name(net));
         }
+        let wire = self.customer_wire(net);
         let still_counts = |at: Time| now.millis_since(at) < bounds::DELIVER_RESPONSE_MS_MAX;
         let open = wire.offers.values().filter(|(_, at)| still_counts(*at)).count();
         let window = self.scenario.settings.gateway.deliver_window as usize;
@@ -262,18 +312,15 @@ impl Model {
 
     fn is_offered(&self, net: NetId, attempt: usize) -> bool {
         match self.wires.get(&net).map(|wire| &wire.side) {
-            Some(WireSide::Customer(wire)) => wire.offers.values().any(|(offered, _)| *offered == attempt),
+            Some(WireSide::Customer(wire)) => wire.offers.values().any(|(offered, _)| *offered == Offer::Attempt(attempt)),
             _ => false,
         }
     }
 
-    /// Which attempt of a vendor it is.
-    fn attempt_of(&self, net: NetId, delivered: &ShortMessage<'_>) -> usize {
-        let name = core::str::from_utf8(delivered.service_type).unwrap_or_default();
-        match usize::from_str_radix(name, 16).ok().filter(|number| *number < self.attempts.len()) {
-            Some(number) => number,
-            None => violation!(self, "{} gets a delivery that no vendor sent: {delivered:?}", self.name(net)),
-        }
+    /// Which attempt of a vendor it is; `None` when it says so of none.
+    pub(super) fn attempt_named(&self, delivered: &ShortMessage<'_>) -> Option<usize> {
+        let name = core::str::from_utf8(delivered.service_type).ok()?;
+        usize::from_str_radix(name, 16).ok().filter(|number| *number < self.attempts.len())
     }
 
     fn check_mobile(&self, number: usize, delivered: &ShortMessage<'_>, version: u8) {

@@ -23,6 +23,11 @@ impl ReferenceBucket {
         Self { rate: u128::from(rate), burst, level: burst, at: Time::default() }
     }
 
+    /// As [`ReferenceBucket::new`], full at that time.
+    pub(crate) fn starting_at(rate: u32, burst: u32, at: Time) -> Self {
+        Self { at, ..Self::new(rate, burst) }
+    }
+
     /// Whether one more may have passed at that time; times never go back.
     pub(crate) fn take(&mut self, now: Time) -> bool {
         if self.rate == 0 {
@@ -55,10 +60,17 @@ impl Model {
     fn check_rate(&self, customer: usize) {
         let settings = &self.scenario.settings.customers[customer];
         let passed = self.messages.iter().filter(|message| message.customer == customer && message.took_a_token());
-        let mut times: Vec<Time> = passed.filter_map(|message| message.fed_at).collect();
+        let mut times: Vec<(u32, Time)> =
+            passed.filter_map(|message| Some((message.life, message.fed_at?))).collect();
         times.sort_unstable();
         let mut bucket = ReferenceBucket::new(settings.smpp_throughput, settings.smpp_burst);
-        for time in times {
+        let mut present = 0;
+        for (life, time) in times {
+            if life != present {
+                // Every process begins with a full one.
+                present = life;
+                bucket = ReferenceBucket::starting_at(settings.smpp_throughput, settings.smpp_burst, time);
+            }
             if !bucket.take(time) {
                 violation!(
                     self,

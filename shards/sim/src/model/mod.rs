@@ -3,11 +3,12 @@
 
 mod customer_side;
 mod final_checks;
+mod journal;
 mod limits;
 mod vendor_side;
 mod verdict;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
 use smpp_pdu::message::ShortMessage;
@@ -72,10 +73,22 @@ pub(crate) struct Message {
     pub id: Option<Vec<u8>>,
     /// Final receipts that the customer took.
     pub receipts_taken: u32,
+    /// Final receipts that the customer refused for good.
+    pub receipts_refused: u32,
+    /// A vendor was told that its final receipt is safe.
+    pub is_promised: bool,
+    /// It was answered while its journal could not be written.
+    pub was_told_unwritten: bool,
+    /// The journal that a process found held it no more, or as one that a vendor has.
+    pub is_over: bool,
+    /// In which process it was sent.
+    pub life: u32,
+    /// The connection over which the gateway's own receipt for it went and was not refused for the moment.
+    pub own_over: Option<NetId>,
 }
 
 /// A message sent to a vendor.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Emission {
     /// To which.
     pub vendor: usize,
@@ -83,6 +96,18 @@ pub(crate) struct Emission {
     pub at: Time,
     /// What the vendor said.
     pub outcome: Outcome,
+    /// By which process.
+    pub life: u32,
+    /// Over which connection.
+    pub net: NetId,
+    /// The vendor's id for it, and that as its answer spells it.
+    pub id: u64,
+    /// See `id`.
+    pub response_id: Vec<u8>,
+    /// When the answer reached its shard, and in time.
+    pub heard_at: Option<Time>,
+    /// Since when the gateway has known that the vendor has it, under that id.
+    pub known_at: Option<Time>,
 }
 
 /// What a vendor said to a submit.
@@ -124,6 +149,16 @@ pub(crate) struct Attempt {
     pub taken: bool,
     /// The connection over which it was last offered to the customer.
     pub offered: Option<NetId>,
+    /// The connection over which the customer has answered ESME_ROK.
+    pub taken_over: Option<NetId>,
+    /// The customer has refused it for good.
+    pub is_refused: bool,
+    /// An MO of which the vendor was told that it is safe.
+    pub is_promised: bool,
+    /// Whose.
+    pub vendor: usize,
+    /// The vendor's id of its message.
+    pub id: u64,
     /// The octets as the vendor sent them.
     pub pdu: Vec<u8>,
 }
@@ -169,7 +204,16 @@ struct CustomerWire {
     leaving: bool,
     requests: BTreeMap<u32, CommandId>,
     submits: BTreeMap<u32, usize>,
-    offers: BTreeMap<u32, (usize, Time)>,
+    offers: BTreeMap<u32, (Offer, Time)>,
+}
+
+/// What was offered to a customer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Offer {
+    /// An attempt of a vendor.
+    Attempt(usize),
+    /// The gateway's own receipt for a message; for one whose id was never told where it is `None`.
+    Own(Option<usize>),
 }
 
 /// A connection to a model vendor.
@@ -180,6 +224,8 @@ struct VendorWire {
     bound: bool,
     submits: BTreeMap<u32, Open>,
     attempts: BTreeMap<u32, usize>,
+    /// Answers on their way to the gateway: message and emission.
+    answers: BTreeMap<u32, (usize, usize)>,
 }
 
 /// A submit that a vendor has not answered.
@@ -201,6 +247,12 @@ pub(crate) struct Model {
     pub attempts: Vec<Attempt>,
     ids: BTreeMap<(usize, Vec<u8>), usize>,
     buckets: Vec<ReferenceBucket>,
+    /// How many processes there were before this one.
+    life: u32,
+    /// Shards that cannot write their journals.
+    failing: BTreeSet<usize>,
+    /// When a write failed last.
+    last_failure: Time,
     /// From when on the gateway refuses because it stops.
     pub draining: bool,
     /// Customers whose rates cannot be told from outside, for reading was stopped in between.
@@ -223,6 +275,9 @@ impl Model {
             attempts: Vec::new(),
             ids: BTreeMap::new(),
             buckets,
+            life: 0,
+            failing: BTreeSet::new(),
+            last_failure: Time::default(),
             draining: false,
             blurred,
             counts: Counts::default(),
@@ -326,6 +381,18 @@ impl Model {
             WireSide::Customer(wire) if header.command_id == CommandId::SUBMIT_SM => {
                 if let Some(&message) = wire.submits.get(&header.sequence_number) {
                     self.messages[message].fed_at = Some(now);
+                }
+            }
+            WireSide::Vendor(wire)
+                if matches!(header.command_id, CommandId::SUBMIT_SM_RESP | CommandId::GENERIC_NACK) =>
+            {
+                if let Some(&(message, emission)) = wire.answers.get(&header.sequence_number) {
+                    let timeout = self.scenario.settings.vendors[wire.vendor].response_timeout_ms;
+                    let emission = &mut self.messages[message].emissions[emission];
+                    if emission.heard_at.is_none() && now.millis_since(emission.at) < timeout {
+                        emission.heard_at = Some(now);
+                        emission.known_at = (emission.outcome == Outcome::Taken).then_some(now);
+                    }
                 }
             }
             WireSide::Vendor(wire) if header.command_id == CommandId::DELIVER_SM => {

@@ -2,7 +2,7 @@
 //! window and rate, and never again after an unknown outcome; receipts acknowledged only when the customer took them.
 
 use smpp_pdu::concat::{Part, Reference, UserDataHeader};
-use smpp_pdu::message::{ESM_UDHI, REGISTERED_RECEIPT_MASK, ShortMessage};
+use smpp_pdu::message::{ESM_UDHI, REGISTERED_RECEIPT_MASK, SHORT_MESSAGE_MAX, ShortMessage};
 use smpp_pdu::{CommandId, CommandStatus, Header, Tag};
 use smpp_shards::Time;
 use smpp_shards::settings::{BindType, LongMessages, RequestReceipts};
@@ -50,10 +50,21 @@ impl Model {
     }
 
     /// A vendor answers a submit for the first time.
-    pub(crate) fn vendor_answers(&mut self, net: NetId, sequence: u32, outcome: Outcome, now: Time, trace: &Trace) {
-        let Some(open) = self.vendor_wire(net).submits.remove(&sequence) else { return };
+    pub(crate) fn vendor_answers(
+        &mut self,
+        net: NetId,
+        sequence: u32,
+        outcome: Outcome,
+        (id, response_id): (u64, Vec<u8>),
+        now: Time,
+        trace: &Trace,
+    ) {
+        let wire = self.vendor_wire(net);
+        let Some(open) = wire.submits.remove(&sequence) else { return };
+        wire.answers.insert(sequence, (open.message, open.emission));
         trace.line(now, format_args!("{} answers {sequence}: {outcome:?}", self.name(net)));
-        self.messages[open.message].emissions[open.emission].outcome = outcome;
+        let emission = &mut self.messages[open.message].emissions[open.emission];
+        (emission.outcome, emission.id, emission.response_id) = (outcome, id, response_id);
     }
 
     /// A vendor is about to write a deliver_sm: its number.
@@ -123,7 +134,17 @@ impl Model {
             violation!(self, "vendor {vendor} gets more than its {rate} messages/s with message {number}");
         }
         let emission = self.messages[number].emissions.len();
-        self.messages[number].emissions.push(Emission { vendor, at: now, outcome: Outcome::Open });
+        self.messages[number].emissions.push(Emission {
+            vendor,
+            at: now,
+            outcome: Outcome::Open,
+            life: self.life,
+            net,
+            id: 0,
+            response_id: Vec::new(),
+            heard_at: None,
+            known_at: None,
+        });
         self.counts.add("submits to vendors", 1);
         if let Some(before) = self.messages[number].emissions[..emission].last() {
             self.counts.add(if before.vendor == vendor { "retries" } else { "failovers" }, 1);
@@ -141,12 +162,18 @@ impl Model {
         if message.vendors & 1 << vendor == 0 {
             violation!(self, "message {number} goes to vendor {vendor}, where no rule leads: {message:?}");
         }
-        if let Some(answer) = message.answer {
+        // A refusal before the commit may be lost in a crash; what was accepted is sent whenever that is.
+        let may_be_sent = |status: CommandStatus| status.is_ok() || message.life != self.life;
+        let answer = message.answer.filter(|answer| self.scenario.journal.is_none() || !may_be_sent(answer.status));
+        if let Some(answer) = answer {
             violation!(self, "message {number} goes to vendor {vendor} after its answer {:?}", answer.status);
         }
     }
 
     fn check_not_doubled(&self, vendor: usize, number: usize, now: Time) {
+        if self.scenario.journal.is_some() {
+            return self.check_sent_again(vendor, number, now);
+        }
         let gateway = &self.scenario.settings.gateway;
         let mut tries = 1;
         for emission in &self.messages[number].emissions {
@@ -232,18 +259,39 @@ impl Model {
         };
         let status = header.command_status;
         let attempt = &self.attempts[number];
-        if status.is_ok()
+        let is_safe = status.is_ok() && self.scenario.journal.is_some();
+        if is_safe {
+            self.promise(number);
+        } else if status.is_ok()
             && !attempt.taken
             && let Some(why) = self.must_have_been_taken(number)
         {
             violation!(self, "attempt {number} is acknowledged, and no customer took it: {why}: {attempt:?}");
         }
-        let waited = self.attempts[number].fed_at.map_or(0, |fed_at| now.millis_since(fed_at));
-        let most = self.delivery_ms_max();
+        let fed_at = self.attempts[number].fed_at.unwrap_or(now);
+        let (waited, most) = (now.millis_since(fed_at), self.delivery_ms_max(fed_at));
         if waited > most {
             violation!(self, "attempt {number} is answered {status:?} after {waited} ms of at most {most}");
         }
         self.attempts[number].acknowledged = Some(status);
+    }
+
+    /// A vendor is told that its delivery is safe: in journal mode the customer need not have taken it yet.
+    fn promise(&mut self, number: usize) {
+        let attempt = &self.attempts[number];
+        match attempt.kind {
+            AttemptKind::Mobile(_) => {
+                // What is too long for a customer of version 3.3 ends there.
+                let fits = ShortMessage::decode(&attempt.pdu).is_ok_and(|sent| sent.text().len() <= SHORT_MESSAGE_MAX);
+                self.attempts[number].is_promised = fits;
+            }
+            AttemptKind::Receipt(Some(message), state) => {
+                let is_known = self.is_known(attempt.vendor, message, attempt.id, attempt.fed_at);
+                let message = &mut self.messages[message];
+                message.is_promised |= is_known && state.is_final() && message.wants(state);
+            }
+            AttemptKind::Receipt(None, _) => {}
+        }
     }
 
     /// Why a delivery that no customer took must not be acknowledged; `None` where it is rightly unknown or unwanted.

@@ -5,9 +5,10 @@ use smpp_pdu::{CommandStatus, MessageState, Tag};
 use smpp_shards::Time;
 
 use super::{Expect, Message, Model, Outcome};
+use crate::scenario::JournalPlan;
 
 /// Milliseconds that a shard may be late: pauses of hosts, steps of timers, ways over rings.
-const LATE_MS_MAX: u64 = 500;
+pub(super) const LATE_MS_MAX: u64 = 500;
 
 impl Message {
     /// Whether it surely passed the customer's rate limit.
@@ -39,7 +40,7 @@ impl Message {
     }
 
     /// Whether it may expire.
-    fn has_validity(&self) -> bool {
+    pub(super) fn has_validity(&self) -> bool {
         ShortMessage::decode(&self.pdu).is_ok_and(|decoded| !decoded.validity_period.is_empty())
     }
 
@@ -55,7 +56,7 @@ impl Message {
 
 impl Model {
     /// Whether one of its vendors speaks a version without message_payload, and short_message cannot hold its text.
-    fn is_too_long(&self, message: &Message) -> bool {
+    pub(super) fn is_too_long(&self, message: &Message) -> bool {
         let vendors = self.scenario.settings.vendors.iter().enumerate();
         let mut allowed = vendors.filter(|(index, _)| message.vendors & 1 << index != 0);
         // The sar parameters become a header of seven octets.
@@ -72,7 +73,8 @@ impl Model {
         let (scenario, gateway) = (&self.scenario, &self.scenario.settings.gateway);
         let vendor = &scenario.settings.vendors[last.vendor];
         let may_end_otherwise = vendor.queue_seconds > 0 || message.has_validity();
-        if may_end_otherwise || now.millis_since(fed_at) >= gateway.relay_deadline_ms {
+        let is_late = scenario.journal.is_none() && now.millis_since(fed_at) >= gateway.relay_deadline_ms;
+        if may_end_otherwise || is_late {
             return false;
         }
         match last.outcome {
@@ -81,7 +83,8 @@ impl Model {
                 // A try that comes again needs room in the queue.
                 let has_room = u64::from(vendor.queue_messages) >= scenario.messages_max && scenario.heavy == 0;
                 let tries = message.emissions.iter().filter(|emission| {
-                    emission.vendor == last.vendor && matches!(emission.outcome, Outcome::Temporary(_))
+                    let is_unknown = scenario.journal.is_some() && emission.heard_at.is_none();
+                    emission.vendor == last.vendor && (is_unknown || matches!(emission.outcome, Outcome::Temporary(_)))
                 });
                 has_room && vendor.queue_bytes >= 1_000_000 && tries.count() < gateway.retry_count as usize
             }
@@ -91,16 +94,24 @@ impl Model {
 
     /// Milliseconds within which every submit is answered: its deadline, and, where it is with a vendor then, that
     /// vendor's response timer; and what hosts and timers may be late.
-    pub(super) fn answer_ms_max(&self) -> u64 {
+    pub(super) fn answer_ms_max(&self, fed_at: Time) -> u64 {
         let settings = &self.scenario.settings;
+        if let Some(journal) = &self.scenario.journal {
+            return if self.last_failure >= fed_at { u64::MAX } else { commit_ms_max(journal) };
+        }
         let response = settings.vendors.iter().map(|vendor| vendor.response_timeout_ms).max().unwrap_or(0);
         settings.gateway.relay_deadline_ms + response + LATE_MS_MAX
     }
 
     /// Milliseconds within which every delivery of a vendor is answered.
-    pub(super) fn delivery_ms_max(&self) -> u64 {
+    pub(super) fn delivery_ms_max(&self, fed_at: Time) -> u64 {
         let gateway = &self.scenario.settings.gateway;
-        gateway.receipt_early_ms + gateway.receipt_hold_ms + LATE_MS_MAX
+        let commit_ms = match &self.scenario.journal {
+            Some(_) if self.last_failure >= fed_at => return u64::MAX,
+            Some(journal) => commit_ms_max(journal),
+            None => 0,
+        };
+        gateway.receipt_early_ms + gateway.receipt_hold_ms + commit_ms + LATE_MS_MAX
     }
 
     /// Why that answer is wrong; `None` when it may be given.
@@ -112,7 +123,7 @@ impl Model {
         }
         if status.is_ok() {
             return match message.expect {
-                Expect::Routed if message.was_told(status) => None,
+                Expect::Routed if self.scenario.journal.is_some() || message.was_told(status) => None,
                 Expect::Routed => Some("no vendor has taken it"),
                 _ => Some("it must be refused"),
             };
@@ -125,7 +136,7 @@ impl Model {
             CommandStatus::ESME_RINVBNDSTS => None,
             CommandStatus::ESME_RTHROTTLED if settings.smpp_throughput > 0 || settings.smpp_window > 0 => None,
             CommandStatus::ESME_RTHROTTLED => Some("the customer has no limit"),
-            CommandStatus::ESME_RSYSERR if self.draining => None,
+            CommandStatus::ESME_RSYSERR if self.draining || !self.failing.is_empty() => None,
             CommandStatus::ESME_RSYSERR => Some("nothing is wrong with the gateway"),
             _ => match message.expect {
                 Expect::Malformed => None,
@@ -143,4 +154,9 @@ impl Model {
             },
         }
     }
+}
+
+/// Milliseconds until what comes in is on a disk that works: the write that is under way, and the next one.
+fn commit_ms_max(journal: &JournalPlan) -> u64 {
+    2 * journal.write_us.1 / 1_000 + LATE_MS_MAX
 }

@@ -1,0 +1,169 @@
+//! The model disk: segment files by start, shard and number; writes that fail, fill the disk, tear or vanish at a crash;
+//! files that are used again with their old octets in them. Single thread; it decides by its own stream alone.
+
+use std::collections::BTreeMap;
+
+use smpp_shards::journal::{BLOCK, Batch, Live, LogName, Replay, segment_file};
+
+use crate::random::Stream;
+use crate::scenario::JournalPlan;
+
+/// Octets that a disk writes as a whole, whatever happens.
+const SECTOR: usize = 512;
+
+/// Old files that are kept to be used again.
+const SPARES_MAX: usize = 8;
+
+/// What came of a write.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Written {
+    /// It is on stable storage.
+    Whole,
+    /// There was no room.
+    Full,
+    /// It failed; nobody knows how much is there.
+    Failed,
+}
+
+impl Written {
+    /// As the host tells it to its shard.
+    pub(crate) const fn reason(self) -> &'static str {
+        match self {
+            Self::Whole => "",
+            Self::Full => "no space left on device",
+            Self::Failed => "input/output error",
+        }
+    }
+}
+
+/// One file: its log and its segment.
+type FileName = (LogName, u32);
+
+/// One disk for all shards.
+pub(crate) struct Disk {
+    plan: JournalPlan,
+    files: BTreeMap<FileName, Vec<u8>>,
+    /// What was given to the disk and is not known to be written, by shard.
+    flying: BTreeMap<usize, (FileName, Batch)>,
+    /// Octets of files that are not wanted any more, to be written over.
+    spares: Vec<Vec<u8>>,
+    /// The start whose files hold all that is live.
+    complete: Option<u64>,
+    random: Stream,
+}
+
+impl Disk {
+    /// An empty disk.
+    pub(crate) fn new(plan: JournalPlan, random: Stream) -> Self {
+        let (files, flying, spares) = (BTreeMap::new(), BTreeMap::new(), Vec::new());
+        Self { plan, files, flying, spares, complete: None, random }
+    }
+
+    /// A write begins; gives the microseconds that it takes.
+    pub(crate) fn begin(&mut self, host: usize, log: LogName, batch: Batch) -> u64 {
+        let before = self.flying.insert(host, ((log, batch.segment), batch));
+        assert!(before.is_none(), "shard {host} writes two batches at one time");
+        self.random.spread(self.plan.write_us.0, self.plan.write_us.1)
+    }
+
+    /// The write of that host ends; `may_fail` says that faults are not over, `now_ms` when it is.
+    pub(crate) fn end(&mut self, host: usize, may_fail: bool, now_ms: u64) -> Written {
+        let (name, batch) = self.flying.remove(&host).expect("a write that ends has begun");
+        let is_full = self.plan.full.iter().any(|(from, length)| (*from..from + length).contains(&now_ms));
+        let written = match may_fail {
+            true if is_full => Written::Full,
+            true if self.random.chance(self.plan.failures) => Written::Failed,
+            _ => Written::Whole,
+        };
+        match written {
+            Written::Whole => self.write(name, &batch, |_| true),
+            Written::Full | Written::Failed => self.tear(name, &batch),
+        }
+        written
+    }
+
+    /// The process or the machine stops: what is being written is there, or not, or in part.
+    pub(crate) fn crash(&mut self) {
+        for (name, batch) in core::mem::take(&mut self.flying).into_values() {
+            self.tear(name, &batch);
+        }
+    }
+
+    fn tear(&mut self, name: FileName, batch: &Batch) {
+        let length = batch.bytes.len();
+        match self.random.below(4) {
+            0 => {}
+            1 => self.write(name, batch, |_| true),
+            2 => {
+                let sectors = self.random.below((length / SECTOR) as u64 + 1) as usize;
+                self.write(name, batch, |sector| sector < sectors);
+            }
+            _ => {
+                let blocks: Vec<bool> = (0..length / BLOCK).map(|_| self.random.chance(500)).collect();
+                self.write(name, batch, |sector| blocks[sector * SECTOR / BLOCK]);
+            }
+        }
+    }
+
+    /// Writes those sectors of the batch for which `keeps` holds.
+    fn write(&mut self, name: FileName, batch: &Batch, keeps: impl Fn(usize) -> bool) {
+        let reused = if batch.offset == 0 && !self.files.contains_key(&name) && self.random.chance(self.plan.reuse) {
+            self.spares.pop()
+        } else {
+            None
+        };
+        let file = self.files.entry(name).or_insert_with(|| reused.unwrap_or_default());
+        let start = batch.offset as usize;
+        if file.len() < start + batch.bytes.len() {
+            file.resize(start + batch.bytes.len(), 0);
+        }
+        for (sector, octets) in batch.bytes.chunks(SECTOR).enumerate() {
+            if keeps(sector) {
+                file[start + sector * SECTOR..][..octets.len()].copy_from_slice(octets);
+            }
+        }
+    }
+
+    /// The segments of that log below `before` are not wanted any more.
+    pub(crate) fn free(&mut self, log: LogName, before: u32) {
+        let names: Vec<FileName> = self.files.range((log, 0)..(log, before)).map(|(name, _)| *name).collect();
+        self.remove(names);
+    }
+
+    /// Everything that older starts held stands in that start's files now.
+    pub(crate) fn completed(&mut self, start: u64) {
+        self.complete = Some(start);
+        self.remove_others();
+    }
+
+    /// Removes what belongs to no complete start: one that did not get through its recovery.
+    pub(crate) fn remove_others(&mut self) {
+        let complete = self.complete;
+        let names = self.files.keys().filter(|(log, _)| Some(log.start) != complete);
+        let names = names.copied().collect();
+        self.remove(names);
+    }
+
+    fn remove(&mut self, names: Vec<FileName>) {
+        for name in names {
+            let octets = self.files.remove(&name);
+            if self.spares.len() < SPARES_MAX {
+                self.spares.extend(octets);
+            }
+        }
+    }
+
+    /// What a start would find.
+    pub(crate) fn replayed(&self) -> Live {
+        let mut replay = Replay::new();
+        for ((log, segment), octets) in self.files.iter().filter(|((log, _), _)| Some(log.start) == self.complete) {
+            replay.add(*log, *segment, &segment_file(log.shard, *segment), octets);
+        }
+        replay.finish()
+    }
+
+    /// Octets of all files.
+    pub(crate) fn octets(&self) -> usize {
+        self.files.values().map(Vec::len).sum()
+    }
+}
