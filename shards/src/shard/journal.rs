@@ -179,7 +179,12 @@ impl Shard {
     pub(super) fn kept_answered(&mut self, answer: &SubmitAnswer<'_>, now: Now, out: &mut Output) {
         let meant = answer.origin.kept;
         let Some(ledger) = &mut self.ledger else { return };
-        let Some(kept) = self.kept.find(meant).filter(|kept| kept.state == KeptState::Open) else { return };
+        let Some(kept) = self.kept.find(meant) else { return };
+        // Of one that a vendor has, that is: its end has come, and the customer does not want to hear of it.
+        let is_end = kept.state == KeptState::Sent && answer.status.is_ok() && answer.octets.is_empty();
+        if kept.state != KeptState::Open && !is_end {
+            return;
+        }
         let number = kept.number;
         if answer.status.is_ok() {
             // While nothing can be written, that a vendor has it is as safe as it gets.

@@ -11,10 +11,10 @@ use crate::kept::KeptRef;
 use crate::lane::EarlyReceipt;
 use crate::names::{Conn, CustomerId, LinkId, VendorId};
 use crate::output::Output;
-use crate::receipts::ReceiptKey;
+use crate::receipts::{Awaited, ReceiptKey};
 use crate::settings::{BindType, ReceiptIdFrom};
 use crate::time::Now;
-use crate::wire::{Deliver, DeliveryOrigin, NOT_AWAITED, Record};
+use crate::wire::{Deliver, DeliveryOrigin, NOT_AWAITED, Origin, Record, SubmitAnswer};
 
 impl Shard {
     pub(super) fn delivered(
@@ -119,6 +119,7 @@ impl Shard {
         if !is_wanted(awaited.registered_delivery, message.esm_class, state) {
             if is_final {
                 self.awaited.remove(origin.awaited);
+                self.end_unseen(vendor, &awaited, now, out);
             }
             self.answer_delivery(origin, CommandStatus::ESME_ROK, out);
             return;
@@ -136,6 +137,18 @@ impl Shard {
             self.rings.send(awaited.customer_home, &Record::Deliver(deliver));
         }
         self.scratch = pdu;
+    }
+
+    /// A kept message has come to an end that its customer does not want to hear of: its home is told that nothing more
+    /// comes.
+    fn end_unseen(&mut self, vendor: VendorId, awaited: &Awaited, now: Now, out: &mut Output) {
+        if awaited.kept == KeptRef::NONE {
+            return;
+        }
+        let home = awaited.customer_home;
+        let origin = Origin { shard: home, via: home, slot: u32::MAX, kept: awaited.kept, ..Origin::default() };
+        let (id, style) = (awaited.id, awaited.style);
+        self.answer(&SubmitAnswer { origin, status: CommandStatus::ESME_ROK, id, style, vendor, octets: &[] }, now, out);
     }
 
     /// Its submit_sm_resp may still be on the way: the receipt waits for it.
