@@ -33,7 +33,7 @@ pub struct RestoredMessage {
     pub pdu: Box<[u8]>,
     /// Which vendor has it and under which id; `None` when none has said so, or that vendor is no longer configured.
     pub sent: Option<(VendorId, Box<[u8]>)>,
-    /// A vendor has it, configured or not: it is not sent again.
+    /// A vendor has it, configured or not, or its final receipt is there: it is not sent again.
     pub is_sent: bool,
 }
 
@@ -122,8 +122,14 @@ pub fn share(live: Live, snapshot: &Snapshot, shards: u16) -> Result<Shares, Vec
     for receipt in live.receipts {
         let Some(customer) = customers[receipt.customer.index()] else { continue };
         has_something[customer.index()] = true;
-        shares[home_of(customer, shards).index()].receipts.push(RestoredReceipt {
-            ends: receipt.message.filter(|_| receipt.is_final).map(|message| places[message as usize]),
+        let share = &mut shares[home_of(customer, shards).index()];
+        let ends = receipt.message.filter(|_| receipt.is_final).map(|message| places[message as usize]);
+        if let Some(message) = ends.and_then(|place| share.messages.get_mut(place as usize)) {
+            // It has failed, or a vendor has it and the record of that is lost: it is not sent again in any case.
+            message.is_sent = true;
+        }
+        share.receipts.push(RestoredReceipt {
+            ends,
             customer,
             vendor: vendors[receipt.vendor.index()].unwrap_or_default(),
             expires_unix_ms: receipt.expires_unix_ms,
