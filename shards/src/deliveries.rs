@@ -23,7 +23,7 @@ pub(crate) enum DeliveryState {
     Waiting,
     /// The customer's answer on that connection.
     Sent(Conn),
-    /// The customer refused it for the moment; it is given again later.
+    /// The customer refused it for the moment, or is still to be told the id of its message; it is given again later.
     Resting,
     /// Nothing any more: it was given back to the vendor, but the customer's answer may still come, and until
     /// then it counts against the session's window.

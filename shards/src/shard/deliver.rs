@@ -8,7 +8,7 @@ use smpp_pdu::{CommandId, CommandStatus, ShortMessage, Tlvs, encode};
 use super::{Role, Shard};
 use crate::bounds::{
     CUSTOMER_SILENT_MS, DELIVER_RESPONSE_MS_MAX, DELIVERIES_HELD_PER_VENDOR_MAX, DELIVERY_REST_MS,
-    SESSION_OUTPUT_BYTES_MAX,
+    MESSAGE_TIMER_STEP_MS, SESSION_OUTPUT_BYTES_MAX,
 };
 use crate::deliveries::DeliveryState;
 use crate::journal::How;
@@ -23,6 +23,11 @@ impl Shard {
         let due = now.mono.after_ms(self.snapshot.gateway.receipt_hold_ms);
         let slot = self.deliveries.allocate(deliver.customer, deliver.vendor, deliver.origin, deliver.pdu, due);
         let is_kept = self.may_keep_delivery(deliver) && self.keep_delivery(slot, deliver, now);
+        if self.is_untold(slot) {
+            self.deliveries.get_mut(slot).state = DeliveryState::Resting;
+            self.deliveries.set_due(slot, now.mono.after_ms(MESSAGE_TIMER_STEP_MS));
+            return;
+        }
         let desk = &self.desks[deliver.customer.index()];
         if !(is_kept && self.refusing)
             && desk.waiting.is_empty()
@@ -50,6 +55,13 @@ impl Shard {
     /// Whether the journal may take this one over from its vendor. One that the shard wrote itself has no vendor.
     fn may_keep_delivery(&self, deliver: &Deliver<'_>) -> bool {
         deliver.origin.is_own || self.deliveries.in_use() <= self.snapshot.gateway.receipts_kept as usize
+    }
+
+    /// Whether the customer has not been told the id of the message yet whose final receipt it is: the disk still works at
+    /// it. The answer goes first.
+    fn is_untold(&mut self, slot: u32) -> bool {
+        let kept = self.deliveries.get(slot).kept;
+        self.kept.find(kept).is_some_and(|message| !message.is_answered)
     }
 
     /// Whether the customer has no bind that can receive, or has not answered for a while.
@@ -201,11 +213,17 @@ impl Shard {
 
     /// A delivery's time is up: the vendor shall send it again later.
     pub(super) fn delivery_due(&mut self, slot: u32, now: Now, out: &mut Output) {
+        let is_untold = self.is_untold(slot);
         let delivery = self.deliveries.get_mut(slot);
         match delivery.state {
             DeliveryState::Free => {}
+            DeliveryState::Resting if is_untold => {
+                self.deliveries.set_due(slot, now.mono.after_ms(MESSAGE_TIMER_STEP_MS));
+            }
             DeliveryState::Resting => {
-                let (customer, kept_ms) = (delivery.customer, self.snapshot.gateway.validity_ms());
+                let customer = delivery.customer;
+                let gateway = &self.snapshot.gateway;
+                let kept_ms = if delivery.number == 0 { gateway.receipt_hold_ms } else { gateway.validity_ms() };
                 delivery.state = DeliveryState::Waiting;
                 let ticket = self.deliveries.ticket(slot);
                 self.deliveries.set_due(slot, now.mono.after_ms(kept_ms));
