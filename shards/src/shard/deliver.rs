@@ -22,6 +22,7 @@ impl Shard {
     pub(super) fn deliver(&mut self, deliver: &Deliver<'_>, now: Now, out: &mut Output) {
         let due = now.mono.after_ms(self.snapshot.gateway.receipt_hold_ms);
         let slot = self.deliveries.allocate(deliver.customer, deliver.vendor, deliver.origin, deliver.pdu, due);
+        self.deliveries.get_mut(slot).kept = deliver.kept;
         let is_kept = self.may_keep_delivery(deliver) && self.keep_delivery(slot, deliver, now);
         if self.is_untold(slot) {
             self.deliveries.get_mut(slot).state = DeliveryState::Resting;

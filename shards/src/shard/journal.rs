@@ -236,7 +236,6 @@ impl Shard {
 
     /// Begins to keep a receipt or MO; `false` where its vendor keeps it until the customer has taken it.
     pub(super) fn keep_delivery(&mut self, slot: u32, deliver: &Deliver<'_>, now: Now) -> bool {
-        self.deliveries.get_mut(slot).kept = deliver.kept;
         let must_be_kept = deliver.origin.is_own;
         let Some(ledger) = self.ledger.as_mut().filter(|ledger| must_be_kept || ledger.has_room()) else {
             return false;
