@@ -84,10 +84,14 @@ impl Shard {
         self.fail_over(slot, now, out);
     }
 
-    /// The message's present vendor has had its tries: on to the next one of its route, or refuse.
+    /// The message's present vendor has had its tries: on to the next one of its route, or refuse; the latter also when its
+    /// own time is up.
     pub(super) fn fail_over(&mut self, slot: u32, now: Now, out: &mut Output) {
         if self.is_put_by(slot) {
             return;
+        }
+        if self.messages.get(slot).carried.deadline <= now.mono {
+            return self.give_up(slot, now, out);
         }
         while let Some(vendor) = self.next_vendor(slot) {
             let message = self.messages.get_mut(slot);

@@ -61,7 +61,7 @@ impl Shard {
 
     /// The message's own time is up: the last refusal is its answer, or that it has expired, or that no vendor had
     /// room.
-    fn give_up(&mut self, slot: u32, now: Now, out: &mut Output) {
+    pub(super) fn give_up(&mut self, slot: u32, now: Now, out: &mut Output) {
         let message = self.messages.get(slot);
         let statuses = &self.snapshot.statuses;
         let is_kept = message.carried.origin.kept != KeptRef::NONE;
