@@ -244,7 +244,6 @@ impl Shard {
         let message = self.kept.find(deliver.kept).map_or(0, |kept| kept.number);
         let kept_ms = self.snapshot.gateway.validity_ms();
         let customer = &self.snapshot.customers[deliver.customer.index()];
-        let vendor = &self.snapshot.vendors[deliver.vendor.index()];
         let entry = Entry::Receipt(Receipt {
             number,
             message,
@@ -252,7 +251,11 @@ impl Shard {
             taken_unix_ms: now.unix_ms,
             expires_unix_ms: now.unix_ms.saturating_add(kept_ms),
             customer: customer.settings.smpp_system_id.as_bytes(),
-            vendor: vendor.settings.instance_name.as_bytes(),
+            vendor: self
+                .snapshot
+                .vendors
+                .get(deliver.vendor.index())
+                .map_or(&b""[..], |vendor| vendor.settings.instance_name.as_bytes()),
             pdu: deliver.pdu,
         });
         ledger.begin(&entry, Pending::Delivery(self.deliveries.ticket(slot)));

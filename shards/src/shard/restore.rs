@@ -12,7 +12,8 @@ use crate::facts::Facts;
 use crate::journal::{Accepted, Entry, Receipt, Sent};
 use crate::kept::{Kept, KeptRef, KeptState};
 use crate::ledger::Pending;
-use crate::names::{Conn, ShardId};
+use crate::messages::MessageState;
+use crate::names::{Conn, ShardId, VendorId};
 use crate::output::Output;
 use crate::restore::{Restored, RestoredMessage, RestoredReceipt};
 use crate::time::{Now, Time};
@@ -209,23 +210,29 @@ impl Shard {
         self.pump_deliveries(receipt.customer, now, out);
     }
 
-    /// Gives the messages that no vendor has to vendors, as far as these have room.
+    /// Gives the messages that no vendor has to vendors, as far as these have room. Those for which none has any do not
+    /// keep others from theirs.
     fn offer_restored(&mut self, now: Now, out: &mut Output) {
-        self.restoring.again_at = None;
-        for _ in 0..RESTORED_PER_TURN {
-            let Some((carried, pdu)) = self.restoring.waiting.pop_front() else { return };
-            if self.refusing || !self.place_restored(&carried, &pdu, now, out) {
-                self.restoring.waiting.push_front((carried, pdu));
-                self.restoring.again_at = Some(now.mono.after_ms(RESTORE_AGAIN_MS));
-                return;
+        let offered = if self.refusing { 0 } else { self.restoring.waiting.len().min(RESTORED_PER_TURN) };
+        let mut placed = 0;
+        for _ in 0..offered {
+            let Some((carried, pdu)) = self.restoring.waiting.pop_front() else { break };
+            if self.place_restored(&carried, &pdu, now, out) {
+                placed += 1;
+            } else {
+                self.restoring.waiting.push_back((carried, pdu));
             }
         }
-        self.restoring.again_at = Some(now.mono);
+        let again_at = if placed > offered / 8 { now.mono } else { now.mono.after_ms(RESTORE_AGAIN_MS) };
+        self.restoring.again_at = (!self.restoring.waiting.is_empty()).then_some(again_at);
     }
 
     fn place_restored(&mut self, carried: &Carried, pdu: &[u8], now: Now, out: &mut Output) -> bool {
         // It was decoded when it came in.
         let Ok(message) = ShortMessage::decode(pdu) else { return true };
+        if carried.deadline <= now.mono {
+            return self.expire_restored(carried, pdu, now, out);
+        }
         let customer = &self.snapshot.customers[carried.customer.index()];
         let source = customer.settings.force_source_address.as_deref().map_or(message.source.addr, str::as_bytes);
         let random = &mut self.random;
@@ -234,6 +241,17 @@ impl Shard {
         let Some(vendor) = self.choose(candidates.as_slice(), &Tried::default(), pdu.len()) else { return false };
         self.possible_duplicates += 1;
         self.place(Submit { vendor, carried: *carried, pdu }, now, out);
+        true
+    }
+
+    /// Its time was up before any vendor had room for it: it ends as any other that expires.
+    fn expire_restored(&mut self, carried: &Carried, pdu: &[u8], now: Now, out: &mut Output) -> bool {
+        let Some(slot) = self.messages.allocate(pdu) else { return false };
+        let message = self.messages.get_mut(slot);
+        message.state = MessageState::Retrying;
+        message.vendor = VendorId::default();
+        message.carried = *carried;
+        self.give_up(slot, now, out);
         true
     }
 }
