@@ -262,7 +262,10 @@ impl Model {
         delivered: &ShortMessage<'_>,
     ) {
         let attempt = self.attempts[number].clone();
-        let is_safe = self.scenario.journal.is_some() && attempt.acknowledged == Some(CommandStatus::ESME_ROK);
+        // That it has ended may not have been on disk when the process was killed.
+        let is_from_before = self.life > 0 && attempt.fed_at.is_some_and(|fed_at| fed_at <= self.crashed_at);
+        let is_safe = self.scenario.journal.is_some()
+            && (attempt.acknowledged == Some(CommandStatus::ESME_ROK) || is_from_before);
         if attempt.taken_over.is_some_and(|before| !self.is_gone(before)) {
             violation!(self, "attempt {number} is offered again to a customer that took it: {attempt:?}");
         }

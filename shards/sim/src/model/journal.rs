@@ -38,6 +38,7 @@ impl Model {
     /// The process is gone, and with it every connection, limit and memory.
     pub(crate) fn crashed(&mut self, now: Time) {
         self.life += 1;
+        self.crashed_at = now;
         self.failing.clear();
         self.wires.values_mut().for_each(|wire| wire.gone = true);
         let vendors = self.scenario.settings.vendors.iter();

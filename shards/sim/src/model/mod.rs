@@ -249,6 +249,8 @@ pub(crate) struct Model {
     buckets: Vec<ReferenceBucket>,
     /// How many processes there were before this one.
     life: u32,
+    /// When the last of them was killed.
+    crashed_at: Time,
     /// Shards that cannot write their journals.
     failing: BTreeSet<usize>,
     /// When a write failed last.
@@ -276,6 +278,7 @@ impl Model {
             ids: BTreeMap::new(),
             buckets,
             life: 0,
+            crashed_at: Time::default(),
             failing: BTreeSet::new(),
             last_failure: Time::default(),
             draining: false,
