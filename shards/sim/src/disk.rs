@@ -162,6 +162,11 @@ impl Disk {
         replay.finish()
     }
 
+    /// How many files there are.
+    pub(crate) fn files(&self) -> usize {
+        self.files.len()
+    }
+
     /// Octets of all files.
     pub(crate) fn octets(&self) -> usize {
         self.files.values().map(Vec::len).sum()

@@ -19,6 +19,12 @@ const SHARDS_MAX: u64 = 4;
 /// Octets of all segments of one shard. Never reached: old segments are kept as long as one message in them is open.
 const JOURNAL_BYTES_MAX: u64 = 1 << 36;
 
+/// Processes of a run at the most, but for those of the crashes that the scenario has planned.
+const LIVES_MAX: u32 = 8;
+
+/// Segments of one shard that stay when nothing in them is wanted: the present one, and those of its last writes.
+const SEGMENTS_LEFT_MAX: usize = 3;
+
 /// Milliseconds within which a process is there again once it may start.
 const RECOVERY_MS_MAX: u64 = 60_000;
 
@@ -58,6 +64,11 @@ impl World {
         }
         self.idle = vec![Idle::default(); self.ground.scenario.vendors.len()];
         self.open_when_restored();
+        if !is_first && self.ground.life < LIVES_MAX && self.random.chance(200) {
+            // It does not even get through what it takes over.
+            let micros = self.random.spread(1, 30_000);
+            self.ground.schedule.in_micros(micros, Event::Phase(Phase::Crash));
+        }
         if !self.is_open {
             self.hosts.iter_mut().for_each(|host| host.wake(&mut self.ground));
         }
@@ -70,6 +81,7 @@ impl World {
         disk.remove_others();
         let live = disk.replayed();
         let now = self.ground.schedule.now();
+        self.ground.trace.step(16, live.messages.len() as u64, live.receipts.len() as u64);
         self.ground.model.restarted(&live, now);
         match share(live, &self.control.snapshot(), shards) {
             Ok(shares) => {
@@ -148,6 +160,9 @@ impl World {
         let kept: u64 = self.hosts.iter().map(|host| host.report().messages_kept).sum();
         if kept != live.messages.len() as u64 {
             violation!(self.ground, "{kept} messages are kept, and {} are in the journal", live.messages.len());
+        }
+        if kept == 0 && disk.files() > SEGMENTS_LEFT_MAX * self.hosts.len() {
+            violation!(self.ground, "{} segments are kept, and there is nothing in them", disk.files());
         }
         if !live.receipts.is_empty() {
             violation!(self.ground, "{} receipts are in the journal when all were taken", live.receipts.len());
