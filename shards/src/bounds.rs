@@ -125,6 +125,9 @@ pub const JOURNAL_SEGMENT_BYTES_MIN: u64 = 8 * 1024 * 1024;
 /// refused. About 80 octets each.
 pub const MESSAGES_KEPT_MAX: u32 = 1 << 24;
 
+/// Messages whose receipts never came that a shard ends in one turn.
+pub const OVERDUE_PER_TURN: usize = 1024;
+
 /// Messages and receipts of an older journal that a shard takes over in one turn.
 pub const RESTORED_PER_TURN: usize = 1024;
 

@@ -3,9 +3,12 @@
 //! Lives on the customer's home shard, in journal mode alone. What a message says is not here: it is in the journal, and
 //! with the vendor's shard while it waits for a vendor.
 
+use std::collections::VecDeque;
+
 use crate::message_id::{IdStyle, MessageId};
 use crate::names::{Conn, CustomerId};
 use crate::slab::Slab;
+use crate::time::Time;
 
 /// How far a kept message has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
@@ -68,11 +71,13 @@ pub(crate) struct Kept {
 #[derive(Debug)]
 pub(crate) struct KeptMessages {
     slots: Slab<Kept>,
+    /// Those whose final receipt is awaited, and until when, in the order of time; with those among them that have ended.
+    awaiting: VecDeque<(Time, KeptRef)>,
 }
 
 impl KeptMessages {
     pub(crate) const fn new(most: usize) -> Self {
-        Self { slots: Slab::new(most) }
+        Self { slots: Slab::new(most), awaiting: VecDeque::new() }
     }
 
     /// How many there are.
@@ -99,6 +104,29 @@ impl KeptMessages {
         }
         let kept = self.slots.get_mut(meant.slot);
         (kept.generation == meant.generation && kept.state != KeptState::Free).then_some(kept)
+    }
+
+    /// A vendor has it. Its receipt is awaited until then, which is never earlier than for the one before.
+    #[inline]
+    pub(crate) fn await_receipt(&mut self, meant: KeptRef, until: Time) {
+        self.awaiting.push_back((until, meant));
+    }
+
+    /// When [`KeptMessages::next_overdue`] has something at the earliest.
+    #[inline]
+    pub(crate) fn next_due(&self) -> Time {
+        self.awaiting.front().map_or(Time::NEVER, |(until, _)| *until)
+    }
+
+    /// The next one that has awaited its receipt in vain.
+    pub(crate) fn next_overdue(&mut self, now: Time) -> Option<KeptRef> {
+        while self.next_due() <= now {
+            let (_, meant) = self.awaiting.pop_front()?;
+            if self.find(meant).is_some_and(|kept| kept.state == KeptState::Sent) {
+                return Some(meant);
+            }
+        }
+        None
     }
 
     /// Ends one that is there.

@@ -10,6 +10,7 @@ use smpp_pdu::receipt::{MessageState, Receipt};
 use smpp_pdu::{CommandId, CommandStatus, ShortMessage};
 use smpp_shards::journal::{Batch, Live, LogName, Replay};
 use smpp_shards::restore::{Restored, share};
+use smpp_shards::settings::GatewaySettings;
 use smpp_shards::{Action, CloseCause, Conn, JournalSetup, Settings, Snapshot};
 
 const OK: CommandStatus = CommandStatus::ESME_ROK;
@@ -370,4 +371,29 @@ fn a_customer_that_is_no_longer_configured_is_named_when_the_journal_holds_somet
     let without = Settings { customers: vec![customer("other")], ..settings() };
     let snapshot = Snapshot::build(without, 1, 1).unwrap();
     assert_eq!(share(kept.replayed(), &snapshot, 1).unwrap_err(), ["acme"]);
+}
+
+#[test]
+fn a_message_whose_receipt_never_comes_ends_with_its_validity() {
+    let mut kept = Kept::new(Settings {
+        gateway: GatewaySettings {
+            validity_hours: 1,
+            enquire_link_ms: 0,
+            inactivity_timeout_ms: 0,
+            ..GatewaySettings::default()
+        },
+        ..settings()
+    });
+    let sequence = kept.submit(5, 1);
+    kept.commit();
+    kept.stage.feed(kept.link, &submit_resp(sequence, b"v1"));
+    kept.commit();
+    assert_eq!(kept.live(), (0, 1, 0));
+    kept.stage.pass_ms(3_599_000);
+    kept.commit();
+    assert_eq!(kept.live(), (0, 1, 0));
+    kept.stage.pass_ms(2_000);
+    kept.commit();
+    assert_eq!(kept.live(), (0, 0, 0));
+    assert_eq!(kept.stage.shard.report().messages_kept, 0);
 }

@@ -4,6 +4,7 @@
 use smpp_pdu::{CommandStatus, MessageState as Final};
 
 use super::{Role, Shard};
+use crate::bounds::OVERDUE_PER_TURN;
 use crate::deliveries::DeliveryState;
 use crate::event::Event;
 use crate::journal::{Accepted, Batch, Delivered, Done, Entry, How, LogName, Receipt, Sent};
@@ -200,6 +201,7 @@ impl Shard {
                     vendor: self.snapshot.vendors[answer.vendor.index()].settings.instance_name.as_bytes(),
                     vendor_message_id: answer.octets,
                 }));
+                self.kept.await_receipt(meant, now.mono.after_ms(self.snapshot.gateway.validity_ms()));
             }
             if is_told {
                 self.answer_kept(meant, CommandStatus::ESME_ROK, now, out);
@@ -220,6 +222,19 @@ impl Shard {
             self.deliver(&Deliver { origin, vendor, customer, kept: meant, pdu }, now, out);
         }
         self.end_if_through(meant, out);
+    }
+
+    /// Messages whose receipts never came have awaited them long enough: no more is known of them than that a vendor has
+    /// them. At most so many a turn.
+    pub(super) fn end_overdue(&mut self, now: Now, out: &mut Output) {
+        for _ in 0..OVERDUE_PER_TURN {
+            let Some(meant) = self.kept.next_overdue(now.mono) else { return };
+            if let (Some(kept), Some(ledger)) = (self.kept.find(meant), &mut self.ledger) {
+                kept.state = KeptState::Through;
+                ledger.append(&Entry::Done(Done { number: kept.number, state: None }));
+            }
+            self.end_if_through(meant, out);
+        }
     }
 
     #[inline]

@@ -262,6 +262,9 @@ impl Shard {
     /// Everything that is due. Call it every turn; it is cheap when nothing is.
     pub fn tick(&mut self, now: Now, out: &mut Output) {
         self.run_timers(now, out);
+        if self.kept.next_due() <= now.mono {
+            self.end_overdue(now, out);
+        }
         if self.restoring.next_due() <= now.mono || self.is_restore_uncommitted {
             self.restore(now, out);
         }
@@ -276,6 +279,7 @@ impl Shard {
             .min(self.lane_timers.next())
             .min(self.link_timers.next())
             .min(self.restoring.next_due())
+            .min(self.kept.next_due())
             .min(self.ledger.as_ref().map_or(Time::NEVER, Ledger::again_at))
     }
 

@@ -148,7 +148,11 @@ impl Shard {
         let home = awaited.customer_home;
         let origin = Origin { shard: home, via: home, slot: u32::MAX, kept: awaited.kept, ..Origin::default() };
         let (id, style) = (awaited.id, awaited.style);
-        self.answer(&SubmitAnswer { origin, status: CommandStatus::ESME_ROK, id, style, vendor, octets: &[] }, now, out);
+        self.answer(
+            &SubmitAnswer { origin, status: CommandStatus::ESME_ROK, id, style, vendor, octets: &[] },
+            now,
+            out,
+        );
     }
 
     /// Its submit_sm_resp may still be on the way: the receipt waits for it.

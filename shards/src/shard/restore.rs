@@ -152,6 +152,7 @@ impl Shard {
         if let Some(kept) = self.kept.find(meant) {
             kept.state = KeptState::Sent;
         }
+        self.kept.await_receipt(meant, now.mono.after_ms(self.snapshot.gateway.validity_ms()));
         let (Some((vendor, raw)), Some(ledger)) = (&message.sent, &mut self.ledger) else { return };
         let configured = &self.snapshot.vendors[vendor.index()];
         ledger.append(&Entry::Sent(Sent {
