@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Every measurement, one after the other, on a machine that does nothing else: about ten minutes on two cores.
+# Every measurement, one after the other, on a machine that does nothing else: about fifteen minutes on two cores.
 # Results are printed and appended to perf/results.jsonl. NOTE in the environment is written beside them.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -8,5 +8,6 @@ cargo build --release -p smpp-gateway -p smpp-bench
 cargo bench -q -p smpp-pdu
 perf/compare/direct.py --note "${NOTE:-}"
 perf/compare/haproxy.py --note "${NOTE:-}"
+perf/compare/journal.py --note "${NOTE:-}"
 perf/compare/idle.py --note "${NOTE:-}"
 perf/instructions/count.sh

@@ -72,9 +72,9 @@ class Process:
 
 
 class Vendor(Process):
-    def __init__(self):
+    def __init__(self, *options):
         self.port = free_port()
-        super().__init__([TARGET / "smpp-bench", "smsc", "--listen", f"127.0.0.1:{self.port}"])
+        super().__init__([TARGET / "smpp-bench", "smsc", "--listen", f"127.0.0.1:{self.port}", *options])
         wait_for(self.port)
 
 
@@ -97,17 +97,18 @@ class HAProxy(Process):
 class Gateway(Process):
     name = "gateway"
     cores = "[0]"
+    accept = "relay"
 
     def __init__(self, vendor_port, folder, sessions, window):
-        self.port, self.control = free_port(), free_port()
+        self.port, self.control, self.metrics = free_port(), free_port(), free_port()
         binds = 2
         vendor_window = min(32_768, max(1000, sessions * window // binds))
         path = pathlib.Path(folder) / f"{self.name}.toml"
         path.write_text(
-            f'[gateway]\nnode_id = "perf"\naccept = "relay"\ndata_dir = "{folder}"\n'
+            f'[gateway]\nnode_id = "perf"\naccept = "{self.accept}"\ndata_dir = "{folder}"\n'
             f"[shards]\ncores = {self.cores}\npin = false\n"
             f'[smpp]\nlisten = "127.0.0.1:{self.port}"\n'
-            f'[control]\nlisten = "127.0.0.1:{self.control}"\nmetrics_listen = "127.0.0.1:{free_port()}"\n'
+            f'[control]\nlisten = "127.0.0.1:{self.control}"\nmetrics_listen = "127.0.0.1:{self.metrics}"\n'
             '[[customers]]\nsmpp_system_id = "load"\nsmpp_password = "secret"\nallowed_source_addresses = ["*"]\n'
             '[[vendors]]\ninstance_name = "vendor"\nhost = "127.0.0.1"\n'
             f'port = {vendor_port}\nusername = "gateway"\npassword = "gateway1"\nbinds = {binds}\n'
@@ -133,13 +134,13 @@ class GatewayOnTwo(Gateway):
     cores = "[0, 1]"
 
 
-def load(port, sessions, window, seconds, folder, rate=None):
+def load(port, sessions, window, seconds, folder, rate=None, more=()):
     report = pathlib.Path(folder) / "load.json"
     report.unlink(missing_ok=True)
     command = [
         TARGET / "smpp-bench", "load", "--target", f"127.0.0.1:{port}", "--system-id", "load", "--password", "secret",
         "--sessions", str(sessions), "--window", str(window), "--duration", str(seconds), "--warmup", "1",
-        "--quiet", "--json", report,
+        "--quiet", "--json", report, *more,
     ]  # fmt: skip
     if rate:
         command += ["--rate", str(rate)]
