@@ -144,7 +144,7 @@ pub struct Report {
     pub binds_refused: u64,
     /// Answers to submits whose session was gone by then.
     pub answers_without_session: u64,
-    /// Messages that wait for a vendor, in its window or its queue.
+    /// Messages that wait for a vendor: in its window, in its queue, or, after a restart, for room there.
     pub messages_open: u32,
     /// Receipts and MO that wait for customers.
     pub deliveries_open: u32,

@@ -32,6 +32,9 @@ const SETTLE_MS_MAX: u64 = 100_000;
 /// As [`SETTLE_MS_MAX`], with a journal: what waits for a vendor is not given up, and some vendors take 20 a second.
 const SETTLE_JOURNAL_MS_MAX: u64 = 400_000;
 
+/// Milliseconds in which everything has found room that does not wait for a vendor which takes nothing.
+const CLOGGED_MS: u64 = 14_000;
+
 /// Milliseconds within which a phase of the drain must be quiet.
 const DRAIN_MS_MAX: u64 = 15_000;
 
@@ -176,7 +179,7 @@ impl World {
             let until = self.ground.schedule.now().after_ms(100);
             self.run_until(until);
             let took = self.ground.schedule.now().millis_since(began);
-            if self.is_settled() {
+            if self.is_settled(took) {
                 return took;
             }
             if took > most_ms {
@@ -185,7 +188,7 @@ impl World {
         }
     }
 
-    fn is_settled(&self) -> bool {
+    fn is_settled(&self, after_ms: u64) -> bool {
         let settings = &self.ground.scenario.settings;
         let sessions_ready = self.sessions.iter().all(|session| {
             let wanted = session.is_first() && self.ground.scenario.customers[session.customer()].address_allowed;
@@ -201,7 +204,10 @@ impl World {
                 let report = host.report();
                 let is_disk_well = report.journal.is_none_or(|journal| !journal.is_failing);
                 let open = report.messages_open - self.waiting_for_good(&report);
-                is_disk_well && report.is_quiet && open == 0 && report.deliveries_open == 0
+                // What waits for room in the full queue of a vendor that takes nothing waits for good as well. Whether that
+                // is so is told by the journal in the end.
+                let is_through = open == 0 || self.is_clogged() && after_ms >= CLOGGED_MS;
+                is_disk_well && report.is_quiet && is_through && report.deliveries_open == 0
             })
     }
 
@@ -213,6 +219,20 @@ impl World {
         let vendors = report.vendors.iter().zip(&self.ground.scenario.settings.vendors);
         let receivers = vendors.filter(|(_, settings)| settings.bind_type == BindType::Receiver);
         receivers.map(|(counters, _)| counters.queued).sum()
+    }
+
+    /// Whether a vendor to which nothing can be submitted has a full queue.
+    fn is_clogged(&self) -> bool {
+        self.ground.disk.is_some()
+            && self.hosts.iter().any(|host| {
+                let report = host.report();
+                let mut vendors = report.vendors.iter().zip(&self.ground.scenario.settings.vendors);
+                vendors.any(|(counters, settings)| {
+                    let is_full = counters.queued >= settings.queue_messages / 2
+                        || counters.queued_bytes >= settings.queue_bytes / 2;
+                    settings.bind_type == BindType::Receiver && is_full
+                })
+            })
     }
 
     pub(crate) fn describe(&self) -> String {

@@ -306,7 +306,7 @@ impl Shard {
             lobby: self.lobby_count as u32,
             binds_refused: self.binds_refused,
             answers_without_session: self.answers_without_session,
-            messages_open: self.messages.open() as u32,
+            messages_open: (self.messages.open() + self.restoring.waiting()) as u32,
             deliveries_open: self.deliveries.open,
             receipts_awaited: self.awaited.len() as u32,
             messages_kept: self.kept.open() as u64,

@@ -56,6 +56,11 @@ impl Restoring {
         ((self.messages.len() + self.receipts.len()) as u64, self.count)
     }
 
+    /// Messages for which no vendor has room yet.
+    pub(super) fn waiting(&self) -> usize {
+        self.waiting.len()
+    }
+
     pub(super) fn next_due(&self) -> Time {
         if self.is_recorded() { self.again_at.unwrap_or(Time::NEVER) } else { Time::default() }
     }

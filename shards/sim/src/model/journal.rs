@@ -7,6 +7,7 @@ use smpp_pdu::message::ShortMessage;
 use smpp_pdu::{CommandStatus, MessageState, Receipt, Tag};
 use smpp_shards::Time;
 use smpp_shards::journal::Live;
+use smpp_shards::settings::BindType;
 
 use super::{AttemptKind, Emission, Message, Model, Outcome, ReferenceBucket, Wire, token_in, violation};
 use crate::network::NetId;
@@ -76,14 +77,19 @@ impl Model {
     /// When everything is quiet: nothing stays in the journal whose end has come.
     pub(crate) fn check_rest(&self, live: &Live) {
         let found = self.found_in(live);
-        for (&number, _) in &found.messages {
+        for (&number, sent) in &found.messages {
+            let message = &self.messages[number];
+            let vendors = self.scenario.settings.vendors.iter().enumerate();
+            let mut allowed = vendors.filter(|(index, _)| message.vendors & 1 << index != 0);
+            if sent.is_none() && allowed.all(|(_, vendor)| vendor.bind_type != BindType::Receiver) {
+                violation!(self, "message {number} goes nowhere though everything works: {message:?}");
+            }
             let ended = self.attempts.iter().position(|attempt| {
                 matches!(attempt.kind, AttemptKind::Receipt(Some(of), state) if of == number && state.is_final())
                     && attempt.acknowledged == Some(CommandStatus::ESME_ROK)
                     && self.is_known(attempt.vendor, number, attempt.id, attempt.fed_at)
             });
             if let Some(attempt) = ended {
-                let message = &self.messages[number];
                 violation!(self, "message {number} is kept, though attempt {attempt} was its final receipt: {message:?}");
             }
         }
