@@ -27,7 +27,7 @@ with_one_shard_and_with_two![
     a_refused_bind_disturbs_no_other_session,
 ];
 
-/// As in the documentation: all keys but addresses, and pinned cores.
+/// As in the documentation: all keys but addresses and the folder, and pinned cores.
 fn the_smallest_real_configuration_works(shards: Shards) {
     let vendor = smsc(&["--system-id", "gateway", "--password", "gateway1"]);
     let setup = Setup::new(shards);
@@ -36,8 +36,8 @@ fn the_smallest_real_configuration_works(shards: Shards) {
         r#"
 [gateway]
 node_id = "gw-1"
-accept = "relay"
-data_dir = "data"
+accept = "journal"
+data_dir = {data_dir:?}
 
 [shards]
 cores = {cores}
@@ -69,6 +69,7 @@ priority = 10
 dest_pattern = "^1.*"
 vendor = "north"
 "#,
+        data_dir = setup.folder.path().join("data"),
         cores = shards.cores(),
         smpp = ports.smpp,
         control = ports.control,

@@ -160,7 +160,8 @@ impl Scenario {
         if mode == Mode::Journal || mode == Mode::Drawn && has_journal {
             scenario.journal = Some(draw_journal(scenario.heal_ms, &mut random));
             let gateway = &mut scenario.settings.gateway;
-            gateway.receipts_kept = if random.chance(200) { random.spread(1, 50) as u32 } else { gateway.receipts_kept };
+            gateway.receipts_kept =
+                if random.chance(200) { random.spread(1, 50) as u32 } else { gateway.receipts_kept };
             gateway.unknown_outcome_retries = random.below(3) as u32;
         }
         scenario

@@ -315,7 +315,9 @@ impl Model {
 
     fn is_offered(&self, net: NetId, attempt: usize) -> bool {
         match self.wires.get(&net).map(|wire| &wire.side) {
-            Some(WireSide::Customer(wire)) => wire.offers.values().any(|(offered, _)| *offered == Offer::Attempt(attempt)),
+            Some(WireSide::Customer(wire)) => {
+                wire.offers.values().any(|(offered, _)| *offered == Offer::Attempt(attempt))
+            }
             _ => false,
         }
     }

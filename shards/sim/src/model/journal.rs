@@ -43,7 +43,8 @@ impl Model {
         self.failing.clear();
         self.wires.values_mut().for_each(|wire| wire.gone = true);
         let vendors = self.scenario.settings.vendors.iter();
-        self.buckets = vendors.map(|vendor| ReferenceBucket::starting_at(vendor.throughput, vendor.burst, now)).collect();
+        self.buckets =
+            vendors.map(|vendor| ReferenceBucket::starting_at(vendor.throughput, vendor.burst, now)).collect();
         for message in &mut self.messages {
             message.emissions.iter_mut().for_each(|emission| emission.known_at = None);
         }
@@ -56,7 +57,8 @@ impl Model {
         self.counts.add("journal: receipts taken over", live.receipts.len() as u64);
         self.check_found(&found);
         for number in 0..self.messages.len() {
-            let is_unsent = found.messages.get(&number).is_some_and(Option::is_none) && !found.receipts.contains(&number);
+            let is_unsent =
+                found.messages.get(&number).is_some_and(Option::is_none) && !found.receipts.contains(&number);
             let message = &mut self.messages[number];
             if message.is_over && is_unsent {
                 violation!(self, "message {number} would be sent again, though it was through before: {message:?}");
@@ -90,7 +92,10 @@ impl Model {
                     && self.is_known(attempt.vendor, number, attempt.id, attempt.fed_at)
             });
             if let Some(attempt) = ended {
-                violation!(self, "message {number} is kept, though attempt {attempt} was its final receipt: {message:?}");
+                violation!(
+                    self,
+                    "message {number} is kept, though attempt {attempt} was its final receipt: {message:?}"
+                );
             }
         }
     }
@@ -221,7 +226,9 @@ impl Model {
     pub(super) fn is_known(&self, vendor: usize, message: usize, id: u64, fed_at: Option<Time>) -> bool {
         let Some(fed_at) = fed_at else { return false };
         self.messages[message].emissions.iter().any(|emission| {
-            emission.vendor == vendor && emission.id == id && emission.known_at.is_some_and(|known_at| known_at < fed_at)
+            emission.vendor == vendor
+                && emission.id == id
+                && emission.known_at.is_some_and(|known_at| known_at < fed_at)
         })
     }
 
@@ -229,7 +236,10 @@ impl Model {
     pub(super) fn check_sent_again(&self, vendor: usize, number: usize, now: Time) {
         let message = &self.messages[number];
         if message.is_over {
-            violation!(self, "message {number} goes to vendor {vendor}, though it was through before a crash: {message:?}");
+            violation!(
+                self,
+                "message {number} goes to vendor {vendor}, though it was through before a crash: {message:?}"
+            );
         }
         if let (Some(until), true) = (self.valid_until(message), message.has_validity())
             && until.after_ms(super::verdict::LATE_MS_MAX) < now

@@ -60,8 +60,7 @@ impl Model {
     fn check_rate(&self, customer: usize) {
         let settings = &self.scenario.settings.customers[customer];
         let passed = self.messages.iter().filter(|message| message.customer == customer && message.took_a_token());
-        let mut times: Vec<(u32, Time)> =
-            passed.filter_map(|message| Some((message.life, message.fed_at?))).collect();
+        let mut times: Vec<(u32, Time)> = passed.filter_map(|message| Some((message.life, message.fed_at?))).collect();
         times.sort_unstable();
         let mut bucket = ReferenceBucket::new(settings.smpp_throughput, settings.smpp_burst);
         let mut present = 0;
