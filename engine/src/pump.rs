@@ -293,6 +293,7 @@ impl Pump {
                     self.shard.authenticated(verdict, self.now, &mut self.output);
                 }
             }
+            Action::ReadSegment { segment } => self.read_segment(segment),
             Action::FreeSegments { before } => self.free_segments(before),
             Action::Log(event) => self.control.event(self.id, event),
         }

@@ -125,6 +125,12 @@ pub const JOURNAL_SEGMENT_BYTES_MIN: u64 = 8 * 1024 * 1024;
 /// refused. About 80 octets each.
 pub const MESSAGES_KEPT_MAX: u32 = 1 << 24;
 
+/// Slots of kept messages and receipts that a shard looks at in one turn while it carries a segment forward.
+pub const CARRY_LOOK_PER_TURN: u32 = 8192;
+
+/// Records of a segment that it goes through in one turn then.
+pub const CARRY_RECORDS_PER_TURN: usize = 512;
+
 /// Messages whose receipts never came that a shard ends in one turn.
 pub const OVERDUE_PER_TURN: usize = 1024;
 

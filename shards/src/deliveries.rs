@@ -1,5 +1,6 @@
 //! Receipts and MO that wait for a customer of this shard, and what the shard keeps of each customer.
 
+use core::ops::Range;
 use std::collections::VecDeque;
 
 use crate::bounds::{BODY_KEEP_BYTES, MESSAGE_TIMER_STEP_MS};
@@ -123,6 +124,21 @@ impl Deliveries {
 
     pub(crate) fn ticket(&self, slot: u32) -> Ticket {
         Ticket { slot, generation: self.slots[slot as usize].generation }
+    }
+
+    /// How many slots there are, used or not.
+    pub(crate) fn slots(&self) -> u32 {
+        self.slots.len() as u32
+    }
+
+    /// Tells the number of each kept one whose record stands in that segment, of those in these slots.
+    pub(crate) fn in_segment(&self, slots: Range<u32>, segment: u32, mut tell: impl FnMut(u64, Ticket)) {
+        for slot in slots.start..slots.end.min(self.slots()) {
+            let delivery = self.get(slot);
+            if delivery.state != DeliveryState::Free && delivery.number != 0 && delivery.segment == Some(segment) {
+                tell(delivery.number, self.ticket(slot));
+            }
+        }
     }
 
     /// How many slots are in use.

@@ -3,6 +3,7 @@
 //! Lives on the customer's home shard, in journal mode alone. What a message says is not here: it is in the journal, and
 //! with the vendor's shard while it waits for a vendor.
 
+use core::ops::Range;
 use std::collections::VecDeque;
 
 use crate::message_id::{IdStyle, MessageId};
@@ -62,6 +63,8 @@ pub(crate) struct Kept {
     pub(crate) sequence: u32,
     /// The segment in which its accepted record stands, once that is known.
     pub(crate) segment: Option<u32>,
+    /// Likewise its sent record, if there is one.
+    pub(crate) sent_segment: Option<u32>,
     /// Its number in the journal.
     pub(crate) number: u64,
     pub(crate) id: MessageId,
@@ -104,6 +107,22 @@ impl KeptMessages {
         }
         let kept = self.slots.get_mut(meant.slot);
         (kept.generation == meant.generation && kept.state != KeptState::Free).then_some(kept)
+    }
+
+    /// How many slots there are, used or not.
+    pub(crate) fn slots(&self) -> u32 {
+        self.slots.slots()
+    }
+
+    /// Tells the number of each whose accepted or sent record stands in that segment, of those in these slots.
+    pub(crate) fn in_segment(&self, slots: Range<u32>, segment: u32, mut tell: impl FnMut(u64, KeptRef)) {
+        for slot in slots.start..slots.end.min(self.slots()) {
+            let kept = self.slots.get(slot);
+            let stands_there = kept.segment == Some(segment) || kept.sent_segment == Some(segment);
+            if kept.state != KeptState::Free && stands_there {
+                tell(kept.number, KeptRef { slot, generation: kept.generation });
+            }
+        }
     }
 
     /// A vendor has it. Its receipt is awaited until then, which is never earlier than for the one before.

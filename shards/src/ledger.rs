@@ -21,6 +21,8 @@ use crate::time::Time;
 pub(crate) enum Pending {
     /// An accepted message.
     Message(KeptRef),
+    /// A vendor's id for a message.
+    Sent(KeptRef),
     /// A receipt or MO taken from a vendor.
     Delivery(Ticket),
 }
@@ -52,7 +54,7 @@ pub(crate) struct Ledger {
     /// Where the next batch goes in the segment; 0 for a new one.
     offset: u64,
     /// Of the segments from `first` on: how much that began there has not ended. The last one is the present one.
-    live: VecDeque<u32>,
+    live: VecDeque<Segment>,
     first: u32,
     is_stalled: bool,
     /// There is no file for the segment after the next: what is left is for what was accepted before.
@@ -71,6 +73,15 @@ impl Collected {
     fn new(log: LogName) -> Self {
         Self { writer: BatchWriter::new(log), pending: Vec::new() }
     }
+}
+
+/// What began in one segment.
+#[derive(Clone, Copy, Debug, Default)]
+struct Segment {
+    /// How much.
+    begun: u32,
+    /// How much of it has not ended, nor been carried forward.
+    live: u32,
 }
 
 /// What the batch that was given out last is doing.
@@ -99,7 +110,7 @@ impl Ledger {
             batch: 0,
             segment: 0,
             offset: 0,
-            live: VecDeque::from([0]),
+            live: VecDeque::from([Segment::default()]),
             first: 0,
             is_stalled: false,
             is_short: false,
@@ -151,6 +162,24 @@ impl Ledger {
             && self.bytes() < self.bounds.bytes_max
     }
 
+    /// Which log this is.
+    pub(crate) const fn log(&self) -> LogName {
+        self.log
+    }
+
+    /// The oldest segment, when the journal has taken up half of its room and so little of that segment is still live that
+    /// writing it again is worth it: half of what began there, or nine tenths when three quarters of the room are taken.
+    #[inline]
+    pub(crate) fn to_carry(&self) -> Option<u32> {
+        let (bytes, most) = (self.bytes(), self.bounds.bytes_max);
+        if self.live.len() <= 2 || bytes <= most / 2 {
+            return None;
+        }
+        let Segment { begun, live } = self.live[0];
+        let tenths = if bytes > most / 4 * 3 { 9 } else { 5 };
+        (u64::from(live) * 10 <= u64::from(begun) * tenths).then_some(self.first)
+    }
+
     /// Whether full batches wait for the disk: taking over waits as well.
     pub(crate) fn is_behind(&self) -> bool {
         self.is_failing() || !self.full.is_empty()
@@ -200,7 +229,7 @@ impl Ledger {
         if self.offset > 0 && self.offset + next.writer.whole_len() as u64 > self.bounds.segment_bytes {
             self.segment += 1;
             self.offset = 0;
-            self.live.push_back(0);
+            self.live.push_back(Segment::default());
         }
         self.report.records += u64::from(next.writer.records());
         self.flying.clear();
@@ -213,7 +242,7 @@ impl Ledger {
     fn next_segment(&mut self) {
         self.segment += 1;
         self.offset = 0;
-        self.live.push_back(0);
+        self.live.push_back(Segment::default());
     }
 
     fn give(&mut self, into: &mut Batch) {
@@ -266,20 +295,22 @@ impl Ledger {
     /// Something that began in that segment has not ended yet.
     #[inline]
     pub(crate) fn count(&mut self, segment: u32) {
-        self.live[(segment - self.first) as usize] += 1;
+        let segment = &mut self.live[(segment - self.first) as usize];
+        segment.begun += 1;
+        segment.live += 1;
     }
 
     /// Something that began in that segment, and was counted, has ended.
     #[inline]
     pub(crate) fn discount(&mut self, segment: u32) {
-        self.live[(segment - self.first) as usize] -= 1;
+        self.live[(segment - self.first) as usize].live -= 1;
     }
 
     /// The first segment that is still wanted, when that has changed since the last call.
     pub(crate) fn freed(&mut self) -> Option<u32> {
         let before = self.first;
         // The one before the present one may be that of the batch that is being written.
-        while self.live.len() > 2 && self.live[0] == 0 {
+        while self.live.len() > 2 && self.live[0].live == 0 {
             self.live.pop_front();
             self.first += 1;
         }

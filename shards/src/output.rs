@@ -109,6 +109,11 @@ pub enum Action {
     /// Ask the control thread about a bind. Where its queue is full the host answers with
     /// ESME_RSYSERR as the verdict.
     Authenticate(AuthRequest),
+    /// One of the journal's segments is wanted: [`crate::Shard::segment_read`].
+    ReadSegment {
+        /// Which.
+        segment: u32,
+    },
     /// The journal's segments below that one hold nothing any more that is wanted.
     FreeSegments {
         /// The first segment that is still wanted.

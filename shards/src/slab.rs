@@ -24,6 +24,11 @@ impl<T: Default> Slab<T> {
         self.chunks.len() * CHUNK - self.free.len()
     }
 
+    /// How many slots there are, used or not.
+    pub(crate) fn slots(&self) -> u32 {
+        (self.chunks.len() * CHUNK) as u32
+    }
+
     /// A slot, its value as the last user left it; `None` at the bound.
     #[inline]
     pub(crate) fn allocate(&mut self) -> Option<u32> {

@@ -79,6 +79,23 @@ impl Kept {
         }
     }
 
+    /// Reads segments that the shard wants; the first one that it still wants.
+    fn serve_disk(&mut self) -> u32 {
+        let mut freed = 0;
+        self.stage.drain_actions();
+        for action in core::mem::take(&mut self.stage.actions) {
+            match action {
+                Action::FreeSegments { before } => freed = before,
+                Action::ReadSegment { segment } => {
+                    let octets = Ok(self.disk[segment as usize].clone());
+                    self.stage.shard.segment_read(segment, octets, &mut self.stage.out);
+                }
+                _ => {}
+            }
+        }
+        freed
+    }
+
     fn fail(&mut self) {
         self.batch().expect("something is to be written");
         self.stage.shard.batch_failed("no space left", self.stage.now, &mut self.stage.out);
@@ -396,4 +413,33 @@ fn a_message_whose_receipt_never_comes_ends_with_its_validity() {
     kept.commit();
     assert_eq!(kept.live(), (0, 0, 0));
     assert_eq!(kept.stage.shard.report().messages_kept, 0);
+}
+
+#[test]
+fn what_lives_long_is_carried_forward_and_its_segment_goes() {
+    let mut kept = Kept::new(settings());
+    let long = kept.submit(1, 1);
+    kept.commit();
+    let ours = resp_message_id(&kept.stage.pdu(kept.customer).bytes).to_vec();
+    let mut freed = 0;
+    for sequence in 2..=30_000u32 {
+        if sequence == 9_000 {
+            // Its vendor's answer stands in another segment.
+            kept.stage.feed(kept.link, &submit_resp(long, b"0000ABC1"));
+        }
+        let sent = kept.submit(sequence, 0);
+        kept.stage.feed(kept.link, &submit_resp(sent, b"v1"));
+        kept.stage.pass_ms(1);
+        kept.commit();
+        assert_eq!(kept.stage.pdu(kept.customer).status, OK, "{sequence}");
+        freed = freed.max(kept.serve_disk());
+    }
+    assert!(freed >= 4, "{freed} of {} segments were freed", kept.disk.len());
+    kept.disk[..freed as usize].iter_mut().for_each(Vec::clear);
+    assert_eq!(kept.live(), (0, 1, 0));
+    let mut kept = kept.restarted();
+    kept.stage.feed(kept.link, &receipt_of("0000abc1", "DELIVRD"));
+    let delivered = kept.stage.pdu(kept.customer);
+    let seen = ShortMessage::decode(&delivered.bytes).unwrap();
+    assert_eq!(Receipt::parse(seen.short_message).id, Some(&ours[..]));
 }

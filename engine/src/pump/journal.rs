@@ -81,7 +81,7 @@ impl Pump {
         while let Some(news) = self.journal.as_mut().and_then(|journal| journal.appender.next_news()) {
             match news {
                 News::File(_) => self.shard.journal_short(None, &mut self.output),
-                News::Read(..) => {}
+                News::Read(segment, result) => self.shard.segment_read(segment, result, &mut self.output),
                 News::NoFile(_, reason) => self.shard.journal_short(Some(&reason), &mut self.output),
                 News::Trouble(reason) => self.control.event(self.id, smpp_shards::Event::JournalTrouble { reason }),
             }
@@ -95,6 +95,16 @@ impl Pump {
         match journal.appender.completed(result) {
             Outcome::Written => self.shard.batch_written(self.now, &mut self.output),
             Outcome::Failed(reason) => self.shard.batch_failed(&reason, self.now, &mut self.output),
+        }
+    }
+
+    /// What a segment holds is wanted.
+    pub(super) fn read_segment(&mut self, segment: u32) {
+        if let Some(journal) = &mut self.journal
+            && !journal.appender.read(segment)
+        {
+            let reason = Err("another one is being read".to_owned());
+            self.shard.segment_read(segment, reason, &mut self.output);
         }
     }
 

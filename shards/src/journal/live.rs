@@ -186,6 +186,11 @@ impl<T: Numbered> Table<T> {
         self.entries.len()
     }
 
+    /// Whether that number has ended.
+    pub(super) fn has_ended(&self, number: u64) -> bool {
+        self.chunks.get(&(number / CHUNK as u64)).is_some_and(|chunk| chunk.has_ended(number))
+    }
+
     pub(super) fn get_mut(&mut self, number: u64) -> Option<&mut T> {
         let place = self.chunks.get(&(number / CHUNK as u64))?.place(number)?;
         self.entries.get_mut(place)

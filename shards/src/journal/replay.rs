@@ -3,6 +3,8 @@
 //! Runs on the starting thread (or the operator's command) before there is a shard. It is given one file's octets at a
 //! time and keeps none of them but the live entries; it never decides what becomes of those.
 
+use hashbrown::HashMap;
+
 use super::live::{Live, LiveMessage, LiveReceipt, LiveSent, Table};
 use super::record::{Accepted, Delivered, Done, Entry, Receipt, Sent};
 use super::segment::{Damage, Doubt, Reason, SegmentReader, Step};
@@ -22,6 +24,8 @@ pub struct Replay {
 struct OneLog {
     summary: LogSummary,
     messages: Table<LiveMessage>,
+    /// Sent records of messages whose accepted record has not come, by number.
+    sent_before: HashMap<u64, Box<LiveSent>>,
     receipts: Table<Kept>,
     /// The number of the next batch.
     expected: Option<u64>,
@@ -144,16 +148,28 @@ impl Replay {
             Entry::Accepted(accepted) => {
                 records.accepted += 1;
                 one.messages.insert_with(accepted.number, || self.message(accepted));
+                // Carried forward on its own, it may stand behind what became of it.
+                if let Some(sent) = one.sent_before.remove(&accepted.number)
+                    && let Some(message) = one.messages.get_mut(accepted.number)
+                    && message.sent.as_ref().is_none_or(|known| known.sent_unix_ms <= sent.sent_unix_ms)
+                {
+                    message.sent = Some(sent);
+                }
             }
             Entry::Sent(sent) => {
                 records.sent += 1;
                 if let Some(message) = one.messages.get_mut(sent.number) {
                     self.note_sent(message, sent);
+                } else if !one.messages.has_ended(sent.number) {
+                    let known = one.sent_before.get(&sent.number);
+                    if known.is_none_or(|known| known.sent_unix_ms <= sent.sent_unix_ms) {
+                        one.sent_before.insert(sent.number, Box::new(self.live_sent(sent)));
+                    }
                 }
             }
             Entry::Done(Done { number, .. }) => {
                 records.done += 1;
-                one.messages.end(*number);
+                one.end_message(*number);
             }
             Entry::Receipt(receipt) => {
                 records.receipts += 1;
@@ -184,11 +200,15 @@ impl Replay {
         if message.sent.as_ref().is_some_and(|known| known.sent_unix_ms > sent.sent_unix_ms) {
             return;
         }
-        message.sent = Some(Box::new(LiveSent {
+        message.sent = Some(Box::new(self.live_sent(sent)));
+    }
+
+    fn live_sent(&mut self, sent: &Sent<'_>) -> LiveSent {
+        LiveSent {
             vendor: self.live.names.id(sent.vendor),
             vendor_message_id: sent.vendor_message_id.into(),
             sent_unix_ms: sent.sent_unix_ms,
-        }));
+        }
     }
 
     fn receipt(&mut self, receipt: &Receipt<'_>) -> Kept {
@@ -271,7 +291,7 @@ impl OneLog {
             problems: 0,
         };
         let (messages, receipts) = (Table::default(), Table::default());
-        Self { summary, messages, receipts, expected: None, doubt: None, last: None }
+        Self { summary, messages, receipts, sent_before: HashMap::new(), expected: None, doubt: None, last: None }
     }
 
     /// A receipt has ended, and with a final one its message.
@@ -282,8 +302,13 @@ impl OneLog {
             _ => delivered.message,
         };
         if message != 0 {
-            self.messages.end(message);
+            self.end_message(message);
         }
+    }
+
+    fn end_message(&mut self, number: u64) {
+        self.messages.end(number);
+        self.sent_before.remove(&number);
     }
 }
 

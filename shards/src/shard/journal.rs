@@ -66,11 +66,12 @@ impl Shard {
         for pending in pending.drain(..) {
             match pending {
                 Pending::Message(meant) => self.message_committed(meant, segment, now, out),
+                Pending::Sent(meant) => self.sent_committed(meant, segment),
                 Pending::Delivery(ticket) => {
                     if self.deliveries.is_open(ticket) {
                         let delivery = self.deliveries.get_mut(ticket.slot);
-                        delivery.segment = Some(segment);
-                        self.count(segment);
+                        let before = delivery.segment.replace(segment);
+                        self.recount(before, segment);
                         self.acknowledge(ticket.slot, CommandStatus::ESME_ROK, out);
                     }
                 }
@@ -159,14 +160,21 @@ impl Shard {
     fn message_committed(&mut self, meant: KeptRef, segment: u32, now: Now, out: &mut Output) {
         let Some(kept) = self.kept.find(meant) else { return };
         kept.is_committed = true;
-        kept.segment = Some(segment);
-        self.count(segment);
+        let before = kept.segment.replace(segment);
+        self.recount(before, segment);
         if let Some(kept) = self.kept.find(meant)
             && !core::mem::replace(&mut kept.is_answered, true)
         {
             self.answer_kept(meant, CommandStatus::ESME_ROK, now, out);
         }
         self.end_if_through(meant, out);
+    }
+
+    fn sent_committed(&mut self, meant: KeptRef, segment: u32) {
+        if let Some(kept) = self.kept.find(meant) {
+            let before = kept.sent_segment.replace(segment);
+            self.recount(before, segment);
+        }
     }
 
     fn answer_kept(&mut self, meant: KeptRef, status: CommandStatus, now: Now, out: &mut Output) {
@@ -195,12 +203,13 @@ impl Shard {
                 ledger.append(&Entry::Done(Done { number, state: None }));
             } else {
                 kept.state = KeptState::Sent;
-                ledger.append(&Entry::Sent(Sent {
+                let sent = Sent {
                     number,
                     sent_unix_ms: now.unix_ms,
                     vendor: self.snapshot.vendors[answer.vendor.index()].settings.instance_name.as_bytes(),
                     vendor_message_id: answer.octets,
-                }));
+                };
+                ledger.begin(&Entry::Sent(sent), Pending::Sent(meant));
                 self.kept.await_receipt(meant, now.mono.after_ms(self.snapshot.gateway.validity_ms()));
             }
             if is_told {
@@ -243,9 +252,10 @@ impl Shard {
             && kept.state == KeptState::Through
             && kept.is_answered
         {
-            let segment = kept.segment;
+            let (segment, sent_segment) = (kept.segment, kept.sent_segment);
             self.kept.end(meant);
             self.discount(segment, out);
+            self.discount(sent_segment, out);
         }
     }
 
@@ -311,10 +321,19 @@ impl Shard {
         }
     }
 
-    fn count(&mut self, segment: u32) {
+    /// A record stands in that segment now, and no longer where it stood before.
+    fn recount(&mut self, before: Option<u32>, segment: u32) {
         if let Some(ledger) = &mut self.ledger {
             ledger.count(segment);
+            if let Some(before) = before {
+                ledger.discount(before);
+            }
         }
+    }
+
+    /// Whether the disk is behind, so that what need not be written now waits.
+    pub(super) fn is_journal_behind(&self) -> bool {
+        self.ledger.as_ref().is_some_and(Ledger::is_behind)
     }
 
     fn discount(&mut self, segment: Option<u32>, out: &mut Output) {

@@ -4,6 +4,7 @@
 //! calls apart.
 
 mod answer;
+mod carry;
 mod connect;
 mod deliver;
 mod dispatch;
@@ -46,6 +47,7 @@ use crate::snapshot::Snapshot;
 use crate::stream::{Next, PartialPdu};
 use crate::time::{Now, Time};
 
+use carry::Carrying;
 use restore::Restoring;
 
 pub use drain::DrainPhase;
@@ -125,6 +127,7 @@ pub struct Shard {
     restoring: Restoring,
     /// Something was taken over that may not be on disk yet.
     is_restore_uncommitted: bool,
+    carrying: Carrying,
     /// Messages from before this start that were sent again.
     possible_duplicates: u64,
     /// Submits that each other shard has not answered yet.
@@ -177,6 +180,7 @@ impl Shard {
             kept: KeptMessages::new(MESSAGES_KEPT_MAX as usize),
             restoring: Restoring::new(setup.restored),
             is_restore_uncommitted: false,
+            carrying: Carrying::Idle,
             possible_duplicates: 0,
             pending: Vec::new(),
             refusing: false,
@@ -262,6 +266,9 @@ impl Shard {
     /// Everything that is due. Call it every turn; it is cheap when nothing is.
     pub fn tick(&mut self, now: Now, out: &mut Output) {
         self.run_timers(now, out);
+        if self.has_to_carry() {
+            self.carry(out);
+        }
         if self.kept.next_due() <= now.mono {
             self.end_overdue(now, out);
         }
@@ -280,6 +287,7 @@ impl Shard {
             .min(self.link_timers.next())
             .min(self.restoring.next_due())
             .min(self.kept.next_due())
+            .min(if self.has_to_carry() && !self.is_journal_behind() { Time::default() } else { Time::NEVER })
             .min(self.ledger.as_ref().map_or(Time::NEVER, Ledger::again_at))
     }
 

@@ -160,12 +160,13 @@ impl Shard {
         self.kept.await_receipt(meant, now.mono.after_ms(self.snapshot.gateway.validity_ms()));
         let (Some((vendor, raw)), Some(ledger)) = (&message.sent, &mut self.ledger) else { return };
         let configured = &self.snapshot.vendors[vendor.index()];
-        ledger.append(&Entry::Sent(Sent {
+        let sent = Entry::Sent(Sent {
             number: ledger_number(&mut self.kept, meant),
             sent_unix_ms: now.unix_ms,
             vendor: configured.settings.instance_name.as_bytes(),
             vendor_message_id: raw,
-        }));
+        });
+        ledger.begin(&sent, Pending::Sent(meant));
         let submit = Submit { vendor: *vendor, carried: *carried, pdu: &message.pdu };
         let awaited = Await { submit, vendor_message_id: raw };
         if configured.home == self.id {
