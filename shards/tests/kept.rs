@@ -43,8 +43,8 @@ impl Kept {
     /// The process is killed, and started again: what is not on disk is gone.
     fn restarted(self) -> Self {
         let settings = settings();
-        let snapshot = Snapshot::build(settings.clone(), 1, 1).unwrap();
-        let mut shares = share(self.replayed(), &snapshot, 1).unwrap();
+        let snapshot = Snapshot::build(settings.clone(), 1, 1).expect("a configuration");
+        let mut shares = share(self.replayed(), &snapshot, 1).expect("its customers are configured");
         let mut kept = Self::after(settings, LogName { start: LOG.start + 1, shard: 0 }, shares.shards.remove(0));
         assert!(shares.homes.len() <= 1);
         kept.stage.pass_ms(5);

@@ -130,6 +130,11 @@ impl Disk {
         self.remove(names);
     }
 
+    /// What stands in a segment's file.
+    pub(crate) fn read(&self, log: LogName, segment: u32) -> Result<Vec<u8>, String> {
+        self.files.get(&(log, segment)).cloned().ok_or_else(|| format!("there is no segment {segment}"))
+    }
+
     /// Everything that older starts held stands in that start's files now.
     pub(crate) fn completed(&mut self, start: u64) {
         self.complete = Some(start);

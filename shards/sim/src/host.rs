@@ -522,6 +522,12 @@ impl Host {
                 self.connecting.remove(&link);
             }
             Action::Authenticate(request) => wishes.binds.push(request),
+            Action::ReadSegment { segment } => {
+                ground.trace.step(17, self.id as u64, u64::from(segment));
+                if let (Some(log), Some(disk)) = (self.log, &ground.disk) {
+                    self.shard.segment_read(segment, disk.read(log, segment), &mut self.out);
+                }
+            }
             Action::FreeSegments { before } => {
                 ground.trace.step(13, self.id as u64, u64::from(before));
                 if let (Some(log), Some(disk)) = (self.log, &mut ground.disk) {

@@ -16,8 +16,9 @@ use crate::world::World;
 /// Shards of a process at the most.
 const SHARDS_MAX: u64 = 4;
 
-/// Octets of all segments of one shard. Never reached: old segments are kept as long as one message in them is open.
-const JOURNAL_BYTES_MAX: u64 = 1 << 36;
+/// Segments of one shard at the most: so many that messages are hardly ever refused for want of room, and so few that what
+/// lives long is carried forward now and then.
+const SEGMENTS_MAX: u64 = 48;
 
 /// Processes of a run at the most, but for those of the crashes that the scenario has planned.
 const LIVES_MAX: u32 = 8;
@@ -49,8 +50,11 @@ impl World {
         for (index, rings) in mesh(shards).into_iter().enumerate() {
             let log = LogName { start: self.start, shard: index as u16 };
             let plan = self.ground.scenario.journal.as_ref();
-            let journal =
-                plan.map(|plan| JournalSetup { log, segment_bytes: plan.segment_bytes, bytes_max: JOURNAL_BYTES_MAX });
+            let journal = plan.map(|plan| JournalSetup {
+                log,
+                segment_bytes: plan.segment_bytes,
+                bytes_max: plan.segment_bytes * SEGMENTS_MAX,
+            });
             let setup = ShardSetup {
                 shard: ShardId(index as u16),
                 shards,

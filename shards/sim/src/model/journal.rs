@@ -15,12 +15,20 @@ use crate::network::NetId;
 /// What a journal holds, in the model's numbers.
 #[derive(Debug, Default)]
 struct Found {
-    /// Messages, with the vendor's name and its id where one has it.
-    messages: BTreeMap<usize, Option<(Vec<u8>, Vec<u8>)>>,
+    /// Messages, with the vendor that has them, if one has.
+    messages: BTreeMap<usize, Option<WithVendor>>,
     /// Messages whose final receipt is there.
     receipts: BTreeSet<usize>,
     /// Vendors' deliveries.
     attempts: BTreeSet<usize>,
+}
+
+/// Which vendor has a message.
+#[derive(Debug)]
+struct WithVendor {
+    name: Vec<u8>,
+    /// Its id for the message.
+    id: Vec<u8>,
 }
 
 impl Model {
@@ -64,7 +72,7 @@ impl Model {
                 violation!(self, "message {number} would be sent again, though it was through before: {message:?}");
             }
             message.is_over = !is_unsent;
-            let Some(Some((name, id))) = found.messages.get(&number) else { continue };
+            let Some(Some(WithVendor { name, id })) = found.messages.get(&number) else { continue };
             let vendors = &self.scenario.settings.vendors;
             let is_it = |emission: &&mut Emission| {
                 vendors[emission.vendor].instance_name.as_bytes() == name && emission.response_id == *id
@@ -127,8 +135,10 @@ impl Model {
             let Some(number) = number_of(&message.pdu).filter(|number| *number < self.messages.len()) else {
                 violation!(self, "the journal holds a message that no customer sent: {message:?}");
             };
-            let sent =
-                message.sent.as_ref().map(|sent| (live.name(sent.vendor).to_vec(), sent.vendor_message_id.to_vec()));
+            let sent = message.sent.as_ref().map(|sent| {
+                let (name, id) = (live.name(sent.vendor).to_vec(), sent.vendor_message_id.to_vec());
+                WithVendor { name, id }
+            });
             if found.messages.insert(number, sent).is_some() {
                 violation!(self, "the journal holds message {number} twice");
             }
