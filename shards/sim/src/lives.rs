@@ -18,7 +18,7 @@ const SHARDS_MAX: u64 = 4;
 
 /// Segments of one shard at the most: so many that messages are hardly ever refused for want of room, and so few that what
 /// lives long is carried forward now and then.
-const SEGMENTS_MAX: u64 = 48;
+const SEGMENTS_MAX: u64 = 160;
 
 /// Processes of a run at the most, but for those of the crashes that the scenario has planned.
 const LIVES_MAX: u32 = 8;
