@@ -52,15 +52,9 @@ fn everything_that_is_wrong_is_told_at_once() {
 #[test]
 fn what_later_versions_serve_is_refused_by_name() {
     let said = complaint("[gateway]\naccept = \"journal\"\n[redis]\nurl = \"redis://127.0.0.1\"\n[[content_rules]]\n");
-    for word in ["gateway.toml:2: ", "accept = \"relay\"", "[redis]", "[[content_rules]]"] {
+    for word in ["gateway.toml:3: ", "[redis]", "gateway.toml:5: ", "[[content_rules]]"] {
         assert!(said.contains(word), "{word}: {said}");
     }
-}
-
-#[test]
-fn the_journal_is_the_default_and_refused_until_it_is_there() {
-    let said = complaint("[gateway]\nnode_id = \"gw-1\"\n");
-    assert!(said.contains("write accept = \"relay\" under [gateway]"), "{said}");
 }
 
 #[test]
