@@ -187,7 +187,7 @@ impl Model {
             return None;
         }
         let is_with_vendor =
-            message.emissions.iter().any(|emission| emission.outcome == Outcome::Taken && emission.heard_at.is_some());
+            message.emissions.iter().any(|emission| emission.outcome == Outcome::Taken && emission.may_be_heard);
         if is_with_vendor {
             // Its answer was the vendor's, and nothing could be written; or no receipt was to come.
             let is_all = message.was_told_unwritten || message.registered == 0;

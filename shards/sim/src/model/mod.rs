@@ -106,6 +106,8 @@ pub(crate) struct Emission {
     pub response_id: Vec<u8>,
     /// When the answer reached its shard, and in time.
     pub heard_at: Option<Time>,
+    /// The answer reached its shard, in time or so little late that the timer may not have been looked at yet.
+    pub may_be_heard: bool,
     /// Since when the gateway has known that the vendor has it, under that id.
     pub known_at: Option<Time>,
 }
@@ -392,7 +394,9 @@ impl Model {
                 if let Some(&(message, emission)) = wire.answers.get(&header.sequence_number) {
                     let timeout = self.scenario.settings.vendors[wire.vendor].response_timeout_ms;
                     let emission = &mut self.messages[message].emissions[emission];
-                    if emission.heard_at.is_none() && now.millis_since(emission.at) < timeout {
+                    let waited = now.millis_since(emission.at);
+                    emission.may_be_heard |= waited < timeout + verdict::LATE_MS_MAX;
+                    if emission.heard_at.is_none() && waited < timeout {
                         emission.heard_at = Some(now);
                         emission.known_at = (emission.outcome == Outcome::Taken).then_some(now);
                     }

@@ -143,6 +143,7 @@ impl Model {
             id: 0,
             response_id: Vec::new(),
             heard_at: None,
+            may_be_heard: false,
             known_at: None,
         });
         self.counts.add("submits to vendors", 1);
