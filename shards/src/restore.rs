@@ -2,6 +2,8 @@
 //!
 //! Runs on the starting thread, once, before the shards do.
 
+use std::sync::Arc;
+
 use crate::journal::{Live, LiveSent, NameId};
 use crate::message_id::{IdStyle, MessageId};
 use crate::names::{CustomerId, ShardId, VendorId};
@@ -31,10 +33,21 @@ pub struct RestoredMessage {
     pub expires_unix_ms: u64,
     /// The whole submit_sm.
     pub pdu: Box<[u8]>,
-    /// Which vendor has it and under which id; `None` when none has said so, or that vendor is no longer configured.
-    pub sent: Option<(VendorId, Box<[u8]>)>,
+    /// Which vendor has it; `None` when none has said so.
+    pub sent: Option<RestoredSent>,
     /// A vendor has it, configured or not, or its final receipt is there: it is not sent again.
     pub is_sent: bool,
+}
+
+/// The vendor that has a message.
+#[derive(Debug)]
+pub struct RestoredSent {
+    /// Its instance_name.
+    pub name: Arc<[u8]>,
+    /// `None` when it is no longer configured: no receipt will come.
+    pub vendor: Option<VendorId>,
+    /// The id that it gave the message, as it wrote it.
+    pub vendor_message_id: Box<[u8]>,
 }
 
 /// A receipt or MO that its customer has not taken.
@@ -80,7 +93,9 @@ pub fn share(live: Live, snapshot: &Snapshot, shards: u16) -> Result<Shares, Vec
     let count = live.names().len();
     let mut customers: Vec<Option<CustomerId>> = Vec::with_capacity(count);
     let mut vendors: Vec<Option<VendorId>> = Vec::with_capacity(count);
-    for (id, _) in live.names() {
+    let mut names: Vec<Arc<[u8]>> = Vec::with_capacity(count);
+    for (id, octets) in live.names() {
+        names.push(octets.into());
         customers.push(customer(id));
         vendors.push(vendor(id));
     }
@@ -104,9 +119,10 @@ pub fn share(live: Live, snapshot: &Snapshot, shards: u16) -> Result<Shares, Vec
         let share = &mut shares[home_of(customer, shards).index()].messages;
         places.push(share.len() as u32);
         let is_sent = message.sent.is_some();
-        let sent = message.sent.and_then(|sent| {
+        let sent = message.sent.map(|sent| {
             let LiveSent { vendor, vendor_message_id, .. } = *sent;
-            Some((vendors[vendor.index()]?, vendor_message_id))
+            let name = names[vendor.index()].clone();
+            RestoredSent { name, vendor: vendors[vendor.index()], vendor_message_id }
         });
         share.push(RestoredMessage {
             id: message.id,

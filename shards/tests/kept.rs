@@ -42,10 +42,13 @@ impl Kept {
 
     /// The process is killed, and started again: what is not on disk is gone.
     fn restarted(self) -> Self {
-        let settings = settings();
+        self.restarted_with(settings())
+    }
+
+    fn restarted_with(self, settings: Settings) -> Self {
         let snapshot = Snapshot::build(settings.clone(), 1, 1).expect("a configuration");
         let mut shares = share(self.replayed(), &snapshot, 1).expect("its customers are configured");
-        let mut kept = Self::after(settings, LogName { start: LOG.start + 1, shard: 0 }, shares.shards.remove(0));
+        let mut kept = Self::after(settings, LogName { start: self.log.start + 1, shard: 0 }, shares.shards.remove(0));
         assert!(shares.homes.len() <= 1);
         kept.stage.pass_ms(5);
         kept.commit();
@@ -442,4 +445,22 @@ fn what_lives_long_is_carried_forward_and_its_segment_goes() {
     let delivered = kept.stage.pdu(kept.customer);
     let seen = ShortMessage::decode(&delivered.bytes).unwrap();
     assert_eq!(Receipt::parse(seen.short_message).id, Some(&ours[..]));
+}
+
+#[test]
+fn a_message_that_a_removed_vendor_has_is_not_sent_again() {
+    let mut kept = Kept::new(Settings { vendors: vec![vendor("north"), vendor("gone")], ..settings() });
+    kept.stage.bind_links();
+    let sequence = kept.submit(5, 1);
+    kept.commit();
+    kept.stage.feed(kept.link, &submit_resp(sequence, b"v1"));
+    kept.commit();
+    // The vendor that has it is not in the configuration of the starts that follow.
+    let renamed =
+        || Settings { vendors: vec![vendor("other")], routing_rules: vec![rule("^1.*", "other")], ..settings() };
+    for _ in 0..2 {
+        kept = kept.restarted_with(renamed());
+        assert!(kept.stage.pdus(kept.link).is_empty(), "sent again");
+        assert_eq!(kept.live(), (0, 1, 0));
+    }
 }

@@ -158,17 +158,19 @@ impl Shard {
             kept.state = KeptState::Sent;
         }
         self.kept.await_receipt(meant, now.mono.after_ms(self.snapshot.gateway.validity_ms()));
-        let (Some((vendor, raw)), Some(ledger)) = (&message.sent, &mut self.ledger) else { return };
-        let configured = &self.snapshot.vendors[vendor.index()];
-        let sent = Entry::Sent(Sent {
+        let (Some(sent), Some(ledger)) = (&message.sent, &mut self.ledger) else { return };
+        let entry = Entry::Sent(Sent {
             number: ledger_number(&mut self.kept, meant),
             sent_unix_ms: now.unix_ms,
-            vendor: configured.settings.instance_name.as_bytes(),
-            vendor_message_id: raw,
+            vendor: &sent.name,
+            vendor_message_id: &sent.vendor_message_id,
         });
-        ledger.begin(&sent, Pending::Sent(meant));
-        let submit = Submit { vendor: *vendor, carried: *carried, pdu: &message.pdu };
-        let awaited = Await { submit, vendor_message_id: raw };
+        ledger.begin(&entry, Pending::Sent(meant));
+        // From a vendor that is no longer configured no receipt comes.
+        let Some(vendor) = sent.vendor else { return };
+        let configured = &self.snapshot.vendors[vendor.index()];
+        let submit = Submit { vendor, carried: *carried, pdu: &message.pdu };
+        let awaited = Await { submit, vendor_message_id: &sent.vendor_message_id };
         if configured.home == self.id {
             self.take_over_awaited(&awaited);
         } else {
