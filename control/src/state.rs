@@ -160,7 +160,7 @@ impl State {
             }
             let journal = shard.report.as_ref().and_then(|report| report.journal);
             if journal.is_some_and(|journal| journal.is_failing) {
-                let reason = "cannot be written: new messages are refused".into();
+                let reason = "cannot be written, or is full: new messages are refused".into();
                 found.push(Degraded { part: "journal", name: index.to_string(), reason });
             }
         }

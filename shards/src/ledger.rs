@@ -289,7 +289,7 @@ impl Ledger {
 
     /// What it has done so far.
     pub(crate) fn report(&self) -> JournalReport {
-        JournalReport { bytes: self.bytes(), is_failing: self.is_failing() || self.is_short, ..self.report }
+        JournalReport { bytes: self.bytes(), is_failing: !self.has_room(), ..self.report }
     }
 
     /// Something that began in that segment has not ended yet.

@@ -125,7 +125,7 @@ pub struct JournalReport {
     pub failures: u64,
     /// Octets of the segments that are wanted.
     pub bytes: u64,
-    /// It cannot be written at present.
+    /// Nothing new is accepted at present: it cannot be written, does not keep up, or is full.
     pub is_failing: bool,
 }
 
