@@ -144,6 +144,12 @@ fn a_receipt_that_its_vendor_keeps_ends_its_message() {
     journal(7);
 }
 
+/// While the gateway stopped, a message whose link broke still counted as being on it, and its timer counted it out again.
+#[test]
+fn a_link_may_break_while_the_gateway_stops() {
+    journal(5327);
+}
+
 /// A message for which no vendor had room held up all others that a restart had taken over.
 #[test]
 fn what_is_taken_over_passes_a_vendor_that_is_full() {

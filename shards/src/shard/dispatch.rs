@@ -11,7 +11,7 @@ use crate::link::LinkState;
 use crate::messages::MessageState;
 use crate::names::{LinkId, ShardId, VendorId};
 use crate::output::Output;
-use crate::time::Now;
+use crate::time::{Now, Time};
 use crate::tried::Tried;
 use crate::wire::{Carried, Record, Submit, SubmitAnswer};
 
@@ -88,6 +88,9 @@ impl Shard {
     /// own time is up.
     pub(super) fn fail_over(&mut self, slot: u32, now: Now, out: &mut Output) {
         if self.is_put_by(slot) {
+            // It is on no link any more, and waits for nothing that this process will see.
+            self.messages.get_mut(slot).state = MessageState::Retrying;
+            self.messages.set_due(slot, Time::NEVER);
             return;
         }
         if self.messages.get(slot).carried.deadline <= now.mono {
