@@ -112,11 +112,6 @@ impl Shard {
         ledger.stall();
     }
 
-    /// Whether what is recorded cannot be written at present.
-    pub fn is_journal_failing(&self) -> bool {
-        self.ledger.as_ref().is_some_and(Ledger::is_failing)
-    }
-
     /// Why no message can be accepted now, apart from what it says; `None` where nothing stands against it.
     #[inline]
     pub(super) fn journal_refusal(&self) -> Option<CommandStatus> {

@@ -95,7 +95,7 @@ impl Shard {
         }
         for _ in 0..RESTORED_PER_TURN {
             if let Some(message) = self.restoring.messages.next() {
-                self.restore_message(message, now, out);
+                self.restore_message(message, now);
             } else if let Some(receipt) = self.restoring.receipts.next() {
                 self.restore_receipt(receipt, now, out);
             } else {
@@ -104,7 +104,7 @@ impl Shard {
         }
     }
 
-    fn restore_message(&mut self, message: RestoredMessage, now: Now, out: &mut Output) {
+    fn restore_message(&mut self, message: RestoredMessage, now: Now) {
         let Some(ledger) = &mut self.ledger else { return };
         let number = ledger.number();
         let kept = Kept {
@@ -149,7 +149,6 @@ impl Shard {
             self.restoring.waiting.push_back((carried, message.pdu));
             self.restoring.again_at = Some(now.mono);
         }
-        let _ = out;
     }
 
     /// A vendor has it: its receipts are awaited as before.
