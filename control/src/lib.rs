@@ -10,6 +10,7 @@ pub mod channel;
 pub mod config;
 mod control;
 mod http;
+pub mod live;
 pub mod log;
 mod metrics;
 mod process;

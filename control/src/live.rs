@@ -1,0 +1,127 @@
+//! Configuration that changes while the gateway runs: what a source gives, what is wrong with its rows, and how
+//! anybody asks for it to be read anew.
+//!
+//! Lives on the control thread. A row that is wrong never takes another one with it.
+
+use tokio::sync::{mpsc, oneshot};
+
+use smpp_shards::Settings;
+
+/// Requests for a reload that may wait; one more is answered [`ReloadError::Busy`].
+const REQUESTS_MAX: usize = 16;
+
+/// All rows that a source holds at one time, before they are compiled.
+#[derive(Clone, Debug, Default)]
+pub struct Loaded {
+    /// The rows. `settings.gateway` is always the file's.
+    pub settings: Settings,
+    /// By what name the operator knows each row.
+    pub keys: RowKeys,
+    /// Rows that could not even be read (a column of the wrong type, a password that cannot be decrypted). They are
+    /// not in `settings`; their last good version stays in force.
+    pub faults: Vec<RowFault>,
+}
+
+/// By table and place in [`Settings`]: the row's name for the operator, such as a smpp_system_id, an instance_name or a
+/// rule's id.
+#[derive(Clone, Debug, Default)]
+pub struct RowKeys {
+    /// Of [`Settings::customers`]: smpp_system_id.
+    pub customers: Vec<String>,
+    /// Of [`Settings::vendors`]: instance_name.
+    pub vendors: Vec<String>,
+    /// Of [`Settings::routing_rules`]: the row's id, `line N` where the source is a file.
+    pub routing_rules: Vec<String>,
+    /// Of [`Settings::inbound_routes`]: did.
+    pub inbound_routes: Vec<String>,
+}
+
+/// What is wrong with one row, for log, `/health` and metric. Never holds a password.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RowFault {
+    /// The table without its schema, such as `vendors`.
+    pub table: &'static str,
+    /// The row's name, see [`RowKeys`].
+    pub key: String,
+    /// The column or TOML key.
+    pub column: String,
+    /// What is wrong and what to do about it, a sentence.
+    pub reason: String,
+}
+
+/// How a reload ended.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Reloaded {
+    /// The version that is in force now, on its way to every shard.
+    pub version: u64,
+    /// Whether anything differed from the version before.
+    pub is_changed: bool,
+    /// The rows whose last good version stays in force, or that were left out because they never had one.
+    pub faults: Vec<RowFault>,
+}
+
+/// Why a reload did not happen at all; everything stays as it is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ReloadError {
+    /// The source cannot be read: the service is away, the file is not TOML. A sentence.
+    Source(String),
+    /// Too many requests are waiting.
+    Busy,
+    /// The gateway is on its way down.
+    Stopping,
+}
+
+impl std::fmt::Display for ReloadError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Source(reason) => f.write_str(reason),
+            Self::Busy => f.write_str("too many reloads are waiting; try again in a second"),
+            Self::Stopping => f.write_str("the gateway is on its way down"),
+        }
+    }
+}
+
+impl std::error::Error for ReloadError {}
+
+/// One request for a reload.
+#[derive(Debug)]
+pub struct ReloadRequest {
+    /// Where the outcome goes; whoever asked may have gone.
+    pub outcome: oneshot::Sender<Result<Reloaded, ReloadError>>,
+}
+
+/// With which anybody (SIGHUP, the control port, a notification of PostgreSQL) asks for a reload.
+#[derive(Clone, Debug)]
+pub struct ReloadHandle {
+    requests: mpsc::Sender<ReloadRequest>,
+}
+
+impl ReloadHandle {
+    /// The handle, and the receiver for whoever does the reloading.
+    pub fn new() -> (Self, mpsc::Receiver<ReloadRequest>) {
+        let (requests, receiver) = mpsc::channel(REQUESTS_MAX);
+        (Self { requests }, receiver)
+    }
+
+    /// Asks, and waits for the outcome.
+    ///
+    /// # Errors
+    /// See [`ReloadError`].
+    pub async fn reload(&self) -> Result<Reloaded, ReloadError> {
+        let outcome = self.request()?;
+        outcome.await.unwrap_or(Err(ReloadError::Stopping))
+    }
+
+    /// Asks from a thread that is not the runtime's; the outcome may be passed over.
+    ///
+    /// # Errors
+    /// [`ReloadError::Busy`], [`ReloadError::Stopping`].
+    pub fn request(&self) -> Result<oneshot::Receiver<Result<Reloaded, ReloadError>>, ReloadError> {
+        let (outcome, receiver) = oneshot::channel();
+        self.requests.try_send(ReloadRequest { outcome }).map_err(|error| match error {
+            mpsc::error::TrySendError::Full(_) => ReloadError::Busy,
+            mpsc::error::TrySendError::Closed(_) => ReloadError::Stopping,
+        })?;
+        Ok(receiver)
+    }
+}
