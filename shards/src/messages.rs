@@ -37,9 +37,25 @@ pub(crate) struct Message {
     pub(crate) unknown: u32,
     /// Of its flight to the vendor: see `Lane::took_off`.
     pub(crate) epoch: u8,
+    /// Which of its parts the present vendor gets next, or has and does not answer yet; from 0.
+    pub(crate) part: u8,
+    /// In how many parts the present vendor gets it: 1, but for texts that are cut, see `shard/parts.rs`.
+    pub(crate) parts: u8,
     pub(crate) carried: Carried,
     /// The submit_sm as the customer sent it; a usual one stands here itself, so that a message is one stretch of memory.
     pub(crate) pdu: SmallVec<[u8; PDU_IN_PLACE_BYTES]>,
+}
+
+impl Message {
+    /// Its way to another vendor, or a first one, begins.
+    #[inline]
+    pub(crate) fn goes_to(&mut self, vendor: VendorId) {
+        self.vendor = vendor;
+        self.attempts = 0;
+        self.unknown = 0;
+        self.part = 0;
+        self.parts = 1;
+    }
 }
 
 /// Octets of a PDU that need no memory of their own: a text of about 120 octets with its addresses.

@@ -298,9 +298,9 @@ pub enum LongMessages {
     /// As the customer sent them.
     #[default]
     AsSent,
-    /// A user data header in front of the text.
+    /// A user data header in front of the text. What stands in message_payload is cut into as many short messages as it needs.
     Udh,
-    /// The sar_* TLVs.
+    /// The sar_* TLVs; message_payload as with `Udh`.
     Sar,
     /// message_payload instead of short_message.
     MessagePayload,

@@ -375,6 +375,111 @@ fn a_vendors_ways_are_settings() {
     assert_eq!(seen.tlvs.find(Tag::SAR_SEGMENT_SEQNUM).unwrap().integer(), Some(1));
 }
 
+/// One vendor that takes long messages in that form, and a customer.
+fn with_long_messages(form: LongMessages) -> (Stage, Conn, Conn) {
+    let mut settings = settings();
+    settings.vendors[0].long_messages = form;
+    let (mut stage, links) = Stage::with_vendors(settings);
+    let customer = stage.bound(0, CommandId::BIND_TRANSCEIVER);
+    (stage, links[0], customer)
+}
+
+/// A submit whose text stands in message_payload and asks for a receipt.
+fn submit_payload(sequence: u32, payload: &[u8]) -> Vec<u8> {
+    let mut tlvs = vec![0x04, 0x24];
+    tlvs.extend((payload.len() as u16).to_be_bytes());
+    tlvs.extend(payload);
+    submit(sequence, &ShortMessage { registered_delivery: 1, tlvs: smpp_pdu::Tlvs::new(&tlvs), ..message(b"") })
+}
+
+#[test]
+fn a_payload_goes_in_parts_behind_headers_one_after_the_other() {
+    let (mut stage, link, customer) = with_long_messages(LongMessages::Udh);
+    let text: Vec<u8> = (0..400).map(|at| b'a' + (at % 26) as u8).collect();
+    stage.feed(customer, &submit_payload(5, &text));
+    let (mut got, mut references) = (Vec::new(), Vec::new());
+    for number in 1..=3 {
+        assert!(stage.pdus(customer).is_empty(), "answered when the vendor has all of it");
+        let sent = stage.pdu(link);
+        let part = ShortMessage::decode(&sent.bytes).unwrap();
+        assert_eq!((part.esm_class, part.registered_delivery), (0x40, u8::from(number == 3)));
+        assert_eq!(part.tlvs.find(Tag::MESSAGE_PAYLOAD), None);
+        assert_eq!((&part.short_message[..3], &part.short_message[4..6]), (&[5, 0, 3][..], &[3, number][..]));
+        references.push(part.short_message[3]);
+        got.extend_from_slice(&part.short_message[6..]);
+        stage.feed(link, &submit_resp(sent.sequence, &[b'0' + number]));
+    }
+    assert_eq!(got, text);
+    assert!(references.iter().all(|reference| *reference == references[0]));
+    let answer = stage.pdu(customer);
+    assert_eq!((answer.command, answer.status, answer.sequence), (CommandId::SUBMIT_SM_RESP, OK, 5));
+    assert_eq!(stage.shard.report().receipts_awaited, 1);
+}
+
+#[test]
+fn a_payload_goes_in_parts_told_by_sar_parameters() {
+    let (mut stage, link, customer) = with_long_messages(LongMessages::Sar);
+    stage.feed(customer, &submit_payload(5, &[b'x'; 200]));
+    for (number, length) in [(1, 152), (2, 48)] {
+        let sent = stage.pdu(link);
+        let part = ShortMessage::decode(&sent.bytes).unwrap();
+        assert_eq!((part.esm_class, part.short_message.len()), (0, length));
+        assert_eq!(part.tlvs.find(Tag::SAR_TOTAL_SEGMENTS).unwrap().integer(), Some(2));
+        assert_eq!(part.tlvs.find(Tag::SAR_SEGMENT_SEQNUM).unwrap().integer(), Some(number));
+        stage.feed(link, &submit_resp(sent.sequence, b"1"));
+    }
+    assert_eq!(stage.pdu(customer).status, OK);
+}
+
+#[test]
+fn a_payload_that_fits_one_short_message_goes_as_one() {
+    for form in [LongMessages::Udh, LongMessages::Sar] {
+        let (mut stage, link, customer) = with_long_messages(form);
+        stage.feed(customer, &submit_payload(5, &[b'x'; 160]));
+        let sent = stage.pdu(link);
+        let seen = ShortMessage::decode(&sent.bytes).unwrap();
+        assert_eq!((seen.esm_class, seen.short_message, seen.registered_delivery), (0, &[b'x'; 160][..], 1));
+        assert!(seen.tlvs.as_bytes().is_empty());
+        stage.feed(link, &submit_resp(sent.sequence, b"1"));
+        assert_eq!(stage.pdu(customer).status, OK);
+    }
+}
+
+#[test]
+fn a_part_that_is_refused_for_now_is_tried_again_and_another_vendor_begins_with_the_first() {
+    let mut settings = two_vendors();
+    for vendor in &mut settings.vendors {
+        vendor.long_messages = LongMessages::Udh;
+    }
+    let (mut stage, links) = Stage::with_vendors(settings);
+    let customer = stage.bound(0, CommandId::BIND_TRANSCEIVER);
+    stage.feed(customer, &submit_payload(5, &[b'x'; 200]));
+    let sent = stage.pdu(links[0]);
+    stage.feed(links[0], &submit_resp(sent.sequence, b"1"));
+    for _ in 0..3 {
+        let sent = stage.pdu(links[0]);
+        assert_eq!(ShortMessage::decode(&sent.bytes).unwrap().short_message[5], 2);
+        stage.feed(links[0], &answer(CommandId::SUBMIT_SM_RESP, CommandStatus::ESME_RSYSERR, sent.sequence));
+        stage.pass_ms(600);
+    }
+    for number in [1, 2] {
+        let sent = stage.pdu(links[1]);
+        assert_eq!(ShortMessage::decode(&sent.bytes).unwrap().short_message[5], number);
+        stage.feed(links[1], &submit_resp(sent.sequence, b"1"));
+    }
+    assert_eq!(stage.pdu(customer).status, OK);
+}
+
+#[test]
+fn a_payload_of_more_parts_than_there_can_be_is_refused() {
+    let (mut stage, link, customer) = with_long_messages(LongMessages::Udh);
+    stage.feed(customer, &submit_payload(5, &[b'x'; 153 * 255 + 1]));
+    assert!(stage.pdus(link).is_empty());
+    assert_eq!(stage.pdu(customer).status, CommandStatus::ESME_RINVMSGLEN);
+    stage.feed(customer, &submit_payload(6, &[b'x'; 153 * 255]));
+    assert_eq!(stage.pdus(link).len(), 1);
+}
+
 #[test]
 fn a_drain_refuses_new_work_finishes_what_is_open_and_unbinds_everyone() {
     use smpp_shards::DrainPhase;

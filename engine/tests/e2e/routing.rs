@@ -14,6 +14,7 @@ with_one_shard_and_with_two![
     a_status_can_be_set,
     a_validity_in_the_past_is_refused,
     a_large_payload_passes_whole,
+    a_payload_goes_in_parts_to_a_vendor_that_takes_parts,
     a_vendor_is_found_by_its_name,
     long_messages_go_in_the_vendors_form,
 ];
@@ -183,6 +184,34 @@ fn a_large_payload_passes_whole(shards: Shards) {
         assert_eq!(submit.message().text(), payload);
         esme.expect_answer(CommandId::SUBMIT_SM_RESP, sequence, CommandStatus::ESME_ROK);
     }
+    gateway.end_well_without((esme, link));
+}
+
+/// One submit_sm of the customer's, several of the vendor's, and one receipt.
+fn a_payload_goes_in_parts_to_a_vendor_that_takes_parts(shards: Shards) {
+    let vendor = Vendor::listen();
+    let gateway = Setup::new(shards)
+        .customer("acme", "")
+        .vendor("north", vendor.address(), "long_messages = \"udh\"")
+        .rule("north", "")
+        .launch();
+    let mut link = vendor.accept_bound();
+    gateway.wait_until_bound(1);
+    let mut esme = Esme::bound(&gateway, "acme");
+    let payload: Vec<u8> = (0..1_000u32).map(|octet| b'a' + (octet % 26) as u8).collect();
+    let mut tlvs = vec![0x04, 0x24];
+    tlvs.extend((payload.len() as u16).to_be_bytes());
+    tlvs.extend(&payload);
+    let sequence = esme.submit(&ShortMessage { tlvs: smpp_pdu::Tlvs::new(&tlvs), ..message(b"") });
+    let mut got = Vec::new();
+    for number in 1..=7 {
+        let submit = link.accept_submit(&number.to_string());
+        let part = submit.message();
+        assert_eq!((part.esm_class & ESM_UDHI, &part.short_message[4..6]), (ESM_UDHI, &[7, number][..]));
+        got.extend_from_slice(&part.short_message[6..]);
+    }
+    assert_eq!(got, payload);
+    esme.expect_answer(CommandId::SUBMIT_SM_RESP, sequence, CommandStatus::ESME_ROK);
     gateway.end_well_without((esme, link));
 }
 

@@ -70,12 +70,12 @@ pub(crate) fn compose(
         tlvs.add(Tag::SAR_SEGMENT_SEQNUM, &[1 + random.below(3) as u8]);
     } else if random.chance(scenario.heavy) {
         payload = core::mem::take(&mut text);
-        payload.resize(random.range(10_000, 60_000) as usize, b'p');
+        fill(&mut payload, random.range(10_000, 60_000) as usize);
         tlvs.add(Tag::MESSAGE_PAYLOAD, &payload);
     } else if random.chance(80) {
         payload = core::mem::take(&mut text);
         let length = payload.len() + random.spread(1, 2_000) as usize;
-        payload.resize(length, b'p');
+        fill(&mut payload, length);
         tlvs.add(Tag::MESSAGE_PAYLOAD, &payload);
     }
     message.short_message = &text;
@@ -144,6 +144,14 @@ fn text_of(number: usize, random: &mut Stream) -> Vec<u8> {
     let length = random.spread(1, (SHORT_MESSAGE_MAX - text.len()) as u64) as usize;
     text.resize_with(text.len() + length, || b'a' + random.below(26) as u8);
     text
+}
+
+/// Makes a text that long of itself, so that every part of it can be told.
+fn fill(text: &mut Vec<u8>, length: usize) {
+    let period = text.len().max(1);
+    while text.len() < length {
+        text.push(text[text.len() - period]);
+    }
 }
 
 fn judge(scenario: &Scenario, customer: usize, message: &ShortMessage<'_>) -> (Expect, u64) {

@@ -9,7 +9,7 @@ use smpp_pdu::{CommandId, CommandStatus, Header, encode};
 use smpp_shards::Time;
 
 use crate::ground::Ground;
-use crate::model::{Model, token_in};
+use crate::model::Model;
 use crate::network::{NetId, Side};
 use crate::pipe_end::{Input, PipeEnd};
 use crate::random::Stream;
@@ -263,7 +263,7 @@ impl Vendor {
 
     fn submit(&mut self, net: NetId, sequence: u32, pdu: &[u8], ground: &mut Ground) {
         let Ok(message) = ShortMessage::decode(pdu) else { return };
-        let number = token_in(message.text());
+        let number = ground.model.submitted_at(net, sequence);
         self.next_id += self.random.range(1, 1_000);
         let id = self.next_id;
         let (habits, random) = (&self.habits, &mut self.random);

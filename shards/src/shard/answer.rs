@@ -43,7 +43,10 @@ impl Shard {
         let epoch = self.messages.get(slot).epoch;
         let lane = &mut self.lanes[vendor.index()];
         lane.counters.in_flight -= 1;
-        if status.is_ok() {
+        if status.is_ok() && self.has_more_parts(slot) {
+            self.part_taken(slot, vendor, now, out);
+        } else if status.is_ok() {
+            let lane = &mut self.lanes[vendor.index()];
             lane.counters.submits_ok += 1;
             lane.unpause();
             let raw = resp_message_id(pdu);

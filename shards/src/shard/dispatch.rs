@@ -61,9 +61,7 @@ impl Shard {
         };
         let message = self.messages.get_mut(slot);
         message.state = MessageState::Retrying;
-        message.vendor = submit.vendor;
-        message.attempts = 0;
-        message.unknown = 0;
+        message.goes_to(submit.vendor);
         message.carried = submit.carried;
         self.offer(slot, now, out);
     }
@@ -98,9 +96,7 @@ impl Shard {
         }
         while let Some(vendor) = self.next_vendor(slot) {
             let message = self.messages.get_mut(slot);
-            message.vendor = vendor;
-            message.attempts = 0;
-            message.unknown = 0;
+            message.goes_to(vendor);
             if !self.is_home(vendor) {
                 self.hand_on(slot);
                 return;
@@ -271,7 +267,8 @@ impl Shard {
         let buffer = out.buffer(conn);
         let start = buffer.len();
         if vendor.rewrites || message.carried.facts.is_untidy || forced.is_some() {
-            super::rewrite::submit_sm(buffer, &message.pdu, vendor, forced);
+            let reference = message.carried.id.0 as u16;
+            message.parts = super::rewrite::submit_sm(buffer, &message.pdu, vendor, forced, message.part, reference);
         } else {
             buffer.extend_from_slice(&message.pdu);
             if vendor.always_receipts() {

@@ -11,6 +11,7 @@ mod dispatch;
 mod drain;
 mod journal;
 mod lobby;
+mod parts;
 mod peers;
 mod receipt;
 mod restore;

@@ -2,20 +2,34 @@
 
 use smpp_pdu::concat::{Part, UserDataHeader};
 use smpp_pdu::encode::Encoder;
-use smpp_pdu::message::{ADDRESS_MAX, ESM_RECEIPT, ESM_UDHI, SERVICE_TYPE_MAX, SHORT_MESSAGE_MAX, TIME_LENGTH};
+use smpp_pdu::message::{
+    ADDRESS_MAX, ESM_RECEIPT, ESM_UDHI, REGISTERED_RECEIPT_MASK, SERVICE_TYPE_MAX, SHORT_MESSAGE_MAX, TIME_LENGTH,
+};
 use smpp_pdu::receipt::{MessageState, Receipt, ReceiptText};
 use smpp_pdu::{Address, CommandId, CommandStatus, ShortMessage, Tag};
 
+use super::parts::Pieces;
 use crate::receipts::Awaited;
 use crate::settings::LongMessages;
 use crate::snapshot::Vendor;
 use crate::time::Now;
 use crate::wire::Carried;
 
-/// Writes the customer's submit_sm as this vendor wants it; sequence_number is filled in by the caller.
-pub(super) fn submit_sm(out: &mut Vec<u8>, pdu: &[u8], vendor: &Vendor, forced_source: Option<&str>) {
+/// Writes the customer's submit_sm, or that part of it (from 0), as this vendor wants it, and tells how many parts there are;
+/// `reference` is what they have in common. sequence_number is filled in by the caller.
+pub(super) fn submit_sm(
+    out: &mut Vec<u8>,
+    pdu: &[u8],
+    vendor: &Vendor,
+    forced_source: Option<&str>,
+    part: u8,
+    reference: u16,
+) -> u8 {
     // It was decoded when it came in.
-    let Ok(message) = ShortMessage::decode(pdu) else { return out.extend_from_slice(pdu) };
+    let Ok(message) = ShortMessage::decode(pdu) else {
+        out.extend_from_slice(pdu);
+        return 1;
+    };
     let settings = &vendor.settings;
     let source = Address {
         ton: settings.source_ton.unwrap_or(message.source.ton),
@@ -32,11 +46,21 @@ pub(super) fn submit_sm(out: &mut Vec<u8>, pdu: &[u8], vendor: &Vendor, forced_s
         (0, Some(coding)) => coding,
         (coding, _) => coding,
     };
-    let registered = message.registered_delivery | u8::from(vendor.always_receipts());
-    // No TLV goes to a peer of version 3.3: parts are told by a header, and the text stands in short_message.
-    let has_tlvs = settings.interface_version > 0x33;
-    let mut form = Form::of(&message, if has_tlvs { settings.long_messages } else { LongMessages::Udh });
-    if !has_tlvs && message.short_message.is_empty() {
+    let mut registered = message.registered_delivery | u8::from(vendor.always_receipts());
+    let has_tlvs = takes_tlvs(vendor);
+    let mut parts = 1;
+    let mut form = match Pieces::of(&message, vendor) {
+        Some(pieces) => {
+            parts = pieces.count();
+            Form::of_piece(&message, &pieces, part, reference)
+        }
+        None => Form::of(&message, long_messages(vendor)),
+    };
+    if part + 1 < parts {
+        // The last part's receipt is the message's.
+        registered &= !REGISTERED_RECEIPT_MASK;
+    }
+    if !has_tlvs && form.text.is_empty() {
         let text = message.text();
         form.text = &text[..text.len().min(SHORT_MESSAGE_MAX - form.header.len())];
     }
@@ -57,11 +81,12 @@ pub(super) fn submit_sm(out: &mut Vec<u8>, pdu: &[u8], vendor: &Vendor, forced_s
         .octets(&form.header)
         .octets(form.text);
     if !has_tlvs {
-        return pdu.finish();
+        pdu.finish();
+        return parts;
     }
     let mut pdu = pdu;
     for tlv in message.tlvs {
-        if !(form.drops_sar && is_sar(tlv.tag)) {
+        if !(form.drops_sar && is_sar(tlv.tag) || form.drops_payload && tlv.tag == Tag::MESSAGE_PAYLOAD) {
             pdu = pdu.tlv(tlv.tag, tlv.value);
         }
     }
@@ -72,15 +97,22 @@ pub(super) fn submit_sm(out: &mut Vec<u8>, pdu: &[u8], vendor: &Vendor, forced_s
         pdu = pdu.tlv(Tag::MESSAGE_PAYLOAD, payload);
     }
     pdu.finish();
+    parts
 }
 
-/// Whether this vendor can be given the message at all: one of version 3.3 has no message_payload, so that what
-/// stands there must fit into short_message.
+/// Whether this vendor can be given the message at all: a text can be cut into so many parts and no more, and one of version
+/// 3.3 has no message_payload, so that what stands there and cannot be cut must fit into short_message.
 pub(super) fn can_carry(pdu: &[u8], vendor: &Vendor) -> bool {
-    if vendor.settings.interface_version > 0x33 {
+    if !vendor.rewrites || matches!(long_messages(vendor), LongMessages::AsSent | LongMessages::MessagePayload) {
         return true;
     }
     ShortMessage::decode(pdu).is_ok_and(|message| {
+        if let Some(pieces) = Pieces::of(&message, vendor) {
+            return pieces.fit();
+        }
+        if takes_tlvs(vendor) {
+            return true;
+        }
         let has_sar = message.tlvs.find(Tag::SAR_MSG_REF_NUM).is_some();
         message.text().len() + if has_sar { SAR_HEADER_LENGTH } else { 0 } <= SHORT_MESSAGE_MAX
     })
@@ -89,25 +121,63 @@ pub(super) fn can_carry(pdu: &[u8], vendor: &Vendor) -> bool {
 /// Octets of the longest user data header that replaces sar TLVs (a 16-bit reference).
 const SAR_HEADER_LENGTH: usize = 7;
 
+/// Whether the vendor's version knows TLVs.
+pub(super) fn takes_tlvs(vendor: &Vendor) -> bool {
+    vendor.settings.interface_version > 0x33
+}
+
+/// The form in which the vendor gets long messages. No TLV goes to a peer of version 3.3: parts are told by a header, and the
+/// text stands in short_message.
+pub(super) fn long_messages(vendor: &Vendor) -> LongMessages {
+    if takes_tlvs(vendor) { vendor.settings.long_messages } else { LongMessages::Udh }
+}
+
 /// How the text of one part goes to a vendor.
 struct Form<'a> {
     esm_class: u8,
     header: Vec<u8>,
     text: &'a [u8],
     drops_sar: bool,
+    drops_payload: bool,
     sar: Option<Part>,
     payload: Option<&'a [u8]>,
 }
 
 impl<'a> Form<'a> {
-    /// The form the vendor wants. What cannot be brought into it (a header with other elements, a payload that no
-    /// single short message holds) goes as the customer sent it.
+    /// A piece of what the customer put into message_payload, in short_message.
+    fn of_piece(message: &ShortMessage<'a>, pieces: &Pieces<'a>, part: u8, reference: u16) -> Self {
+        let mut form = Self {
+            esm_class: message.esm_class,
+            header: Vec::new(),
+            text: pieces.piece(part),
+            drops_sar: false,
+            drops_payload: true,
+            sar: None,
+            payload: None,
+        };
+        let total = pieces.count();
+        if total > 1 {
+            let part = Part { reference: pieces.reference(reference), total, number: part + 1 };
+            if pieces.are_told_by_header() {
+                form.header.reserve_exact(part.reference.header_length());
+                part.write_header(&mut form.header);
+                form.esm_class |= ESM_UDHI;
+            } else {
+                form.sar = Some(part);
+            }
+        }
+        form
+    }
+
+    /// The form the vendor wants. What cannot be brought into it (a header with other elements) goes as the customer sent
+    /// it.
     fn of(message: &ShortMessage<'a>, wanted: LongMessages) -> Self {
         let as_sent = Self {
             esm_class: message.esm_class,
             header: Vec::new(),
             text: message.short_message,
             drops_sar: false,
+            drops_payload: false,
             sar: None,
             payload: None,
         };

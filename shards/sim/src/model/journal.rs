@@ -218,7 +218,8 @@ impl Model {
     /// Whether anything can have kept it from every vendor.
     pub(super) fn may_fail(&self, message: &Message) -> bool {
         let refused = message.emissions.iter().any(|emission| {
-            !matches!(emission.outcome, Outcome::Taken | Outcome::Throttled(_)) || emission.heard_at.is_none()
+            !matches!(emission.outcome, Outcome::Taken | Outcome::PartTaken | Outcome::Throttled(_))
+                || emission.heard_at.is_none()
         });
         let scenario = &self.scenario;
         let vendors = scenario.settings.vendors.iter().enumerate();
@@ -271,6 +272,8 @@ impl Model {
             };
             match emission.outcome {
                 Outcome::Throttled(_) => {}
+                Outcome::PartTaken if is_here => (tries, unknown) = (1, 0),
+                Outcome::PartTaken => {}
                 Outcome::Temporary(_) if is_here && waited < gateway.retry_interval_ms => {
                     violation!(self, "message {number} is tried again after only {waited} ms");
                 }

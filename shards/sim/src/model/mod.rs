@@ -96,6 +96,8 @@ pub(crate) struct Emission {
     pub at: Time,
     /// What the vendor said.
     pub outcome: Outcome,
+    /// A part of a text that was cut for this vendor, and not the last one.
+    pub is_part: bool,
     /// By which process.
     pub life: u32,
     /// Over which connection.
@@ -119,6 +121,8 @@ pub(crate) enum Outcome {
     Open,
     /// ESME_ROK.
     Taken,
+    /// ESME_ROK, to a part of a text that was cut, and not to the last one.
+    PartTaken,
     /// A refusal for now.
     Temporary(CommandStatus),
     /// A throttle: it uses up no try.
@@ -249,6 +253,8 @@ pub(crate) struct Model {
     pub attempts: Vec<Attempt>,
     ids: BTreeMap<(usize, Vec<u8>), usize>,
     buckets: Vec<ReferenceBucket>,
+    /// Which message parts belong to: by vendor, reference, source and destination.
+    cut: BTreeMap<(usize, u16, Vec<u8>, Vec<u8>), usize>,
     /// How many processes there were before this one.
     life: u32,
     /// When the last of them was killed.
@@ -279,6 +285,7 @@ impl Model {
             attempts: Vec::new(),
             ids: BTreeMap::new(),
             buckets,
+            cut: BTreeMap::new(),
             life: 0,
             crashed_at: Time::default(),
             failing: BTreeSet::new(),
@@ -477,9 +484,10 @@ impl Model {
 
 /// The number that stands between two `#` in a text that a model peer wrote, which tells whose it is.
 pub(crate) fn token_in(text: &[u8]) -> Option<usize> {
-    let start = text.iter().position(|octet| *octet == b'#')? + 1;
-    let length = text[start..].iter().position(|octet| *octet == b'#')?;
-    core::str::from_utf8(&text[start..start + length]).ok()?.parse().ok()
+    // A text that was cut may begin within a token.
+    let hashes = text.iter().enumerate().filter(|(_, octet)| **octet == b'#').map(|(at, _)| at);
+    let tokens = hashes.clone().zip(hashes.skip(1)).map(|(start, end)| &text[start + 1..end]);
+    tokens.filter_map(|token| core::str::from_utf8(token).ok()?.parse().ok()).next()
 }
 
 /// How an attempt is named in its service_type, the one free field that every way leaves alone.

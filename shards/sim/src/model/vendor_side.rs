@@ -1,9 +1,9 @@
 //! What shards write to vendors: binds within their bound, messages only where their route leads, unchanged, within
 //! window and rate, and never again after an unknown outcome; receipts acknowledged only when the customer took them.
 
-use smpp_pdu::concat::{Part, Reference, UserDataHeader};
+use smpp_pdu::concat::{self, Part, Reference, UserDataHeader};
 use smpp_pdu::message::{ESM_UDHI, REGISTERED_RECEIPT_MASK, SHORT_MESSAGE_MAX, ShortMessage};
-use smpp_pdu::{CommandId, CommandStatus, Header, Tag};
+use smpp_pdu::{Alphabet, CommandId, CommandStatus, Header, Tag};
 use smpp_shards::Time;
 use smpp_shards::settings::{BindType, LongMessages, RequestReceipts};
 
@@ -49,6 +49,14 @@ impl Model {
         self.vendor_wire(net).bound = true;
     }
 
+    /// The number of the message that a vendor got under that sequence_number and has not answered yet.
+    pub(crate) fn submitted_at(&self, net: NetId, sequence: u32) -> Option<usize> {
+        match &self.wires.get(&net)?.side {
+            WireSide::Vendor(wire) => wire.submits.get(&sequence).map(|open| open.message),
+            WireSide::Customer(_) => None,
+        }
+    }
+
     /// A vendor answers a submit for the first time.
     pub(crate) fn vendor_answers(
         &mut self,
@@ -64,6 +72,7 @@ impl Model {
         wire.answers.insert(sequence, (open.message, open.emission));
         trace.line(now, format_args!("{} answers {sequence}: {outcome:?}", self.name(net)));
         let emission = &mut self.messages[open.message].emissions[open.emission];
+        let outcome = if emission.is_part && outcome == Outcome::Taken { Outcome::PartTaken } else { outcome };
         (emission.outcome, emission.id, emission.response_id) = (outcome, id, response_id);
     }
 
@@ -118,7 +127,7 @@ impl Model {
         let Ok(sent) = ShortMessage::decode(pdu) else {
             violation!(self, "{} gets a submit_sm that cannot be read", self.name(net));
         };
-        let Some(number) = token_in(sent.text()).filter(|number| *number < self.messages.len()) else {
+        let Some(number) = self.number_of(net, &sent).filter(|number| *number < self.messages.len()) else {
             violation!(self, "{} gets a submit_sm that no customer sent: {sent:?}", self.name(net));
         };
         let wire = self.vendor_wire(net);
@@ -133,11 +142,14 @@ impl Model {
             let rate = self.scenario.settings.vendors[vendor].throughput;
             violation!(self, "vendor {vendor} gets more than its {rate} messages/s with message {number}");
         }
+        let is_part = self.cut_of(number, &sent).is_some_and(|(part, _)| part.number < part.total);
+        self.counts.add("parts of texts that were cut", u64::from(is_part));
         let emission = self.messages[number].emissions.len();
         self.messages[number].emissions.push(Emission {
             vendor,
             at: now,
             outcome: Outcome::Open,
+            is_part,
             life: self.life,
             net,
             id: 0,
@@ -156,6 +168,34 @@ impl Model {
             violation!(self, "{} gets sequence_number {} twice", self.name(net), header.sequence_number);
         }
         self.check_link_window(net, vendor, now);
+    }
+
+    /// The message's number, from its text; the end of one that was cut may hold none, but follows upon parts that do.
+    fn number_of(&mut self, net: NetId, sent: &ShortMessage<'_>) -> Option<usize> {
+        let vendor = self.vendor_wire(net).vendor;
+        let shape = Shape::of(sent);
+        let found = token_in(shape.text);
+        let Some((reference, ..)) = shape.part else { return found };
+        let name = (vendor, reference, sent.source.addr.to_vec(), sent.dest.addr.to_vec());
+        match found {
+            Some(number) => {
+                self.cut.insert(name, number);
+            }
+            None => return self.cut.get(&name).copied(),
+        }
+        found
+    }
+
+    /// Which part of that message this is, and its text, where the gateway has cut it.
+    fn cut_of<'a>(&'a self, number: usize, sent: &ShortMessage<'_>) -> Option<(Part, &'a [u8])> {
+        let original = ShortMessage::decode(&self.messages[number].pdu).ok()?;
+        if Part::of(&original).ok()?.is_some() || !original.short_message.is_empty() {
+            return None;
+        }
+        let part = Part::of(sent).ok()??;
+        let alphabet = Alphabet::of_data_coding(original.data_coding, Alphabet::Gsm);
+        let mut pieces = concat::parts(original.text(), alphabet, part.reference);
+        Some((part, pieces.nth(usize::from(part.number) - 1)?))
     }
 
     fn check_route(&self, vendor: usize, number: usize) {
@@ -180,6 +220,8 @@ impl Model {
         for emission in &self.messages[number].emissions {
             match emission.outcome {
                 Outcome::Throttled(_) => {}
+                Outcome::PartTaken if emission.vendor == vendor => tries = 1,
+                Outcome::PartTaken => {}
                 Outcome::Temporary(_) => {
                     if emission.vendor == vendor {
                         tries += 1;
@@ -220,12 +262,19 @@ impl Model {
             (coding, _) => coding,
         };
         let asked = sent.registered_delivery & REGISTERED_RECEIPT_MASK;
+        let cut = self.cut_of(number, sent);
+        let is_part = cut.is_some_and(|(part, _)| part.number < part.total);
         let receipts_ok = match settings.request_receipts {
+            // The last part's receipt is the message's.
+            _ if is_part => asked == 0,
             RequestReceipts::AsAsked => sent.registered_delivery == original.registered_delivery,
             RequestReceipts::Always => asked != 0,
         };
         let service_type = settings.service_type.as_deref().map_or(original.service_type, str::as_bytes);
-        let (as_sent, as_asked) = (Shape::of(sent), Shape::of(&original));
+        let (as_sent, mut as_asked) = (Shape::of(sent), Shape::of(&original));
+        if let Some((_, piece)) = cut {
+            (as_asked.part, as_asked.text) = (as_sent.part, piece);
+        }
         let rest_ok = as_sent.part == as_asked.part
             && as_sent.text == as_asked.text
             && as_sent.esm_class == as_asked.esm_class

@@ -3,9 +3,13 @@
 use smpp_pdu::message::{REGISTERED_INTERMEDIATE, REGISTERED_RECEIPT_MASK, SHORT_MESSAGE_MAX, ShortMessage};
 use smpp_pdu::{CommandStatus, MessageState, Tag};
 use smpp_shards::Time;
+use smpp_shards::settings::{LongMessages, VendorSettings};
 
 use super::{Expect, Message, Model, Outcome};
 use crate::scenario::JournalPlan;
+
+/// Octets of a text that surely fits into 255 parts.
+const TEXT_IN_PARTS_MAX: usize = 255 * 131;
 
 /// Milliseconds that a shard may be late: pauses of hosts, steps of timers, ways over rings.
 pub(super) const LATE_MS_MAX: u64 = 500;
@@ -49,13 +53,14 @@ impl Message {
         self.emissions.iter().any(|emission| match emission.outcome {
             Outcome::Temporary(told) | Outcome::Throttled(told) | Outcome::Permanent(told) => told == status,
             Outcome::Taken => status.is_ok(),
-            Outcome::Open => false,
+            Outcome::Open | Outcome::PartTaken => false,
         })
     }
 }
 
 impl Model {
-    /// Whether one of its vendors speaks a version without message_payload, and short_message cannot hold its text.
+    /// Whether one of its vendors speaks a version without message_payload, and short_message cannot hold its text, or gets
+    /// parts, and cannot be given so many.
     pub(super) fn is_too_long(&self, message: &Message) -> bool {
         let vendors = self.scenario.settings.vendors.iter().enumerate();
         let mut allowed = vendors.filter(|(index, _)| message.vendors & 1 << index != 0);
@@ -63,7 +68,12 @@ impl Model {
         let length = ShortMessage::decode(&message.pdu).map_or(0, |decoded| {
             decoded.text().len() + if decoded.tlvs.find(Tag::SAR_MSG_REF_NUM).is_some() { 7 } else { 0 }
         });
-        length > SHORT_MESSAGE_MAX && allowed.any(|(_, vendor)| vendor.interface_version <= 0x33)
+        let takes_parts =
+            |vendor: &VendorSettings| matches!(vendor.long_messages, LongMessages::Udh | LongMessages::Sar);
+        let is_refused_by = |vendor: &VendorSettings| {
+            vendor.interface_version <= 0x33 || (length > TEXT_IN_PARTS_MAX && takes_parts(vendor))
+        };
+        length > SHORT_MESSAGE_MAX && allowed.any(|(_, vendor)| is_refused_by(vendor))
     }
 
     /// Whether a message that its vendor refused for now was given up before its deadline and with tries left, with
