@@ -32,6 +32,8 @@ pub enum EndReason {
     BindUnanswered,
     /// The gateway stops.
     Draining,
+    /// An operator has ended it.
+    Ended,
     /// The configuration no longer has it.
     Removed,
 }

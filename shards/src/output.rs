@@ -5,6 +5,7 @@
 
 use std::net::{IpAddr, SocketAddr};
 
+use crate::command::Reply;
 use crate::event::Event;
 use crate::names::{Conn, LinkId, ShardId, VendorId};
 use crate::session::SessionSeed;
@@ -118,6 +119,13 @@ pub enum Action {
     FreeSegments {
         /// The first segment that is still wanted.
         before: u32,
+    },
+    /// The answer to [`crate::Shard::command`]; dropped when the control thread cannot take it, whose patience then ends.
+    Reply {
+        /// From the command.
+        ticket: u64,
+        /// The answer.
+        reply: Reply,
     },
     /// Something for the log; may be dropped (and counted) when the log cannot take it.
     Log(Event),

@@ -534,6 +534,8 @@ impl Host {
                     disk.free(log, before);
                 }
             }
+            // The simulator's control asks nothing.
+            Action::Reply { .. } => {}
             Action::Log(event) => ground.log(self.id, &event),
         }
     }

@@ -85,8 +85,13 @@ impl Shard {
 
     fn unbind_answered(&mut self, conn: Conn, now: Now, out: &mut Output) {
         if self.session_mut(conn).is_some_and(|session| session.state == SessionState::Unbinding) {
-            self.hang_up(conn, EndReason::Draining, now, out);
+            self.hang_up(conn, self.unbinding_reason(), now, out);
         }
+    }
+
+    /// Why we unbind a session: the gateway stops, or an operator wants it.
+    fn unbinding_reason(&self) -> EndReason {
+        if self.refusing { EndReason::Draining } else { EndReason::Ended }
     }
 
     /// Sends unbind; the session closes when it is answered, or soon after.
@@ -158,7 +163,7 @@ impl Shard {
         let silent_ms = now.mono.millis_since(session.last_received);
         if session.until <= now.mono {
             let reason = match session.state {
-                SessionState::Unbinding => EndReason::Draining,
+                SessionState::Unbinding => self.unbinding_reason(),
                 _ => EndReason::Unbound,
             };
             self.hang_up(conn, reason, now, out);
