@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
-use smpp_shards::{AuthRequest, DrainPhase, Event, Report, ShardId, Snapshot, Verdict};
+use smpp_shards::{AuthRequest, Command, DrainPhase, Event, Reply, Report, ShardId, Snapshot, Verdict};
 use tokio::sync::Notify;
 
 /// Values that may wait for one shard. A shard's lobby cannot have more binds being checked than it has room for,
@@ -41,6 +41,8 @@ pub enum ToShard {
     Snapshot(Arc<Snapshot>),
     /// The next phase of the way down.
     Drain(DrainPhase),
+    /// Something to do or to tell, and the ticket under which it is answered.
+    Command(u64, Box<Command>),
     /// End the shard's thread.
     Stop,
 }
@@ -52,6 +54,7 @@ impl fmt::Debug for ToShard {
             Self::Verdict(verdict) => f.debug_tuple("Verdict").field(verdict).finish(),
             Self::Snapshot(snapshot) => f.debug_tuple("Snapshot").field(&snapshot.version).finish(),
             Self::Drain(phase) => f.debug_tuple("Drain").field(phase).finish(),
+            Self::Command(ticket, _) => f.debug_tuple("Command").field(ticket).finish(),
             Self::Stop => f.write_str("Stop"),
         }
     }
@@ -66,6 +69,8 @@ pub enum ToControl {
     Event(ShardId, Event),
     /// The counters of one shard, once a second.
     Report(Box<Report>),
+    /// The answer to a [`ToShard::Command`].
+    Reply(u64, Reply),
 }
 
 /// Wakes a shard that may be asleep.
@@ -163,7 +168,9 @@ impl ControlSender {
         self.waker.wake();
         result.map_err(|error| match error.into_inner() {
             ToControl::Authenticate(request) => Box::new(request),
-            ToControl::Event(..) | ToControl::Report(_) => unreachable!("what comes back is what was sent"),
+            ToControl::Event(..) | ToControl::Report(_) | ToControl::Reply(..) => {
+                unreachable!("what comes back is what was sent")
+            }
         })
     }
 
@@ -180,6 +187,12 @@ impl ControlSender {
     pub fn report(&self, report: Box<Report>) {
         // A lost report is made good by the next one, so nothing is done about it.
         let _ = self.sender.try_send(ToControl::Report(report));
+        self.waker.wake();
+    }
+
+    /// Hands over the answer to a command; one that finds no room is dropped, and whoever asked stops waiting.
+    pub fn reply(&self, ticket: u64, reply: Reply) {
+        let _ = self.sender.try_send(ToControl::Reply(ticket, reply));
         self.waker.wake();
     }
 

@@ -295,6 +295,7 @@ impl Pump {
             }
             Action::ReadSegment { segment } => self.read_segment(segment),
             Action::FreeSegments { before } => self.free_segments(before),
+            Action::Reply { ticket, reply } => self.control.reply(ticket, reply),
             Action::Log(event) => self.control.event(self.id, event),
         }
     }

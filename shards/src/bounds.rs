@@ -120,6 +120,15 @@ pub const ALERT_FAILURES: u32 = 5;
 /// Milliseconds that a peer gets to answer our unbind.
 pub const UNBIND_MS_MAX: u64 = 2_000;
 
+/// Sessions that one list holds at the most.
+pub const SESSIONS_LISTED_MAX: usize = 1_000;
+
+/// Connection slots that are looked through for one list; the next one goes on behind them.
+pub const SESSION_SLOTS_PER_LIST: usize = 16_384;
+
+/// Messages of the control port that wait for their answers, per shard. Beyond it ESME_RMSGQFUL.
+pub const CONTROL_SUBMITS_MAX: usize = 4_096;
+
 /// Vendors that one message may be offered to.
 pub const ROUTE_CANDIDATES_MAX: usize = 8;
 

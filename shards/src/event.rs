@@ -32,6 +32,8 @@ pub enum EndReason {
     BindUnanswered,
     /// The gateway stops.
     Draining,
+    /// An operator has ended it.
+    Ended,
     /// The configuration no longer has it, or has it as not active.
     Removed,
     /// A vendor's link whose settings have changed: it is bound anew.

@@ -13,6 +13,7 @@
 pub mod addresses;
 pub mod bounds;
 pub mod bucket;
+pub mod command;
 pub mod deadlines;
 mod deliveries;
 pub mod event;
@@ -43,6 +44,7 @@ pub mod tried;
 pub mod window;
 pub mod wire;
 
+pub use command::{Command, Reply, SessionFacts, SessionName};
 pub use event::{EndReason, Event};
 pub use names::{Conn, CustomerId, LinkId, ShardId, VendorId};
 pub use output::{Action, AuthRequest, CloseCause, ConnectFailure, ConnectStep, Output, ReadMode, Verdict};

@@ -6,6 +6,7 @@
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
+use crate::command::Reply;
 use crate::event::Event;
 use crate::names::{Conn, LinkId, ShardId, VendorId};
 use crate::session::SessionSeed;
@@ -128,6 +129,13 @@ pub enum Action {
         in_force: u64,
         /// What is to be freed elsewhere.
         snapshot: Arc<Snapshot>,
+    },
+    /// The answer to [`crate::Shard::command`]; dropped when the control thread cannot take it, whose patience then ends.
+    Reply {
+        /// From the command.
+        ticket: u64,
+        /// The answer.
+        reply: Reply,
     },
     /// Something for the log; may be dropped (and counted) when the log cannot take it.
     Log(Event),

@@ -55,6 +55,7 @@ pub(crate) struct Session {
     pub(crate) deliver: Window,
     /// When the oldest of the present full window was sent, for telling silent customers.
     pub(crate) last_taken: Time,
+    pub(crate) bound_at: Time,
     pub(crate) last_received: Time,
     pub(crate) enquired: bool,
     pub(crate) is_reading: bool,
@@ -75,6 +76,7 @@ impl Session {
             window,
             deliver: Window::default(),
             last_taken: now,
+            bound_at: now,
             last_received: now,
             enquired: false,
             is_reading: true,

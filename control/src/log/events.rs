@@ -180,13 +180,14 @@ pub(crate) fn reason_text(reason: EndReason) -> String {
         EndReason::BindRefused(status) => format!("bind refused with {}", status_name(status)),
         EndReason::BindUnanswered => "the bind was not answered in time".into(),
         EndReason::Draining => "the gateway stops".into(),
+        EndReason::Ended => "an operator ended it".into(),
         EndReason::Removed => "the configuration no longer has it".into(),
     }
 }
 
 fn level_of(reason: EndReason) -> LogLevel {
     match reason {
-        EndReason::Unbound | EndReason::Draining | EndReason::Removed => LogLevel::Info,
+        EndReason::Unbound | EndReason::Draining | EndReason::Ended | EndReason::Removed => LogLevel::Info,
         _ => LogLevel::Warn,
     }
 }

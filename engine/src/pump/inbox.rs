@@ -32,6 +32,9 @@ impl Pump {
                     self.shard.apply(snapshot, self.now);
                 }
                 ToShard::Drain(phase) => self.drain(phase),
+                ToShard::Command(ticket, command) => {
+                    self.shard.command(ticket, *command, self.now, &mut self.output);
+                }
                 ToShard::Stop => self.stop_at = self.now.mono.after_ms(STOP_MS),
             }
             self.carry_out();

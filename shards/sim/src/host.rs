@@ -535,6 +535,8 @@ impl Host {
                     disk.free(log, before);
                 }
             }
+            // The simulator's control asks nothing.
+            Action::Reply { .. } => {}
             Action::Log(event) => ground.log(self.id, &event),
         }
     }

@@ -275,8 +275,13 @@ impl Shard {
         now: Now,
         out: &mut Output,
     ) {
-        // A message from before a restart has no session here.
-        let Some(connection) = self.connections.get_mut(conn.index()) else { return };
+        // A message of the control port, or from before a restart, has no session here.
+        let Some(connection) = self.connections.get_mut(conn.index()) else {
+            if conn == super::commands::CONTROL {
+                self.answer_control(generation, sequence, status, id, style, out);
+            }
+            return;
+        };
         let session = match &mut connection.role {
             Role::Session(session) if connection.generation == generation => session,
             _ => {

@@ -141,6 +141,9 @@ impl Shard {
         let lane = &mut self.lanes[vendor.index()];
         lane.submitting += u32::from(submits);
         lane.alerted = false;
+        if lane.counters.links_bound == 0 {
+            lane.counters.connected_unix_ms = now.unix_ms;
+        }
         lane.counters.links_bound += 1;
         lane.counters.connects += 1;
         lane.counters.failures_in_a_row = 0;
@@ -152,9 +155,17 @@ impl Shard {
 
     /// The vendor has unbound and been answered: nothing more is submitted; answers that are due may still come.
     fn vendor_unbound(&mut self, link_id: LinkId, conn: Conn, now: Now, out: &mut Output) {
+        if !matches!(self.links[link_id.index()].state, LinkState::Bound | LinkState::Retiring) {
+            self.hang_up(conn, EndReason::Unbound, now, out);
+            return;
+        }
+        self.leave_link(link_id, conn, now, out);
+    }
+
+    /// A bound link that is being left: it closes when it has its last answer, at once where none is due.
+    pub(super) fn leave_link(&mut self, link_id: LinkId, conn: Conn, now: Now, out: &mut Output) {
         let link = &mut self.links[link_id.index()];
-        let is_in_use = matches!(link.state, LinkState::Bound | LinkState::Retiring);
-        if !is_in_use || link.window.open() == 0 {
+        if link.window.open() == 0 {
             self.hang_up(conn, EndReason::Unbound, now, out);
             return;
         }

@@ -5,6 +5,7 @@
 
 mod answer;
 mod carry;
+mod commands;
 mod connect;
 mod deliver;
 mod dispatch;
@@ -51,6 +52,7 @@ use crate::stream::{Next, PartialPdu};
 use crate::time::{Now, Time};
 
 use carry::Carrying;
+use commands::ControlSubmits;
 use live::Changing;
 use restore::Restoring;
 
@@ -142,6 +144,7 @@ pub struct Shard {
     /// Submits that each other shard has not answered yet.
     outstanding: Vec<u32>,
 
+    control_submits: ControlSubmits,
     /// New submits are refused: draining.
     refusing: bool,
     phase: Option<DrainPhase>,
@@ -195,6 +198,7 @@ impl Shard {
             carrying: Carrying::Idle,
             possible_duplicates: 0,
             pending: Vec::new(),
+            control_submits: ControlSubmits::new(),
             refusing: false,
             phase: None,
             binds_refused: 0,

@@ -85,14 +85,21 @@ impl Shard {
 
     fn unbind_answered(&mut self, conn: Conn, now: Now, out: &mut Output) {
         if self.session_mut(conn).is_some_and(|session| session.state == SessionState::Unbinding) {
-            let reason = self.unbind_reason();
+            let reason = self.unbind_reason(conn);
             self.hang_up(conn, reason, now, out);
         }
     }
 
-    /// Why we unbind a session.
-    const fn unbind_reason(&self) -> EndReason {
-        if self.phase.is_some() { EndReason::Draining } else { EndReason::Removed }
+    /// Why we unbind a session: the gateway stops, the configuration has its customer no more, or an operator wants it.
+    fn unbind_reason(&mut self, conn: Conn) -> EndReason {
+        if self.phase.is_some() {
+            return EndReason::Draining;
+        }
+        let customer = self.session_mut(conn).map(|session| session.customer);
+        match customer.and_then(|customer| self.snapshot.customer(customer)) {
+            Some(customer) if customer.settings.active => EndReason::Ended,
+            _ => EndReason::Removed,
+        }
     }
 
     /// Sends unbind; the session closes when it is answered, or soon after.
@@ -165,7 +172,10 @@ impl Shard {
         if session.until <= now.mono {
             match session.state {
                 SessionState::Dismissed => self.unbind_session(conn, now, out),
-                SessionState::Unbinding => self.hang_up(conn, self.unbind_reason(), now, out),
+                SessionState::Unbinding => {
+                    let reason = self.unbind_reason(conn);
+                    self.hang_up(conn, reason, now, out);
+                }
                 SessionState::Bound | SessionState::Leaving => self.hang_up(conn, EndReason::Unbound, now, out),
             }
             return;

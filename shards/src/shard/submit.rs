@@ -6,22 +6,51 @@ use super::journal::Accepting;
 use super::{Role, Shard};
 use crate::facts::Facts;
 use crate::kept::KeptRef;
-use crate::names::{Conn, CustomerId};
+use crate::message_id::IdStyle;
+use crate::names::{Conn, CustomerId, VendorId};
 use crate::output::Output;
 use crate::session::SessionState;
 use crate::time::Now;
 use crate::tried::Tried;
 use crate::wire::{Carried, Origin, Submit};
 
+/// A message that has passed every check that refuses.
+#[derive(Clone, Copy)]
+pub(super) struct Admitted {
+    /// Who gets it first.
+    vendor: VendorId,
+    facts: Facts,
+}
+
+/// A message to be taken on, and whose it is.
+pub(super) struct Submitted<'a> {
+    pub(super) customer: CustomerId,
+    pub(super) pdu: &'a [u8],
+    pub(super) admitted: Admitted,
+}
+
+/// Who waits for a message's answer.
+#[derive(Clone, Copy)]
+pub(super) struct Sender {
+    pub(super) conn: Conn,
+    pub(super) generation: u32,
+    pub(super) sequence: u32,
+    pub(super) style: IdStyle,
+}
+
 impl Shard {
     #[inline]
     pub(super) fn submit(&mut self, conn: Conn, header: Header, pdu: &[u8], now: Now, out: &mut Output) {
         if let Err((customer, status)) = self.try_submit(conn, header, pdu, now, out) {
-            let counters = &mut self.desks[customer.index()].counters;
-            counters.submits += 1;
-            counters.submits_failed += 1;
+            self.count_refusal(customer);
             encode::header_only(out.buffer(conn), CommandId::SUBMIT_SM_RESP, status, header.sequence_number);
         }
+    }
+
+    pub(super) fn count_refusal(&mut self, customer: CustomerId) {
+        let counters = &mut self.desks[customer.index()].counters;
+        counters.submits += 1;
+        counters.submits_failed += 1;
     }
 
     #[inline]
@@ -33,42 +62,60 @@ impl Shard {
         now: Now,
         out: &mut Output,
     ) -> Result<(), (CustomerId, CommandStatus)> {
-        let journal_refusal = self.journal_refusal();
+        let may_accept = self.may_accept();
         let connection = &mut self.connections[conn.index()];
         let Role::Session(session) = &mut connection.role else { return Ok(()) };
-        let id = session.customer;
-        let statuses = &self.snapshot.statuses;
-        let refuse = |status| Err((id, status));
+        let customer = session.customer;
+        let refuse = |status| Err((customer, status));
         let is_unbound_by_stop = session.state == SessionState::Unbinding && self.refusing;
         if !session.can_submit() || session.state != SessionState::Bound && !is_unbound_by_stop {
             return refuse(CommandStatus::ESME_RINVBNDSTS);
         }
-        if self.refusing {
-            return refuse(statuses.unavailable);
-        }
-        if let Some(status) = journal_refusal {
+        if let Err(status) = may_accept {
             return refuse(status);
         }
-        let desk = &mut self.desks[id.index()];
         if session.unanswered >= session.window {
-            desk.counters.throttled_window += 1;
-            return refuse(statuses.throttled);
+            self.desks[customer.index()].counters.throttled_window += 1;
+            return refuse(self.snapshot.statuses.throttled);
         }
-        let message = match ShortMessage::decode(pdu) {
-            Ok(message) => message,
-            Err(error) => return refuse(error.status()),
-        };
-        let facts = match Facts::read(&message, statuses, now) {
-            Ok(facts) => facts,
-            Err(status) => return refuse(status),
-        };
+        session.unanswered += 1;
+        let (style, generation) = (session.style, connection.generation);
+        match self.admit(customer, pdu, now) {
+            Ok(admitted) => {
+                let sender = Sender { conn, generation, sequence: header.sequence_number, style };
+                self.take_on(Submitted { customer, pdu, admitted }, sender, now, out);
+                Ok(())
+            }
+            Err(status) => {
+                self.session_mut(conn).into_iter().for_each(|session| session.unanswered -= 1);
+                refuse(status)
+            }
+        }
+    }
+
+    /// Whether anything can be accepted now, whatever it says.
+    #[inline]
+    pub(super) fn may_accept(&self) -> Result<(), CommandStatus> {
+        if self.refusing {
+            return Err(self.snapshot.statuses.unavailable);
+        }
+        self.journal_refusal().map_or(Ok(()), Err)
+    }
+
+    /// Every check of the message itself, in the order of spec.md; nothing has been begun when one of them refuses.
+    #[inline(always)]
+    pub(super) fn admit(&mut self, id: CustomerId, pdu: &[u8], now: Now) -> Result<Admitted, CommandStatus> {
+        let statuses = &self.snapshot.statuses;
+        let message = ShortMessage::decode(pdu).map_err(|error| error.status())?;
+        let facts = Facts::read(&message, statuses, now)?;
         let customer = &self.snapshot.customers[id.index()];
         if !customer.sources.allows(message.source.addr) {
-            return refuse(statuses.source_not_allowed);
+            return Err(statuses.source_not_allowed);
         }
+        let desk = &mut self.desks[id.index()];
         if !desk.bucket.take(now.mono) {
             desk.counters.throttled_rate += 1;
-            return refuse(statuses.throttled);
+            return Err(statuses.throttled);
         }
         let source = match &customer.settings.force_source_address {
             Some(forced) => forced.as_bytes(),
@@ -77,16 +124,19 @@ impl Shard {
         let random = &mut self.random;
         let candidates = self.snapshot.routes.candidates(id, source, message.dest.addr, || random.next_u32());
         if candidates.as_slice().is_empty() {
-            return refuse(statuses.no_route);
+            return Err(statuses.no_route);
         }
-        let no_room = statuses.queue_full;
-        session.unanswered += 1;
-        let style = session.style;
-        let conn_generation = connection.generation;
-        let Some(vendor) = self.choose(candidates.as_slice(), &Tried::default(), pdu.len()) else {
-            self.session_mut(conn).into_iter().for_each(|session| session.unanswered -= 1);
-            return refuse(no_room);
-        };
+        match self.choose(candidates.as_slice(), &Tried::default(), pdu.len()) {
+            Some(vendor) => Ok(Admitted { vendor, facts }),
+            None => Err(self.snapshot.statuses.queue_full),
+        }
+    }
+
+    /// Takes a message on: keeps it where there is a journal, and gives it to its vendor.
+    #[inline(always)]
+    pub(super) fn take_on(&mut self, submitted: Submitted<'_>, sender: Sender, now: Now, out: &mut Output) {
+        let Submitted { customer: id, pdu, admitted: Admitted { vendor, facts } } = submitted;
+        let Sender { conn, generation: conn_generation, sequence, style } = sender;
         self.desks[id.index()].counters.submits += 1;
         let message_id = self.ids.next(now.unix_ms);
         let longest_ms = match self.ledger {
@@ -94,7 +144,6 @@ impl Shard {
             Some(_) => self.snapshot.gateway.validity_ms(),
         };
         let deadline = now.mono.after_ms(longest_ms).min(facts.valid_until);
-        let sequence = header.sequence_number;
         let accepting = Accepting { conn, conn_generation, sequence, customer: id, id: message_id, style, pdu };
         let kept = self.keep(&accepting, deadline, now).unwrap_or(KeptRef::NONE);
         let origin = Origin { shard: self.id, via: self.id, slot: conn.0, generation: conn_generation, sequence, kept };
@@ -110,6 +159,5 @@ impl Shard {
             facts,
         };
         self.place(Submit { vendor, carried, pdu }, now, out);
-        Ok(())
     }
 }
