@@ -108,6 +108,9 @@ impl Shard {
             tried: Tried::default(),
             facts,
         };
+        if kept != KeptRef::NONE {
+            self.note_accepted(&carried, &message, now);
+        }
         self.place(Submit { vendor, carried, pdu }, now, out);
         Ok(())
     }
