@@ -181,7 +181,25 @@ pub const RESTORE_AGAIN_MS: u64 = 100;
 /// Milliseconds until a receipt that its customer refused for the moment is given again.
 pub const DELIVERY_REST_MS: u64 = 5_000;
 
+/// Octets of the ring from a shard to the message store. Beyond it what happens to messages is not told to the store, and
+/// counted.
+pub const FEED_RING_BYTES: usize = 4 * 1024 * 1024;
+
+/// Octets that a turn puts together for that ring before they go into it.
+pub const FEED_STAGED_BYTES: usize = 64 * 1024;
+
+/// Receipts of one shard that are being looked up in the message store. Beyond it ESME_RX_T_APPN.
+pub const LOOKUPS_MAX: usize = 1_024;
+
+/// Receipts of one vendor of which the store said that it does not know their message, and which are looked up once more.
+/// Beyond it ESME_RX_T_APPN.
+pub const LOOKUPS_AGAIN_PER_VENDOR_MAX: u32 = 8;
+
+/// Milliseconds until such a receipt is looked up again: another node may have been about to write it.
+pub const LOOKUP_AGAIN_MS: u64 = 250;
+
 const _: () = {
+    assert!(FEED_RING_BYTES > 4 * FEED_STAGED_BYTES);
     assert!(JOURNAL_SEGMENT_BYTES_MIN as usize > JOURNAL_BATCH_BYTES + 2 * PDU_BYTES_MAX);
     assert!(SESSION_OUTPUT_BYTES_MAX > 2 * PDU_BYTES_MAX);
     assert!(RING_STAGED_BYTES_MAX > RING_BYTES);

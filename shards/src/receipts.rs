@@ -122,6 +122,9 @@ pub(crate) struct Awaited {
     pub(crate) style: IdStyle,
     /// registered_delivery as the customer sent it: which receipts it gets.
     pub(crate) registered_delivery: u8,
+    /// data_coding as the customer sent it, and how many short messages it makes: for the message store.
+    pub(crate) data_coding: u8,
+    pub(crate) segments: u8,
     pub(crate) customer: CustomerId,
     pub(crate) customer_home: ShardId,
     pub(crate) kept: KeptRef,
@@ -257,6 +260,8 @@ mod tests {
             id: MessageId(number),
             style: IdStyle::Uuid,
             registered_delivery: 1,
+            data_coding: 0,
+            segments: 1,
             customer: CustomerId(0),
             customer_home: ShardId(0),
             kept: KeptRef::NONE,

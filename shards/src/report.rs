@@ -3,6 +3,7 @@
 use smpp_pdu::CommandStatus;
 
 use crate::event::EndReason;
+use crate::feed::FeedReport;
 use crate::names::ShardId;
 
 /// Counters of one customer on its home shard, since the process started.
@@ -162,6 +163,8 @@ pub struct Report {
     pub possible_duplicates: u64,
     /// In journal mode.
     pub journal: Option<JournalReport>,
+    /// Where there is a message store.
+    pub store: Option<FeedReport>,
     /// Nothing is open: a drain may go on.
     pub is_quiet: bool,
     /// By [`crate::CustomerId`]; those whose home is another shard stay at zero.

@@ -110,22 +110,43 @@ thread_local! {
     static COUNTED: Cell<u64> = const { Cell::new(0) };
 }
 
-fn allocations_of_warm_turns(receipts: bool) -> u64 {
+fn allocations_of_warm_turns(receipts: bool, has_store: bool) -> u64 {
     let mut settings = settings();
     settings.gateway.deliver_window = 200;
-    let (mut stage, links) = Stage::with_vendors(settings);
+    let (mut stage, mut store) = match has_store {
+        true => {
+            let (stage, end) = Stage::with_store(settings, None);
+            (stage, Some(end))
+        }
+        false => (Stage::new(settings), None),
+    };
+    let links = stage.bind_links();
     let customer = stage.bound(0, CommandId::BIND_TRANSCEIVER);
     let text = [b'x'; 60];
     let one = ShortMessage { registered_delivery: u8::from(receipts), ..message(&text) };
     let submits = (1..=100).flat_map(|sequence| submit(sequence, &one)).collect();
     let mut traffic = Traffic { submits, buffer: Vec::new(), answers: Vec::new(), dirty: Vec::new(), receipts, ids: 0 };
-    for _ in 0..50 {
+    let mut noted = 0;
+    for turn in 0..250 {
+        if turn == 50 {
+            COUNTED.with(|counted| counted.set(0));
+        }
         traffic.turn(&mut stage, customer, links[0]);
+        stage.shard.flush_store();
+        for end in &mut store {
+            end.take(usize::MAX, |_| noted += 1);
+        }
     }
-    COUNTED.with(|counted| counted.set(0));
-    for _ in 0..200 {
-        traffic.turn(&mut stage, customer, links[0]);
-    }
+    assert_eq!(
+        noted,
+        if !has_store {
+            0
+        } else if receipts {
+            50_000
+        } else {
+            25_000
+        }
+    );
     let report = stage.shard.report();
     assert_eq!(report.customers[0].submits_ok, 25_000);
     assert_eq!(report.customers[0].delivered, if receipts { 25_000 } else { 0 });
@@ -134,10 +155,15 @@ fn allocations_of_warm_turns(receipts: bool) -> u64 {
 
 #[test]
 fn a_warm_shard_allocates_nothing_for_a_message() {
-    assert_eq!(allocations_of_warm_turns(false), 0);
+    assert_eq!(allocations_of_warm_turns(false, false), 0);
 }
 
 #[test]
 fn a_warm_shard_allocates_nothing_for_a_receipt() {
-    assert_eq!(allocations_of_warm_turns(true), 0);
+    assert_eq!(allocations_of_warm_turns(true, false), 0);
+}
+
+#[test]
+fn a_warm_shard_with_a_message_store_allocates_nothing_either() {
+    assert_eq!(allocations_of_warm_turns(true, true), 0);
 }

@@ -63,6 +63,7 @@ impl World {
                 rings,
                 journal,
                 restored: core::mem::take(&mut restored[index]),
+                store: None,
             };
             self.hosts.push(Host::new(index, Shard::new(setup, now), journal.map(|journal| journal.log)));
         }

@@ -51,6 +51,7 @@ impl Shard {
             lane.unpause();
             let raw = resp_message_id(pdu);
             let key = self.await_receipt(slot, vendor, raw, now);
+            self.note_sent(slot, vendor, raw, now);
             // The customer learns the id before the receipts that carry it.
             self.finish(slot, status, if key.is_some() { raw } else { &[] }, now, out);
             if let Some(key) = key
@@ -174,6 +175,8 @@ impl Shard {
             id: carried.id,
             style: carried.style,
             registered_delivery: carried.facts.registered_delivery,
+            data_coding: view.data_coding,
+            segments: super::store::segments(&view),
             customer: carried.customer,
             customer_home: carried.customer_home,
             kept: carried.origin.kept,
@@ -184,7 +187,7 @@ impl Shard {
     }
 
     #[inline]
-    fn insert(&mut self, vendor: VendorId, awaited: Awaited) {
+    pub(super) fn insert(&mut self, vendor: VendorId, awaited: Awaited) {
         if self.awaited.insert(awaited).is_some() {
             self.lanes[vendor.index()].counters.receipts_forgotten += 1;
         }
@@ -220,6 +223,9 @@ impl Shard {
     /// The message has failed for good. A customer that was told that we have a message is told this by a receipt, if it
     /// wants to know.
     pub(super) fn fail(&mut self, slot: u32, status: CommandStatus, now: Now, out: &mut Output) {
+        if self.messages.get(slot).carried.origin.kept != KeptRef::NONE {
+            self.note_failed(slot, status, now);
+        }
         let message = self.messages.get(slot);
         let carried = &message.carried;
         if carried.origin.kept == KeptRef::NONE || !wants_failures(carried.facts.registered_delivery) {

@@ -39,6 +39,7 @@ impl Shard {
                 }
                 self.messages.open() == 0
                     && self.deliveries.open == 0
+                    && self.lookups.open() == 0
                     && self.outstanding.iter().all(|count| *count == 0)
                     && self.lanes.iter().all(|lane| lane.early.is_empty() && lane.counters.deliveries_waiting == 0)
                     && !self.rings.is_backed_up()

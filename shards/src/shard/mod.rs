@@ -14,12 +14,14 @@ mod journal;
 mod links;
 mod live;
 mod lobby;
+mod lookup;
 mod parts;
 mod peers;
 mod receipt;
 mod restore;
 mod rewrite;
 mod sessions;
+mod store;
 mod submit;
 mod timers;
 
@@ -33,10 +35,12 @@ use crate::bucket::TokenBucket;
 use crate::deadlines::Deadlines;
 use crate::deliveries::{CustomerDesk, Deliveries};
 use crate::event::{EndReason, Event};
+use crate::feed::Feed;
 use crate::kept::KeptMessages;
 use crate::lane::Lane;
 use crate::ledger::{Ledger, Pending};
 use crate::link::Link;
+use crate::lookups::Lookups;
 use crate::message_id::MessageIds;
 use crate::messages::Messages;
 use crate::names::{Conn, CustomerId, LinkId, ShardId, VendorId};
@@ -76,6 +80,8 @@ pub struct ShardSetup {
     pub journal: Option<JournalSetup>,
     /// What older journals held for it, see [`crate::restore`]; nothing without a journal.
     pub restored: Restored,
+    /// The ring to the message store; `None` without one.
+    pub store: Option<Feed>,
 }
 
 /// What stands in a connection slot.
@@ -126,6 +132,9 @@ pub struct Shard {
     link_timers: Deadlines,
     messages: Messages,
     awaited: AwaitedReceipts,
+    /// To the message store, where there is one.
+    feed: Option<Feed>,
+    lookups: Lookups,
 
     desks: Vec<CustomerDesk>,
     homes: Vec<Option<ShardId>>,
@@ -185,6 +194,8 @@ impl Shard {
             link_timers: Deadlines::new(1),
             messages: Messages::new(),
             awaited: AwaitedReceipts::new(snapshot.gateway.receipts_awaited as usize, setup.seed),
+            feed: setup.store,
+            lookups: Lookups::new(snapshot.vendors.len()),
             desks: desks.collect(),
             homes: vec![None; snapshot.customers.len()],
             deliveries: Deliveries::new(),
@@ -307,6 +318,7 @@ impl Shard {
             .min(self.restoring.next_due())
             .min(self.changing.next_due())
             .min(self.kept.next_due())
+            .min(self.lookups.next_due())
             .min(if self.has_to_carry() && !self.is_journal_behind() { Time::default() } else { Time::NEVER })
             .min(self.ledger.as_ref().map_or(Time::NEVER, Ledger::again_at))
     }
@@ -329,6 +341,7 @@ impl Shard {
             possible_duplicates: self.possible_duplicates
                 + self.lanes.iter().map(|lane| lane.counters.possible_duplicates).sum::<u64>(),
             journal: self.ledger.as_ref().map(Ledger::report),
+            store: self.feed_report(),
             is_quiet: self.is_quiet(),
             customers: self.desks.iter().map(|desk| desk.counters.clone()).collect(),
             vendors: self.lanes.iter().map(|lane| lane.counters.clone()).collect(),

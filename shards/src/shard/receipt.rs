@@ -97,12 +97,12 @@ impl Shard {
             Some((key, None)) if self.lanes[vendor.index()].counters.in_flight > 0 => {
                 self.hold_early(origin, vendor, key, pdu, now, out);
             }
-            _ => self.receipt_unknown(origin, vendor, raw.unwrap_or_default(), now, out),
+            _ => self.receipt_unmatched(origin, vendor, raw.unwrap_or_default(), pdu, now, out),
         }
     }
 
     /// Gives a receipt whose message is known to its customer, if that customer wants it.
-    fn pass_receipt(
+    pub(super) fn pass_receipt(
         &mut self,
         origin: DeliveryOrigin,
         vendor: VendorId,
@@ -115,6 +115,7 @@ impl Shard {
         let state = receipt_state(message, receipt);
         let counters = &mut self.lanes[vendor.index()].counters;
         counters.receipts[usize::from(state.wire()) - 1] += 1;
+        self.note_receipt(vendor, &awaited, state, message, receipt, now);
         let is_final = state.is_final();
         if !is_wanted(awaited.registered_delivery, message.esm_class, state) {
             if is_final {
@@ -237,11 +238,18 @@ impl Shard {
                 let receipt = Receipt::parse(message.text());
                 receipt_id(&message, &receipt, from)
             });
-            self.receipt_unknown(origin, vendor, id.unwrap_or_default(), now, out);
+            self.receipt_unmatched(origin, vendor, id.unwrap_or_default(), &early.pdu, now, out);
         }
     }
 
-    fn receipt_unknown(&mut self, origin: DeliveryOrigin, vendor: VendorId, raw: &[u8], now: Now, out: &mut Output) {
+    pub(super) fn receipt_unknown(
+        &mut self,
+        origin: DeliveryOrigin,
+        vendor: VendorId,
+        raw: &[u8],
+        now: Now,
+        out: &mut Output,
+    ) {
         self.lanes[vendor.index()].counters.receipts_unknown += 1;
         self.answer_delivery(origin, CommandStatus::ESME_ROK, out);
         let raw = &raw[..raw.len().min(64)];
@@ -298,7 +306,7 @@ impl Shard {
     }
 
     /// deliver_sm_resp to the vendor, if that link is still there.
-    fn answer_delivery(&mut self, origin: DeliveryOrigin, status: CommandStatus, out: &mut Output) {
+    pub(super) fn answer_delivery(&mut self, origin: DeliveryOrigin, status: CommandStatus, out: &mut Output) {
         if self.connections[origin.slot as usize].generation == origin.generation {
             encode::deliver_sm_resp(out.buffer(Conn(origin.slot)), status, origin.sequence);
         }
@@ -306,7 +314,11 @@ impl Shard {
 }
 
 /// The vendor's message id that a receipt names.
-fn receipt_id<'a>(message: &ShortMessage<'a>, receipt: &Receipt<'a>, from: ReceiptIdFrom) -> Option<&'a [u8]> {
+pub(super) fn receipt_id<'a>(
+    message: &ShortMessage<'a>,
+    receipt: &Receipt<'a>,
+    from: ReceiptIdFrom,
+) -> Option<&'a [u8]> {
     let in_tlv = || message.tlvs.find(Tag::RECEIPTED_MESSAGE_ID).map(|tlv| tlv.c_octets());
     match from {
         ReceiptIdFrom::Tlv => in_tlv(),

@@ -158,6 +158,9 @@ impl Shard {
             tried: Tried::default(),
             facts,
         };
+        if kept != KeptRef::NONE {
+            self.note_accepted(&carried, pdu, now);
+        }
         self.place(Submit { vendor, carried, pdu }, now, out);
     }
 }

@@ -26,6 +26,12 @@ impl Shard {
                 self.delivery_due(slot, now, out);
             }
         }
+        self.lookups.expire(now.mono, &mut expired);
+        for slot in expired.drain(..) {
+            if !self.lookups.is_due_later(slot) {
+                self.lookup_due(slot, now, out);
+            }
+        }
         self.lane_timers.expire(now.mono, &mut expired);
         expired.drain(..).for_each(|index| self.lane_due(VendorId(index), now, out));
         self.link_timers.expire(now.mono, &mut expired);

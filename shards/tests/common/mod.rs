@@ -12,8 +12,8 @@ use smpp_pdu::{Address, CommandId, CommandStatus, Deframed, Header, ShortMessage
 use smpp_shards::restore::Restored;
 use smpp_shards::settings::{CustomerSettings, RuleSettings, VendorSettings};
 use smpp_shards::{
-    Action, Conn, CustomerId, JournalSetup, LinkId, Now, Output, ReadMode, Settings, Shard, ShardId, ShardSetup,
-    Snapshot, Time, Verdict, mesh,
+    Action, Conn, CustomerId, FeedEnd, JournalSetup, LinkId, Now, Output, ReadMode, Settings, Shard, ShardId,
+    ShardSetup, Snapshot, Time, Verdict, feed, mesh,
 };
 
 /// A shard and everything around it.
@@ -75,10 +75,25 @@ impl Stage {
     }
 
     pub fn with_journal(settings: Settings, journal: Option<JournalSetup>, restored: Restored) -> Self {
+        Self::with_parts(settings, journal, restored, None)
+    }
+
+    /// A stage with a message store, which the test plays.
+    pub fn with_store(settings: Settings, journal: Option<JournalSetup>) -> (Self, FeedEnd) {
+        let (feed, end) = feed::feed();
+        (Self::with_parts(settings, journal, Restored::default(), Some(feed)), end)
+    }
+
+    fn with_parts(
+        settings: Settings,
+        journal: Option<JournalSetup>,
+        restored: Restored,
+        store: Option<feed::Feed>,
+    ) -> Self {
         let snapshot = Arc::new(Snapshot::build(settings, 1, 1).unwrap());
         let now = Now { mono: Time(1_000_000_000), unix_ms: 1_700_000_000_000 };
         let rings = mesh(1).pop().unwrap();
-        let setup = ShardSetup { shard: ShardId(0), shards: 1, seed: 7, snapshot, rings, journal, restored };
+        let setup = ShardSetup { shard: ShardId(0), shards: 1, seed: 7, snapshot, rings, journal, restored, store };
         let mut stage =
             Self { shard: Shard::new(setup, now), out: Output::new(), now, actions: Vec::new(), next_conn: 0 };
         stage.shard.start(now, &mut stage.out);
