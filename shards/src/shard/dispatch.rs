@@ -4,9 +4,7 @@ use smpp_pdu::frame::HEADER_LENGTH;
 use smpp_pdu::{CommandStatus, ShortMessage};
 
 use super::Shard;
-use crate::bounds::{
-    LINK_OUTPUT_BYTES_MAX, LINK_RUN, MOVE_ON_AGAIN_MS, RING_OUTSTANDING_MAX, RING_STAGED_BYTES_MAX,
-};
+use crate::bounds::{LINK_OUTPUT_BYTES_MAX, LINK_RUN, MOVE_ON_AGAIN_MS, RING_OUTSTANDING_MAX, RING_STAGED_BYTES_MAX};
 use crate::kept::KeptRef;
 use crate::lane::Ticket;
 use crate::link::LinkState;

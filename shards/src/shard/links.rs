@@ -80,14 +80,7 @@ impl Shard {
         self.connect(link_id, out);
     }
 
-    fn retire_link(
-        &mut self,
-        link_id: LinkId,
-        afterwards: Afterwards,
-        longest_ms: u64,
-        now: Now,
-        out: &mut Output,
-    ) {
+    fn retire_link(&mut self, link_id: LinkId, afterwards: Afterwards, longest_ms: u64, now: Now, out: &mut Output) {
         let link = &mut self.links[link_id.index()];
         link.afterwards = afterwards;
         match (link.state, link.conn) {

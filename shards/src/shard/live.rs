@@ -210,13 +210,7 @@ impl Shard {
         true
     }
 
-    fn vendor_changed(
-        &mut self,
-        vendor: &crate::snapshot::Vendor,
-        previous: &Snapshot,
-        now: Now,
-        out: &mut Output,
-    ) {
+    fn vendor_changed(&mut self, vendor: &crate::snapshot::Vendor, previous: &Snapshot, now: Now, out: &mut Output) {
         if vendor.home != self.id {
             return;
         }
@@ -307,7 +301,8 @@ impl Shard {
     /// Where the gateway's own timers have changed they hold for sessions that are bound, too.
     fn update_sessions(&mut self, going: &mut Going, now: Now) -> bool {
         let (before, after) = (&going.previous.gateway, &self.snapshot.gateway);
-        if (before.enquire_link_ms, before.inactivity_timeout_ms) == (after.enquire_link_ms, after.inactivity_timeout_ms)
+        if (before.enquire_link_ms, before.inactivity_timeout_ms)
+            == (after.enquire_link_ms, after.inactivity_timeout_ms)
         {
             return true;
         }
