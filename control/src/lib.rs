@@ -23,5 +23,6 @@ pub use channel::{
 };
 pub use config::{ConfigError, Configuration, load};
 pub use control::{Control, DrainState};
+pub use live::{Companion, InForce, LiveSetup, ReloadHandle, RowFault};
 pub use log::{Field, Log};
 pub use state::Phase;

@@ -10,6 +10,7 @@ mod connections;
 pub mod inspect;
 pub mod journal;
 pub mod listen;
+mod live;
 mod mail;
 pub mod net;
 pub mod platform;

@@ -13,13 +13,16 @@ use std::time::{Duration, Instant};
 use crossbeam_channel::{Receiver, Sender, bounded};
 use glommio::{LocalExecutorBuilder, Placement};
 use smpp_control::config::{ConfigError, ShardsSettings};
-use smpp_control::{Bell, Configuration, Control, ShardHandle, control_channels, shard_channel};
+use smpp_control::{
+    Bell, Configuration, Control, ControlChannels, LiveSetup, Log, ShardHandle, control_channels, shard_channel,
+};
 use smpp_shards::restore::Restored;
-use smpp_shards::{Accept, ShardId, ShardSetup, mesh};
+use smpp_shards::{Accept, CustomerId, ShardId, ShardSetup, Snapshot, mesh};
 
 use crate::certificates::{CertificateError, TlsConfigs};
 use crate::check::{self, Finding, Severity};
 use crate::journal::{Store, StoreError};
+use crate::live::TlsKeeper;
 use crate::mail::{Mail, Post};
 use crate::net::{Doorbell, SetupError};
 use crate::pump::{DrainNews, Pump, PumpSetup};
@@ -84,10 +87,8 @@ impl std::error::Error for StartError {}
 
 /// A gateway that runs.
 pub struct Gateway {
-    pub(crate) configuration: Configuration,
     pub(crate) control: Control,
     pub(crate) shards: Vec<ShardHandle>,
-    pub(crate) post: Post,
     pub(crate) drain_news: Receiver<DrainNews>,
     /// Tells the end of each shard's thread by being disconnected.
     pub(crate) ended: Receiver<()>,
@@ -129,7 +130,7 @@ impl Gateway {
         let resolver = Resolver::start(&post).map_err(|error| StartError::Io("no thread for the resolver", error))?;
         let (news_sender, drain_news) = bounded(cores.len() * 8);
         let (ended_sender, ended) = bounded(0);
-        let running = Control::start(&configuration, snapshot.clone(), channels, &homes)
+        let running = start_control(&configuration, &snapshot, channels, &homes, &tls, &post)
             .map_err(|error| StartError::Io("the control thread did not start", error))?;
 
         let origin = Instant::now();
@@ -176,20 +177,23 @@ impl Gateway {
         for (index, listeners) in listeners.into_iter().enumerate() {
             post.send(ShardId(index as u16), Mail::Open(listeners));
         }
-        Ok(Self { configuration, control: running, shards, post, drain_news, ended, _store: store })
+        Ok(Self { control: running, shards, drain_news, ended, _store: store })
     }
+}
 
-    /// Reads certificates and authorities anew and gives them to every shard; connections that stand keep theirs.
-    ///
-    /// # Errors
-    /// What cannot be read; then everything stays as it is.
-    pub fn reload_certificates(&self) -> Result<(), Vec<CertificateError>> {
-        let tls = read_tls(&self.configuration)?;
-        for shard in 0..self.post.shards() {
-            self.post.send(ShardId(shard as u16), Mail::Tls(tls.clone()));
-        }
-        Ok(())
-    }
+/// Starts the control thread, and with it whatever changes the configuration later.
+fn start_control(
+    configuration: &Configuration,
+    snapshot: &Arc<Snapshot>,
+    channels: ControlChannels,
+    homes: &[(CustomerId, ShardId)],
+    tls: &TlsConfigs,
+    post: &Post,
+) -> io::Result<Control> {
+    let log = Log::to_stdout(configuration.log)?;
+    let companion = Box::new(TlsKeeper::new(tls, post.clone(), log.clone()));
+    let live = LiveSetup { companion, ..LiveSetup::of_file(configuration, Arc::clone(snapshot)) };
+    Control::start_with_log(configuration, live, channels, homes, log)
 }
 
 /// The cores on which the shards run.

@@ -180,10 +180,18 @@ impl Snapshot {
     /// # Errors
     /// Every problem there is, not just the first.
     pub fn build(settings: Settings, shards: u16, version: u64) -> Result<Snapshot, Vec<Problem>> {
-        let nothing = Snapshot {
-            version: version.saturating_sub(1),
-            statuses: Statuses::from(&settings.gateway.statuses),
-            gateway: GatewaySettings::default(),
+        let nothing = Snapshot { version: version.saturating_sub(1), ..Self::nothing(shards) };
+        let first = nothing.succeed(settings, &mut Patterns::default())?;
+        Ok(Snapshot { version, ..first })
+    }
+
+    /// A configuration without customers and vendors, version 0: what the first one succeeds.
+    pub fn nothing(shards: u16) -> Snapshot {
+        let gateway = GatewaySettings::default();
+        Snapshot {
+            version: 0,
+            statuses: Statuses::from(&gateway.statuses),
+            gateway,
             customers: Vec::new(),
             vendors: Vec::new(),
             shards,
@@ -191,9 +199,7 @@ impl Snapshot {
             inbound: HashMap::new(),
             customers_by_system_id: HashMap::new(),
             vendors_by_name: HashMap::new(),
-        };
-        let first = nothing.succeed(settings, &mut Patterns::default())?;
-        Ok(Snapshot { version, ..first })
+        }
     }
 
     /// Compiles the settings that come after this snapshot's. Whoever has a place keeps it: customers by smpp_system_id,

@@ -182,12 +182,17 @@ pub(crate) fn reason_text(reason: EndReason) -> String {
         EndReason::Draining => "the gateway stops".into(),
         EndReason::Ended => "an operator ended it".into(),
         EndReason::Removed => "the configuration no longer has it".into(),
+        EndReason::Changed => "its settings have changed".into(),
     }
 }
 
 fn level_of(reason: EndReason) -> LogLevel {
     match reason {
-        EndReason::Unbound | EndReason::Draining | EndReason::Ended | EndReason::Removed => LogLevel::Info,
+        EndReason::Unbound
+        | EndReason::Draining
+        | EndReason::Ended
+        | EndReason::Removed
+        | EndReason::Changed => LogLevel::Info,
         _ => LogLevel::Warn,
     }
 }
