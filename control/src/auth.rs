@@ -18,7 +18,7 @@ use smpp_shards::{AuthRequest, Conn, CustomerId, ShardId, Snapshot, Verdict};
 use subtle::ConstantTimeEq as _;
 
 use crate::channel::ControlWaker;
-use homes::Homes;
+pub(crate) use homes::Homes;
 use pool::{Job, Outcome, Pool};
 
 /// Successful checks that are remembered. Beyond it the oldest is forgotten, and costs bcrypt again.
@@ -107,6 +107,11 @@ impl Authenticator {
             decoy,
             patience,
         })
+    }
+
+    /// Where customers live.
+    pub(crate) fn homes(&self) -> Homes {
+        self.homes.clone()
     }
 
     /// Looks at a bind. `None`: the answer comes out of [`Authenticator::finish`] once bcrypt is through.

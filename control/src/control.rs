@@ -15,11 +15,13 @@ use smpp_shards::{CustomerId, Report, ShardId, Snapshot};
 use tokio::sync::oneshot;
 use tokio::time::MissedTickBehavior;
 
+use crate::attachments::Attachments;
 use crate::auth::{Answer, Authenticator, random_key};
 use crate::channel::{ControlChannels, ToControl, ToShard};
 use crate::config::Configuration;
 use crate::http::{self, Port, Site};
 use crate::log::Log;
+use crate::shard_desk::ShardDesk;
 use crate::state::{Phase, State};
 
 /// Values from shards that are handled before other work gets its turn.
@@ -65,11 +67,25 @@ impl Control {
         channels: ControlChannels,
         fixed_homes: &[(CustomerId, ShardId)],
     ) -> io::Result<Control> {
-        let log = Log::to_stdout(configuration.log)?;
-        Self::start_with_log(configuration, snapshot, channels, fixed_homes, log)
+        Self::start_attached(configuration, snapshot, channels, fixed_homes, Attachments::default())
     }
 
-    /// [`Control::start`] with a log that is there already.
+    /// [`Control::start`] with what the control port can make use of.
+    ///
+    /// # Errors
+    /// As [`Control::start`].
+    pub fn start_attached(
+        configuration: &Configuration,
+        snapshot: Arc<Snapshot>,
+        channels: ControlChannels,
+        fixed_homes: &[(CustomerId, ShardId)],
+        attachments: Attachments,
+    ) -> io::Result<Control> {
+        let log = Log::to_stdout(configuration.log)?;
+        Self::start_with_log(configuration, snapshot, channels, fixed_homes, log, attachments)
+    }
+
+    /// [`Control::start_attached`] with a log that is there already.
     ///
     /// # Errors
     /// As [`Control::start`].
@@ -79,6 +95,7 @@ impl Control {
         channels: ControlChannels,
         fixed_homes: &[(CustomerId, ShardId)],
         log: Log,
+        attachments: Attachments,
     ) -> io::Result<Control> {
         let control = listen(configuration.control.listen, "listen")?;
         let metrics = listen(configuration.control.metrics_listen, "metrics_listen")?;
@@ -87,18 +104,18 @@ impl Control {
         let authenticator = Authenticator::start(Arc::clone(&snapshot), shards, fixed_homes, channels.waker.clone())?;
         let node_id = configuration.gateway.node_id.clone();
         let state = Arc::new(State::new(snapshot, node_id, log, shards, Arc::clone(&channels.dropped_events)));
-        let site = Site {
-            state: Arc::clone(&state),
-            token: configuration.control.token.clone(),
-            key: random_key()?,
-            ready_requires_vendor: configuration.control.ready_requires_vendor,
-        };
+        let desk = Arc::new(ShardDesk::new(channels.shards.clone()));
+        let homes = authenticator.homes();
+        let site =
+            Site::new(Arc::clone(&state), random_key()?, Arc::clone(&desk), homes, &configuration.control, attachments);
         let runtime = tokio::runtime::Builder::new_current_thread().enable_io().enable_time().build()?;
-        let inbox = Inbox { state: Arc::clone(&state), authenticator, channels, answers: Vec::new() };
+        let inbox = Inbox { state: Arc::clone(&state), authenticator, channels, desk, answers: Vec::new() };
         let (stop, stopped) = oneshot::channel();
         let (end, ended) = bounded(1);
         let thread = thread::Builder::new().name("control".into()).spawn(move || {
             runtime.block_on(live(inbox, control, metrics, Arc::new(site), stopped));
+            // A name that is still being looked up for a trial bind holds nothing up.
+            runtime.shutdown_background();
             let _ = end.try_send(());
         })?;
         Ok(Control { state, control_address, metrics_address, stop: Some(stop), ended, thread: Some(thread) })
@@ -206,6 +223,7 @@ struct Inbox {
     state: Arc<State>,
     authenticator: Authenticator,
     channels: ControlChannels,
+    desk: Arc<ShardDesk>,
     answers: Vec<Answer>,
 }
 
@@ -218,7 +236,11 @@ impl Inbox {
             handled += 1;
             match value {
                 ToControl::Authenticate(request) => self.answers.extend(self.authenticator.check(request)),
-                ToControl::Event(shard, event) => self.state.log.event(shard, &event, &self.state.snapshot),
+                ToControl::Event(shard, event) => {
+                    self.state.vendor_news.note(&event);
+                    self.state.log.event(shard, &event, &self.state.snapshot);
+                }
+                ToControl::Reply(ticket, reply) => self.desk.answer(ticket, reply),
                 ToControl::Report(report) => self.state.take_report(*report),
             }
         }

@@ -13,11 +13,12 @@ use std::time::{Duration, Instant};
 use crossbeam_channel::{Receiver, Sender, bounded};
 use glommio::{LocalExecutorBuilder, Placement};
 use smpp_control::config::{ConfigError, ShardsSettings};
-use smpp_control::{Bell, Configuration, Control, ShardHandle, control_channels, shard_channel};
+use smpp_control::{Attachments, Bell, Configuration, Control, ShardHandle, control_channels, shard_channel};
 use smpp_shards::restore::Restored;
+use smpp_shards::settings::VendorSettings;
 use smpp_shards::{Accept, ShardId, ShardSetup, mesh};
 
-use crate::certificates::{CertificateError, TlsConfigs};
+use crate::certificates::{self, CertificateError, TlsConfigs};
 use crate::check::{self, Finding, Severity};
 use crate::journal::{Store, StoreError};
 use crate::mail::{Mail, Post};
@@ -129,7 +130,7 @@ impl Gateway {
         let resolver = Resolver::start(&post).map_err(|error| StartError::Io("no thread for the resolver", error))?;
         let (news_sender, drain_news) = bounded(cores.len() * 8);
         let (ended_sender, ended) = bounded(0);
-        let running = Control::start(&configuration, snapshot.clone(), channels, &homes)
+        let running = Control::start_attached(&configuration, snapshot.clone(), channels, &homes, attachments())
             .map_err(|error| StartError::Io("the control thread did not start", error))?;
 
         let origin = Instant::now();
@@ -195,6 +196,12 @@ impl Gateway {
 /// The cores on which the shards run.
 pub fn shard_cores(settings: &ShardsSettings) -> Vec<usize> {
     settings.cores.clone().unwrap_or_else(platform::default_cores)
+}
+
+/// What the control port can make use of.
+fn attachments() -> Attachments {
+    let vendor_tls = |vendor: &VendorSettings| certificates::towards(vendor).map_err(|error| error.to_string());
+    Attachments { vendor_tls: Some(Arc::new(vendor_tls)), ..Attachments::default() }
 }
 
 fn check_machine() -> Result<(), StartError> {

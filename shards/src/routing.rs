@@ -4,6 +4,8 @@
 //! that is walked once along the destination; only what is neither runs as a regular expression. A leading `+` of an
 //! address does not count.
 
+mod explain;
+
 use regex::bytes::{Regex, RegexBuilder};
 
 use crate::addresses::without_plus;
@@ -11,6 +13,8 @@ use crate::bounds::ROUTE_CANDIDATES_MAX;
 use crate::names::{CustomerId, VendorId};
 use crate::settings::RuleSettings;
 use crate::snapshot::Vendor;
+
+pub use explain::{Considered, Match};
 
 /// The vendors for one message, first choice first.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
