@@ -18,7 +18,7 @@ use smpp_shards::{AuthRequest, Conn, CustomerId, ShardId, Snapshot, Verdict};
 use subtle::ConstantTimeEq as _;
 
 use crate::channel::ControlWaker;
-use homes::Homes;
+pub(crate) use homes::Homes;
 use pool::{Job, Outcome, Pool};
 
 /// Successful checks that are remembered. Beyond it the oldest is forgotten, and costs bcrypt again.
@@ -120,6 +120,11 @@ impl Authenticator {
         self.decoy = decoy(&snapshot);
         self.patience = Duration::from_millis(snapshot.gateway.bind_timeout_ms);
         self.snapshot = snapshot;
+    }
+
+    /// Where customers live.
+    pub(crate) fn homes(&self) -> Homes {
+        self.homes.clone()
     }
 
     /// Looks at a bind. `None`: the answer comes out of [`Authenticator::finish`] once bcrypt is through.
@@ -230,7 +235,7 @@ fn refusal(request: &AuthRequest, status: CommandStatus) -> Answer {
 
 /// The costliest hash there is: what a bind that cannot succeed is checked against.
 fn decoy(snapshot: &Snapshot) -> Option<Arc<str>> {
-    let present = snapshot.customers.iter().filter(|customer| !customer.is_removed);
+    let present = snapshot.present_customers();
     let hashes = present.filter_map(|customer| customer.settings.smpp_password_hash.as_deref());
     let cost = |hash: &&str| hash.parse::<bcrypt::HashParts>().map_or(0, |parts| parts.get_cost());
     hashes.max_by_key(cost).map(Arc::from)

@@ -15,6 +15,7 @@ use smpp_shards::{CustomerId, Report, ShardId};
 use tokio::sync::oneshot;
 use tokio::time::MissedTickBehavior;
 
+use crate::attachments::Attachments;
 use crate::auth::{Answer, Authenticator, random_key};
 use crate::channel::{ControlChannels, ToControl, ToShard};
 use crate::config::Configuration;
@@ -22,6 +23,7 @@ use crate::http::{self, Port, Site};
 use crate::live::reloader::Reloader;
 use crate::live::{LiveSetup, ReloadHandle};
 use crate::log::Log;
+use crate::shard_desk::ShardDesk;
 use crate::state::{Phase, State};
 
 /// Values from shards that are handled before other work gets its turn.
@@ -69,10 +71,11 @@ impl Control {
         fixed_homes: &[(CustomerId, ShardId)],
     ) -> io::Result<Control> {
         let log = Log::to_stdout(configuration.log)?;
-        Self::start_with_log(configuration, live, channels, fixed_homes, log)
+        Self::start_with_log(configuration, live, channels, fixed_homes, log, Attachments::default())
     }
 
-    /// [`Control::start`] with a log that is there already.
+    /// [`Control::start`] with a log that is there already, and with what the control port can make use of; who reloads is
+    /// filled in.
     ///
     /// # Errors
     /// As [`Control::start`].
@@ -82,6 +85,7 @@ impl Control {
         channels: ControlChannels,
         fixed_homes: &[(CustomerId, ShardId)],
         log: Log,
+        attachments: Attachments,
     ) -> io::Result<Control> {
         let snapshot = Arc::clone(&live.in_force.snapshot);
         let control = listen(configuration.control.listen, "listen")?;
@@ -94,15 +98,13 @@ impl Control {
         state.set_faults(live.in_force.faults.clone());
         let (reload, requests) = ReloadHandle::new();
         let reloader = Reloader::new(live, configuration.clone(), channels.shards.clone(), Arc::clone(&state));
-        let site = Site {
-            state: Arc::clone(&state),
-            reload: reload.clone(),
-            token: configuration.control.token.clone(),
-            key: random_key()?,
-            ready_requires_vendor: configuration.control.ready_requires_vendor,
-        };
+        let attachments = Attachments { reload: Some(reload.clone()), ..attachments };
+        let desk = Arc::new(ShardDesk::new(channels.shards.clone()));
+        let homes = authenticator.homes();
+        let site =
+            Site::new(Arc::clone(&state), random_key()?, Arc::clone(&desk), homes, &configuration.control, attachments);
         let runtime = tokio::runtime::Builder::new_current_thread().enable_io().enable_time().build()?;
-        let inbox = Inbox { state: Arc::clone(&state), authenticator, channels, answers: Vec::new() };
+        let inbox = Inbox { state: Arc::clone(&state), authenticator, channels, desk, answers: Vec::new() };
         let (stop, stopped) = oneshot::channel();
         let (end, ended) = bounded(1);
         let thread = thread::Builder::new().name("control".into()).spawn(move || {
@@ -110,7 +112,7 @@ impl Control {
                 tokio::spawn(reloader.run(requests));
                 serve(inbox, control, metrics, Arc::new(site), stopped).await;
             });
-            // A reload that is being compiled holds nothing up.
+            // A reload that is being compiled, or a name that is being looked up for a trial bind, holds nothing up.
             runtime.shutdown_background();
             let _ = end.try_send(());
         })?;
@@ -224,6 +226,7 @@ struct Inbox {
     state: Arc<State>,
     authenticator: Authenticator,
     channels: ControlChannels,
+    desk: Arc<ShardDesk>,
     answers: Vec<Answer>,
 }
 
@@ -237,7 +240,11 @@ impl Inbox {
             handled += 1;
             match value {
                 ToControl::Authenticate(request) => self.answers.extend(self.authenticator.check(request)),
-                ToControl::Event(shard, event) => self.state.log.event(shard, &event, &self.state.snapshot()),
+                ToControl::Event(shard, event) => {
+                    self.state.vendor_news.note(&event);
+                    self.state.log.event(shard, &event, &self.state.snapshot());
+                }
+                ToControl::Reply(ticket, reply) => self.desk.answer(ticket, reply),
                 ToControl::Report(report) => self.state.take_report(*report),
                 ToControl::Retired { shard, in_force, snapshot } => {
                     self.state.shard_has(shard, in_force);

@@ -1,17 +1,36 @@
 //! The HTTP control port, and the port with the metrics alone.
 //!
-//! Lives on the control thread. What it must never do: let a slow or hostile client hold more than its share. So
-//! connections, header size, header time, body size and a connection's life are bounded.
+//! Lives on the control thread, beside the verdicts on binds and the log. What it must never do: let a slow or hostile
+//! client hold more than its share, or one request hold up the thread. So connections, header size, header time, body
+//! size, body time, a handler's time and a connection's life are bounded, and so is the work for each request.
 //!
 //! `/health` and `/ready` answer without a token, for probes carry none; without one, where one is set, `/health`
-//! names no vendors. Everything else on the control port wants the token. The metrics port has none: Prometheus
-//! reads there, and nothing else is to be had.
+//! names no vendors. `/` is a page that holds nothing but itself. Everything else on the control port wants the token. The
+//! metrics port has none: Prometheus reads there, and nothing else is to be had.
 
+mod admin;
 mod answer;
+mod audit;
+mod call;
+mod customers;
+mod lookup;
+mod messages;
+mod openapi;
+mod page;
+mod probes;
+mod route_table;
 mod routes;
+mod routing;
+mod sessions;
+mod stats;
+mod trial;
+mod vendor_rows;
+mod vendors;
 
 use std::convert::Infallible;
+use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::AtomicU8;
 use std::time::Duration;
 
 use hyper::body::Incoming;
@@ -20,11 +39,14 @@ use hyper::service::service_fn;
 use hyper::{Request, Response};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use ring::hmac;
+use smpp_shards::Snapshot;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 
+use crate::attachments::Attachments;
+use crate::auth::Homes;
 use crate::config::Secret;
-use crate::live::ReloadHandle;
+use crate::shard_desk::ShardDesk;
 use crate::state::State;
 use answer::Body;
 
@@ -46,6 +68,9 @@ const HEADERS_MAX: usize = 64;
 /// A pause after a failed accept (no descriptors left, say), so that it is not tried in a circle.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
+/// Trial binds at one time. Beyond it 429.
+const TRIALS_MAX: usize = 4;
+
 /// Which of the two ports.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Port {
@@ -58,12 +83,44 @@ pub(crate) enum Port {
 /// What the answers are made from.
 pub(crate) struct Site {
     pub(crate) state: Arc<State>,
-    /// With which a reload of the configuration is asked for.
-    #[allow(dead_code, reason = "for the administration's paths")]
-    pub(crate) reload: ReloadHandle,
     pub(crate) token: Option<Secret>,
     pub(crate) key: hmac::Key,
     pub(crate) ready_requires_vendor: bool,
+    pub(crate) desk: Arc<ShardDesk>,
+    pub(crate) homes: Homes,
+    pub(crate) attachments: Attachments,
+    /// Places for trial binds.
+    trials: Semaphore,
+    /// The next long message's concatenation reference.
+    reference: AtomicU8,
+}
+
+impl Site {
+    pub(crate) fn new(
+        state: Arc<State>,
+        key: hmac::Key,
+        desk: Arc<ShardDesk>,
+        homes: Homes,
+        settings: &crate::config::ControlSettings,
+        attachments: Attachments,
+    ) -> Self {
+        Self {
+            state,
+            token: settings.token.clone(),
+            key,
+            ready_requires_vendor: settings.ready_requires_vendor,
+            desk,
+            homes,
+            attachments,
+            trials: Semaphore::new(TRIALS_MAX),
+            reference: AtomicU8::new(0),
+        }
+    }
+
+    /// The configuration in force.
+    fn snapshot(&self) -> Arc<Snapshot> {
+        self.state.snapshot()
+    }
 }
 
 /// Serves one port until the runtime ends.
@@ -72,10 +129,10 @@ pub(crate) async fn serve(listener: TcpListener, port: Port, site: Arc<Site>) {
     loop {
         let Ok(place) = Arc::clone(&places).acquire_owned().await else { return };
         match listener.accept().await {
-            Ok((stream, _)) => {
+            Ok((stream, peer)) => {
                 let site = Arc::clone(&site);
                 tokio::spawn(async move {
-                    let _ = tokio::time::timeout(CONNECTION_TIME_MAX, converse(stream, port, site)).await;
+                    let _ = tokio::time::timeout(CONNECTION_TIME_MAX, converse(stream, peer, port, site)).await;
                     drop(place);
                 });
             }
@@ -84,10 +141,13 @@ pub(crate) async fn serve(listener: TcpListener, port: Port, site: Arc<Site>) {
     }
 }
 
-async fn converse(stream: TcpStream, port: Port, site: Arc<Site>) {
+async fn converse(stream: TcpStream, peer: SocketAddr, port: Port, site: Arc<Site>) {
     let service = service_fn(move |request: Request<Incoming>| {
-        let response: Response<Body> = routes::answer(&request, port, &site);
-        async move { Ok::<_, Infallible>(response) }
+        let site = Arc::clone(&site);
+        async move {
+            let response: Response<Body> = routes::answer(request, peer, port, site).await;
+            Ok::<_, Infallible>(response)
+        }
     });
     // What goes wrong on a connection of the control port concerns its peer alone.
     let _ = http1::Builder::new()

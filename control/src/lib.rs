@@ -5,6 +5,7 @@
 //! message passes through it, and none waits for it: all that crosses to and from the shards goes over the
 //! bounded channels of [`channel`].
 
+pub mod attachments;
 pub mod auth;
 pub mod channel;
 pub mod config;
@@ -14,8 +15,15 @@ pub mod live;
 pub mod log;
 mod metrics;
 mod process;
+mod rates;
+mod shard_desk;
 mod state;
+pub mod store_lookup;
+mod texting;
+mod vendor_news;
+pub mod vendor_table;
 
+pub use attachments::{Attachments, VendorTls};
 pub use auth::hash_password;
 pub use channel::{
     Bell, ControlChannels, ControlSender, ControlWaker, ShardHandle, ToControl, ToShard, control_channels,

@@ -4,6 +4,7 @@
 //! and lines that this one cannot take are dropped and counted. No password ever comes here.
 
 mod events;
+mod levels;
 mod line;
 mod writer;
 
@@ -14,9 +15,11 @@ use std::time::{Duration, Instant};
 use smpp_shards::{Event, ShardId, Snapshot};
 
 use crate::config::{LogLevel, LogSettings};
-pub(crate) use events::reason_text;
+pub(crate) use events::{reason_text, status_name};
+pub(crate) use levels::COMPONENTS;
+use levels::Levels;
 use line::Line;
-pub(crate) use line::rfc3339;
+pub(crate) use line::{rfc3339, unix_ms};
 use writer::Writer;
 
 /// Lines with one message that are written in one second. Beyond it they are counted, and one line tells how
@@ -39,7 +42,7 @@ pub struct Log {
 }
 
 struct Shared {
-    level: LogLevel,
+    levels: Levels,
     writer: Writer,
     floods: Mutex<Vec<Flood>>,
 }
@@ -68,7 +71,7 @@ impl Log {
     /// When there is no thread to be had for it.
     pub fn to(settings: LogSettings, output: Box<dyn Write + Send>) -> io::Result<Self> {
         let writer = Writer::start(output)?;
-        Ok(Self { shared: Arc::new(Shared { level: settings.level, writer, floods: Mutex::default() }) })
+        Ok(Self { shared: Arc::new(Shared { levels: Levels::new(settings.level), writer, floods: Mutex::default() }) })
     }
 
     /// Writes one line, unless its level is below the log's or there were too many alike within this second.
@@ -79,9 +82,19 @@ impl Log {
         message: &'static str,
         fields: &[(&'static str, Field<'_>)],
     ) {
-        if level < self.shared.level || !self.may_pass(level, component, message) {
+        if level < self.shared.levels.of(component) || !self.may_pass(level, component, message) {
             return;
         }
+        self.put(level, component, message, fields);
+    }
+
+    fn put(
+        &self,
+        level: LogLevel,
+        component: &'static str,
+        message: &'static str,
+        fields: &[(&'static str, Field<'_>)],
+    ) {
         let mut line = Line::new(level, component, message);
         for (name, value) in fields {
             match value {
@@ -90,6 +103,21 @@ impl Log {
             }
         }
         self.shared.writer.put(line.finish());
+    }
+
+    /// Writes one line whatever the level is and however many there were: for what must be on record.
+    pub(crate) fn record(&self, component: &'static str, message: &'static str, fields: &[(&'static str, Field<'_>)]) {
+        self.put(LogLevel::Info, component, message, fields);
+    }
+
+    /// Below which level a component's lines are left out.
+    pub(crate) fn level_of(&self, component: &str) -> LogLevel {
+        self.shared.levels.of(component)
+    }
+
+    /// Sets the level of one of [`COMPONENTS`], or of all; `false` where there is no such component.
+    pub(crate) fn set_level(&self, component: Option<&str>, level: LogLevel) -> bool {
+        self.shared.levels.set(component, level)
     }
 
     /// Lines that found no room so far.

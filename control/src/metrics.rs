@@ -19,7 +19,7 @@ use exposition::{Exposition, Kind};
 pub(crate) const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
 
 /// The receipt states in the order in which a vendor's counters have them.
-const RECEIPT_STATES: [&str; 8] =
+pub(crate) const RECEIPT_STATES: [&str; 8] =
     ["enroute", "delivered", "expired", "deleted", "undeliverable", "accepted", "unknown", "rejected"];
 
 /// All metrics as text.

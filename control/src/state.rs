@@ -14,6 +14,8 @@ use tokio::sync::Notify;
 
 use crate::live::RowFault;
 use crate::log::Log;
+use crate::rates::{self, RecentAnswers};
+use crate::vendor_news::VendorNews;
 
 /// A shard that has not reported for that long counts as degraded; it reports once a second.
 const SILENCE_MAX: Duration = Duration::from_secs(5);
@@ -57,6 +59,7 @@ pub(crate) struct State {
     pub(crate) log: Log,
     pub(crate) dropped_events: Arc<AtomicU64>,
     pub(crate) dropped_verdicts: AtomicU64,
+    pub(crate) vendor_news: VendorNews,
     draining: AtomicBool,
     shards: Mutex<Vec<ShardState>>,
 }
@@ -82,6 +85,10 @@ pub(crate) struct ShardState {
     pub(crate) in_force: u64,
     /// By vendor: submit_sm a second between the latest two reports.
     pub(crate) throughput: Vec<f64>,
+    /// By customer: submit_sm a second between the latest two reports.
+    pub(crate) submit_rates: Vec<f64>,
+    /// By vendor.
+    pub(crate) recent_answers: Vec<RecentAnswers>,
 }
 
 impl ShardState {
@@ -93,6 +100,8 @@ impl ShardState {
                 vendor.submits.saturating_sub(submits(index)) as f64 / seconds
             };
             self.throughput = report.vendors.iter().enumerate().map(rate).collect();
+            self.submit_rates = rates::submit_rates(&before.customers, &report.customers, seconds);
+            rates::add_answers(&mut self.recent_answers, &before.vendors, &report.vendors, seconds);
         }
         self.in_force = self.in_force.max(report.snapshot_version);
         self.report = Some(report);
@@ -119,6 +128,7 @@ impl State {
             log,
             dropped_events,
             dropped_verdicts: AtomicU64::new(0),
+            vendor_news: VendorNews::default(),
             draining: AtomicBool::new(false),
             shards: Mutex::new(vec![ShardState::default(); shards]),
         }
@@ -216,13 +226,23 @@ impl State {
     }
 
     pub(crate) fn phase(&self) -> Phase {
+        self.phase_with(&self.shards())
+    }
+
+    /// [`State::phase`] for whoever has looked at the shards already.
+    pub(crate) fn phase_with(&self, shards: &[ShardState]) -> Phase {
         if self.draining.load(Ordering::Acquire) {
             return Phase::Draining;
         }
-        match self.shards().iter().all(|shard| shard.report.is_some()) {
+        match shards.iter().all(|shard| shard.report.is_some()) {
             true => Phase::Accepting,
             false => Phase::Starting,
         }
+    }
+
+    /// Whether what is accepted goes into a journal, as far as reports tell.
+    pub(crate) fn has_journal(&self) -> bool {
+        self.shards().iter().any(|shard| shard.report.as_ref().is_some_and(|report| report.journal.is_some()))
     }
 
     /// Whether at least one vendor can be given messages.

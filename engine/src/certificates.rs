@@ -96,6 +96,14 @@ impl TlsConfigs {
     }
 }
 
+/// The TLS settings towards one vendor, read now. Reads files, so not for a shard.
+///
+/// # Errors
+/// Which file cannot be used, and why.
+pub fn towards(vendor: &VendorSettings) -> Result<Arc<ClientConfig>, CertificateError> {
+    client(vendor.tls_verify, vendor.tls_ca.as_deref().map(Path::new))
+}
+
 /// Reads one certificate with its key and checks that they belong together.
 ///
 /// # Errors

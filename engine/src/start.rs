@@ -14,12 +14,14 @@ use crossbeam_channel::{Receiver, Sender, bounded};
 use glommio::{LocalExecutorBuilder, Placement};
 use smpp_control::config::{ConfigError, ShardsSettings};
 use smpp_control::{
-    Bell, Configuration, Control, ControlChannels, LiveSetup, Log, ShardHandle, control_channels, shard_channel,
+    Attachments, Bell, Configuration, Control, ControlChannels, LiveSetup, Log, ShardHandle, control_channels,
+    shard_channel,
 };
 use smpp_shards::restore::Restored;
+use smpp_shards::settings::VendorSettings;
 use smpp_shards::{Accept, CustomerId, ShardId, ShardSetup, Snapshot, mesh};
 
-use crate::certificates::{CertificateError, TlsConfigs};
+use crate::certificates::{self, CertificateError, TlsConfigs};
 use crate::check::{self, Finding, Severity};
 use crate::journal::{Store, StoreError};
 use crate::live::TlsKeeper;
@@ -193,12 +195,18 @@ fn start_control(
     let log = Log::to_stdout(configuration.log)?;
     let companion = Box::new(TlsKeeper::new(tls, post.clone(), log.clone()));
     let live = LiveSetup { companion, ..LiveSetup::of_file(configuration, Arc::clone(snapshot)) };
-    Control::start_with_log(configuration, live, channels, homes, log)
+    Control::start_with_log(configuration, live, channels, homes, log, attachments())
 }
 
 /// The cores on which the shards run.
 pub fn shard_cores(settings: &ShardsSettings) -> Vec<usize> {
     settings.cores.clone().unwrap_or_else(platform::default_cores)
+}
+
+/// What the control port can make use of.
+fn attachments() -> Attachments {
+    let vendor_tls = |vendor: &VendorSettings| certificates::towards(vendor).map_err(|error| error.to_string());
+    Attachments { vendor_tls: Some(Arc::new(vendor_tls)), ..Attachments::default() }
 }
 
 fn check_machine() -> Result<(), StartError> {

@@ -8,6 +8,8 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+mod explain;
+
 use regex::bytes::{Regex, RegexBuilder};
 
 use crate::addresses::without_plus;
@@ -15,6 +17,8 @@ use crate::bounds::ROUTE_CANDIDATES_MAX;
 use crate::names::{CustomerId, VendorId};
 use crate::settings::RuleSettings;
 use crate::snapshot::Vendor;
+
+pub use explain::{Considered, Match};
 
 /// The vendors for one message, first choice first.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

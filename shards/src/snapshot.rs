@@ -329,6 +329,16 @@ impl Snapshot {
         self.vendors.get(id.index())
     }
 
+    /// The customers without those that were removed.
+    pub fn present_customers(&self) -> impl Iterator<Item = &Customer> {
+        self.customers.iter().filter(|customer| !customer.is_removed)
+    }
+
+    /// The vendors without those that were removed.
+    pub fn present_vendors(&self) -> impl Iterator<Item = &Vendor> {
+        self.vendors.iter().filter(|vendor| !vendor.is_removed)
+    }
+
     /// The customer that binds with that system_id; `None` for one that was removed.
     pub fn customer_by_system_id(&self, system_id: &[u8]) -> Option<&Customer> {
         let customer = self.customers_by_system_id.get(system_id).and_then(|id| self.customer(*id))?;

@@ -20,7 +20,7 @@ impl Bell for Silent {
 }
 
 #[derive(Clone, Default)]
-struct Page(Arc<Mutex<Vec<u8>>>);
+pub(crate) struct Page(Arc<Mutex<Vec<u8>>>);
 
 impl Write for Page {
     fn write(&mut self, octets: &[u8]) -> io::Result<usize> {
@@ -34,7 +34,7 @@ impl Write for Page {
 }
 
 impl Page {
-    fn lines(&self) -> Vec<serde_json::Value> {
+    pub(crate) fn lines(&self) -> Vec<serde_json::Value> {
         let text = String::from_utf8(self.0.lock().unwrap().clone()).unwrap();
         text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
     }
@@ -44,13 +44,18 @@ impl Page {
 pub(crate) struct Bench {
     pub(crate) control: Control,
     pub(crate) sender: ControlSender,
-    verdicts: Receiver<ToShard>,
-    page: Page,
+    pub(crate) verdicts: Receiver<ToShard>,
+    pub(crate) page: Page,
 }
 
 impl Bench {
     /// `extra` is added to `[control]`.
     pub(crate) fn start(extra: &str) -> Self {
+        Self::start_attached(extra, Attachments::default())
+    }
+
+    /// `attachments` are what the control port can make use of.
+    pub(crate) fn start_attached(extra: &str, attachments: Attachments) -> Self {
         let configuration = configuration(extra);
         let snapshot = Arc::new(configuration.snapshot(1, 1).unwrap());
         let (to_shard, verdicts) = shard_channel();
@@ -58,7 +63,7 @@ impl Bench {
         let page = Page::default();
         let log = Log::to(LogSettings { level: LogLevel::Info }, Box::new(page.clone())).unwrap();
         let live = LiveSetup::of_file(&configuration, snapshot);
-        let control = Control::start_with_log(&configuration, live, channels, &[], log).unwrap();
+        let control = Control::start_with_log(&configuration, live, channels, &[], log, attachments).unwrap();
         Self { control, sender, verdicts, page }
     }
 

@@ -1,112 +1,151 @@
-//! Which path answers what.
+//! From a request to its answer: path, token, method, query, body, handler, in that order, each with its own refusal.
 
-use hyper::header::{AUTHORIZATION, CONNECTION, HeaderValue};
-use hyper::{Method, Request, Response, StatusCode};
-use serde_json::{Value, json};
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
 
-use super::answer::{self, Body};
-use super::{Port, Site};
+use http_body_util::{BodyExt, LengthLimitError, Limited};
+use hyper::body::{Body as _, Bytes, Incoming};
+use hyper::header::{AUTHORIZATION, CONNECTION, CONTENT_TYPE, HeaderMap, HeaderValue};
+use hyper::{Method, Request, Response};
+
+use super::answer::{Body, Refusal};
+use super::call::{Access, Call, Route, read_query, variables_of};
+use super::route_table::ROUTES;
+use super::{Port, Site, audit, probes};
 use crate::auth::is_same;
-use crate::log::rfc3339;
-use crate::metrics;
-use crate::state::{Degraded, Phase};
 
-/// Octets of a request's body. Nothing here wants one; a small one is passed over.
-const BODY_BYTES_MAX: u64 = 64 * 1024;
+/// Octets of a request's body.
+const BODY_BYTES_MAX: usize = 64 * 1024;
 
-/// Answers one request. It never waits, so that a request costs the control thread only its own computing.
-pub(super) fn answer<B: hyper::body::Body>(request: &Request<B>, port: Port, site: &Site) -> Response<Body> {
-    let body = request.body().size_hint();
-    if body.lower() > BODY_BYTES_MAX {
-        return answer::too_large();
-    }
-    let mut response = route(request, port, site);
-    if !request.body().is_end_stream() {
-        // A body of unknown length is not read to its end.
+/// From the last header to the body's last octet.
+const BODY_TIME_MAX: Duration = Duration::from_secs(5);
+
+/// A handler's whole time. Each waits for less on its own; this is a bound for mistakes.
+const HANDLER_TIME_MAX: Duration = Duration::from_secs(30);
+
+/// Answers one request.
+pub(super) async fn answer(request: Request<Incoming>, peer: SocketAddr, port: Port, site: Arc<Site>) -> Response<Body> {
+    let is_left_over = !request.body().is_end_stream();
+    let wants_body = request.body().size_hint().lower() <= BODY_BYTES_MAX as u64;
+    let (mut response, is_read) = match wants_body {
+        false => (Refusal::too_large().into_response(), false),
+        true => respond(request, peer, port, &site).await,
+    };
+    if is_left_over && !is_read {
+        // A body that nobody wants is not read to its end.
         response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
     }
     response
 }
 
-fn route<B>(request: &Request<B>, port: Port, site: &Site) -> Response<Body> {
-    let path = request.uri().path();
-    let may = port == Port::Metrics || has_token(request, site);
-    let is_open = port == Port::Control && matches!(path, "/health" | "/ready");
-    if !may && !is_open {
-        return answer::unauthorized();
+/// The answer, and whether the body has been read.
+async fn respond(request: Request<Incoming>, peer: SocketAddr, port: Port, site: &Arc<Site>) -> (Response<Body>, bool) {
+    let may = port == Port::Metrics || has_token(request.headers(), site);
+    let path = request.uri().path().to_owned();
+    if port == Port::Metrics {
+        let response = match (path.as_str(), is_get(request.method())) {
+            ("/metrics", true) => probes::metrics_text(site),
+            ("/metrics", false) => Refusal::method_not_allowed("GET, HEAD".to_owned()).into_response(),
+            _ => Refusal::no_such_path("/metrics").into_response(),
+        };
+        return (response, false);
     }
-    let answer: fn(&Site, bool) -> Response<Body> = match (port, path) {
-        (_, "/metrics") => metrics_text,
-        (Port::Control, "/health") => health,
-        (Port::Control, "/ready") => ready,
-        (Port::Control, _) => return answer::not_found("/health, /ready and /metrics"),
-        (Port::Metrics, _) => return answer::not_found("/metrics"),
+    let method = request.method().clone();
+    let route = match find(&path, &method, may) {
+        Ok(route) => route,
+        Err(refusal) => {
+            let response = refusal.into_response();
+            audit::unrouted(site, peer, &method, &path, may, response.status());
+            return (response, false);
+        }
     };
-    match *request.method() {
-        Method::GET | Method::HEAD => answer(site, may),
-        _ => answer::method_not_allowed(),
+    let (route, variables) = route;
+    let is_read = route.body.is_some();
+    let outcome = call(request, route, variables, may, site).await;
+    let response = outcome.unwrap_or_else(Refusal::into_response);
+    if route.is_audited {
+        audit::call(site, peer, &method, &path, response.status());
+    }
+    (response, is_read)
+}
+
+/// The route of a path and method, with the path's variables.
+fn find(path: &str, method: &Method, may: bool) -> Result<(&'static Route, Vec<String>), Refusal> {
+    let of_path = || ROUTES.iter().filter_map(|route| Some((route, variables_of(path, route.path)?)));
+    let is_open = of_path().any(|(route, _)| route.access == Access::Open);
+    if !may && !is_open {
+        return Err(Refusal::unauthorized());
+    }
+    // A path without variables goes before one with them.
+    let least = of_path().map(|(_, variables)| variables.len()).min();
+    let Some(least) = least else { return Err(Refusal::no_such_path("those of /api/v1/openapi.json")) };
+    let wanted = if *method == Method::HEAD { &Method::GET } else { method };
+    let mut methods = Vec::new();
+    for (route, variables) in of_path().filter(|(_, variables)| variables.len() == least) {
+        if route.method == *wanted {
+            return Ok((route, variables));
+        }
+        methods.push(route.method.as_str());
+        if route.method == Method::GET {
+            methods.push("HEAD");
+        }
+    }
+    Err(Refusal::method_not_allowed(methods.join(", ")))
+}
+
+async fn call(
+    request: Request<Incoming>,
+    route: &'static Route,
+    variables: Vec<String>,
+    may: bool,
+    site: &Arc<Site>,
+) -> Result<Response<Body>, Refusal> {
+    // Probes are asked with whatever their operators add.
+    let query = match route.access {
+        Access::Open => Vec::new(),
+        Access::Token => read_query(request.uri().query().unwrap_or_default(), route.query)?,
+    };
+    let body = match route.body {
+        None => Bytes::new(),
+        Some(_) => read_body(request).await?,
+    };
+    let call = Call { site: Arc::clone(site), may, variables, query, body };
+    match tokio::time::timeout(HANDLER_TIME_MAX, (route.handler)(call)).await {
+        Ok(outcome) => outcome,
+        Err(_) => Err(Refusal::unavailable("took_too_long", "The answer did not come about in time.")),
     }
 }
 
-fn has_token<B>(request: &Request<B>, site: &Site) -> bool {
+async fn read_body(request: Request<Incoming>) -> Result<Bytes, Refusal> {
+    let content_type = request.headers().get(CONTENT_TYPE).map(|value| value.to_str().unwrap_or_default());
+    let is_empty = request.body().is_end_stream();
+    match content_type {
+        None if is_empty => return Ok(Bytes::new()),
+        Some(text) if is_json(text) => {}
+        _ => return Err(Refusal::not_json()),
+    }
+    let body = Limited::new(request.into_body(), BODY_BYTES_MAX).collect();
+    match tokio::time::timeout(BODY_TIME_MAX, body).await {
+        Err(_) => Err(Refusal::too_slow()),
+        Ok(Ok(collected)) => Ok(collected.to_bytes()),
+        Ok(Err(error)) if error.is::<LengthLimitError>() => Err(Refusal::too_large()),
+        Ok(Err(_)) => Err(Refusal::bad_request("broken_body", "The body broke off.").closing()),
+    }
+}
+
+fn is_json(content_type: &str) -> bool {
+    let essence = content_type.split(';').next().unwrap_or_default().trim();
+    essence.eq_ignore_ascii_case("application/json")
+}
+
+fn is_get(method: &Method) -> bool {
+    matches!(*method, Method::GET | Method::HEAD)
+}
+
+fn has_token(headers: &HeaderMap, site: &Site) -> bool {
     let Some(token) = &site.token else { return true };
-    let Some(value) = request.headers().get(AUTHORIZATION) else { return false };
+    let Some(value) = headers.get(AUTHORIZATION) else { return false };
     let Some((scheme, given)) = value.as_bytes().split_at_checked("Bearer ".len()) else { return false };
     scheme.eq_ignore_ascii_case(b"Bearer ") && is_same(&site.key, given.trim_ascii(), token.reveal().as_bytes())
-}
-
-fn metrics_text(site: &Site, _: bool) -> Response<Body> {
-    answer::text_answer(StatusCode::OK, metrics::CONTENT_TYPE, metrics::render(&site.state))
-}
-
-/// Alive, whatever else is wrong; with what is degraded. Names only for those who may know them.
-fn health(site: &Site, may: bool) -> Response<Body> {
-    let state = &site.state;
-    let degraded = state.degraded();
-    let status = if degraded.is_empty() { "ok" } else { "degraded" };
-    let mut value = json!({
-        "success": true,
-        "status": status,
-        "phase": state.phase().name(),
-        "version": env!("CARGO_PKG_VERSION"),
-        "started_at": started_at(site),
-        "uptime_seconds": state.started.elapsed().as_secs(),
-    });
-    if may {
-        let shard_value = |(index, shard): (usize, &crate::state::ShardState)| {
-            let version = shard.report.is_some().then_some(shard.in_force);
-            json!({"shard": index, "snapshot_version": version})
-        };
-        value["node_id"] = state.node_id.as_str().into();
-        value["configuration_version"] = state.snapshot().version.into();
-        value["shards"] = state.shards().iter().enumerate().map(shard_value).collect();
-        let parts = degraded.iter();
-        value["degraded"] = parts.map(degraded_value).collect::<Value>();
-    }
-    answer::json_answer(StatusCode::OK, &value)
-}
-
-fn degraded_value(it: &Degraded) -> Value {
-    let mut value = json!({"part": it.part, "name": it.name, "reason": it.reason});
-    if let Some(table) = it.table {
-        value["table"] = table.into();
-    }
-    value
-}
-
-/// Whether traffic should come here.
-fn ready(site: &Site, _: bool) -> Response<Body> {
-    let sentence = match site.state.phase() {
-        Phase::Starting => "The gateway is starting.",
-        Phase::Draining => "The gateway is on its way down.",
-        Phase::Accepting if site.ready_requires_vendor && !site.state.has_vendor() => "No vendor is bound.",
-        Phase::Accepting => return answer::json_answer(StatusCode::OK, &json!({"success": true, "ready": true})),
-    };
-    let value = json!({"success": false, "ready": false, "error": {"code": "not_ready", "message": sentence}});
-    answer::json_answer(StatusCode::SERVICE_UNAVAILABLE, &value)
-}
-
-fn started_at(site: &Site) -> String {
-    let since_epoch = site.state.started_at.duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
-    rfc3339(u64::try_from(since_epoch.as_millis()).unwrap_or(u64::MAX))
 }

@@ -14,9 +14,8 @@ impl Line {
     /// A line of this moment.
     pub(super) fn new(level: LogLevel, component: &str, message: &str) -> Self {
         let mut line = Self { text: String::with_capacity(256) };
-        let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         line.text.push_str("{\"timestamp\":\"");
-        line.text.push_str(&rfc3339(u64::try_from(since_epoch.as_millis()).unwrap_or(u64::MAX)));
+        line.text.push_str(&rfc3339(unix_ms(SystemTime::now())));
         line.text.push('"');
         line.text("level", level.name());
         line.text("component", component);
@@ -48,6 +47,12 @@ impl Line {
         self.text.push_str(name);
         self.text.push_str("\":");
     }
+}
+
+/// A moment in milliseconds since 1970; 0 for what was before.
+pub(crate) fn unix_ms(time: SystemTime) -> u64 {
+    let since_epoch = time.duration_since(UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since_epoch.as_millis()).unwrap_or(u64::MAX)
 }
 
 /// A time in milliseconds since 1970 as RFC 3339 has it, in UTC.

@@ -173,7 +173,7 @@ impl Shard {
         out: &mut Output,
     ) -> Result<(), CommandStatus> {
         let unavailable = self.snapshot.statuses.unavailable;
-        if self.snapshot.customer(customer).is_none_or(|known| !known.settings.active) || Header::read(pdu).is_none() {
+        if self.snapshot.customer(customer).is_none_or(|known| !known.is_active()) || Header::read(pdu).is_none() {
             return Err(unavailable);
         }
         let admitted = self.may_accept().and_then(|()| self.admit(customer, pdu, now));

@@ -97,7 +97,7 @@ impl Shard {
         }
         let customer = self.session_mut(conn).map(|session| session.customer);
         match customer.and_then(|customer| self.snapshot.customer(customer)) {
-            Some(customer) if customer.settings.active => EndReason::Ended,
+            Some(customer) if customer.is_active() => EndReason::Ended,
             _ => EndReason::Removed,
         }
     }

@@ -1,0 +1,124 @@
+//! `/health`, `/ready` and `/metrics`: for probes and Prometheus.
+
+use hyper::{Response, StatusCode};
+use schemars::JsonSchema;
+use serde::Serialize;
+
+use super::Site;
+use super::answer::{self, Answer, Body};
+use super::call::Call;
+use crate::log::{rfc3339, unix_ms};
+use crate::metrics;
+use crate::state::{Degraded, Phase};
+
+/// How the gateway is.
+#[derive(Serialize, JsonSchema)]
+pub(super) struct Health {
+    success: bool,
+    /// `ok` or `degraded`.
+    status: &'static str,
+    /// `starting`, `accepting` or `draining`.
+    phase: &'static str,
+    /// Of the program.
+    version: &'static str,
+    /// When it started, UTC.
+    started_at: String,
+    uptime_seconds: u64,
+    /// Not for those without the token.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    node_id: Option<String>,
+    /// Of the configuration that was read last. Not for those without the token.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    configuration_version: Option<u64>,
+    /// Not for those without the token.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    shards: Option<Vec<ShardHealth>>,
+    /// Not for those without the token.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    degraded: Option<Vec<DegradedPart>>,
+}
+
+#[derive(Serialize, JsonSchema)]
+struct ShardHealth {
+    shard: usize,
+    /// Of the configuration in force there; null until its first report.
+    snapshot_version: Option<u64>,
+}
+
+#[derive(Serialize, JsonSchema)]
+struct DegradedPart {
+    /// `shard`, `journal`, `vendor`, `configuration` or `service`.
+    part: &'static str,
+    /// The table of a row that is wrong.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    table: Option<&'static str>,
+    name: String,
+    /// In words.
+    reason: String,
+}
+
+/// Whether traffic should come here.
+#[derive(Serialize, JsonSchema)]
+pub(super) struct Ready {
+    success: bool,
+    ready: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    error: Option<NotReady>,
+}
+
+#[derive(Serialize, JsonSchema)]
+struct NotReady {
+    code: &'static str,
+    message: &'static str,
+}
+
+pub(super) async fn metrics(call: Call) -> Answer {
+    Ok(metrics_text(&call.site))
+}
+
+pub(super) fn metrics_text(site: &Site) -> Response<Body> {
+    answer::text_answer(StatusCode::OK, metrics::CONTENT_TYPE, metrics::render(&site.state))
+}
+
+/// Alive, whatever else is wrong; with what is degraded. Names only for those who may know them.
+pub(super) async fn health(call: Call) -> Answer {
+    let state = &call.site.state;
+    let degraded = state.degraded();
+    let mut health = Health {
+        success: true,
+        status: if degraded.is_empty() { "ok" } else { "degraded" },
+        phase: state.phase().name(),
+        version: env!("CARGO_PKG_VERSION"),
+        started_at: rfc3339(unix_ms(state.started_at)),
+        uptime_seconds: state.started.elapsed().as_secs(),
+        node_id: None,
+        configuration_version: None,
+        shards: None,
+        degraded: None,
+    };
+    if call.may {
+        let shards = state.shards();
+        let versions = shards.iter().map(|shard| shard.report.is_some().then_some(shard.in_force));
+        let shards = versions.enumerate().map(|(shard, snapshot_version)| ShardHealth { shard, snapshot_version });
+        health.shards = Some(shards.collect());
+        health.configuration_version = Some(state.snapshot().version);
+        health.node_id = Some(state.node_id.clone());
+        let part = |it: Degraded| DegradedPart { part: it.part, table: it.table, name: it.name, reason: it.reason };
+        let parts = degraded.into_iter().map(part);
+        health.degraded = Some(parts.collect());
+    }
+    answer::ok(&health)
+}
+
+/// Whether traffic should come here.
+pub(super) async fn ready(call: Call) -> Answer {
+    let site = &call.site;
+    let message = match site.state.phase() {
+        Phase::Starting => "The gateway is starting.",
+        Phase::Draining => "The gateway is on its way down.",
+        Phase::Accepting if site.ready_requires_vendor && !site.state.has_vendor() => "No vendor is bound.",
+        Phase::Accepting => return answer::ok(&Ready { success: true, ready: true, error: None }),
+    };
+    let error = Some(NotReady { code: "not_ready", message });
+    Ok(answer::json_answer(StatusCode::SERVICE_UNAVAILABLE, &Ready { success: false, ready: false, error }))
+}

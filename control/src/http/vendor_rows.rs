@@ -1,0 +1,267 @@
+//! Vendors added, changed and removed: checked field by field here, written by the table behind [`VendorTable`].
+//!
+//! Where a file holds the vendors there is no table, and every change is answered 409.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use hyper::StatusCode;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+use smpp_shards::settings::VendorSettings;
+use smpp_shards::{Settings, Snapshot};
+
+use super::admin;
+use super::answer::{self, Answer, FieldFault, Refusal};
+use super::call::Call;
+use crate::vendor_table::{VendorFields, VendorTable, VendorTableError, Written};
+
+/// How long the table may take.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// The columns of a vendor, as spec.md and deploy/gateway.toml have them. Only those that are given are written.
+#[derive(Default, Serialize, Deserialize, JsonSchema)]
+#[schemars(deny_unknown_fields)]
+#[serde(default)]
+pub(super) struct VendorRow {
+    /// Unique; what routing rules and metrics call it.
+    #[schemars(length(min = 1, max = 64))]
+    instance_name: Option<String>,
+    /// For people.
+    display_name: Option<String>,
+    /// Name or address.
+    #[schemars(length(min = 1, max = 253))]
+    host: Option<String>,
+    #[schemars(range(min = 1, max = 65535))]
+    port: Option<u16>,
+    /// The system_id of the bind.
+    #[schemars(length(max = 15))]
+    username: Option<String>,
+    #[schemars(length(max = 64))]
+    password: Option<String>,
+    #[schemars(length(max = 12))]
+    system_type: Option<String>,
+    /// 51 (0x33), 52 (0x34) or 80 (0x50).
+    interface_version: Option<u8>,
+    bind_type: Option<BindTypeName>,
+    /// At one time.
+    #[schemars(range(min = 1, max = 64))]
+    binds: Option<u32>,
+    use_tls: Option<bool>,
+    tls_verify: Option<bool>,
+    /// PEM file of the authority that signed its certificate.
+    tls_ca: Option<String>,
+    /// Unanswered submits of one bind.
+    #[schemars(range(min = 1, max = 32768))]
+    window_size: Option<u32>,
+    /// Messages a second over all binds; 0 is no limit.
+    throughput: Option<u32>,
+    burst: Option<u32>,
+    priority: Option<i32>,
+    is_primary: Option<bool>,
+    is_active: Option<bool>,
+    response_timeout_ms: Option<u64>,
+    enquire_link_ms: Option<u64>,
+    bind_timeout_ms: Option<u64>,
+    queue_messages: Option<u32>,
+    queue_bytes: Option<u64>,
+    queue_seconds: Option<u32>,
+    request_receipts: Option<ReceiptsName>,
+    message_id_format: Option<IdFormatName>,
+    receipt_id_format: Option<IdFormatName>,
+    receipt_id_from: Option<IdFromName>,
+    default_data_coding: Option<u8>,
+    source_ton: Option<u8>,
+    source_npi: Option<u8>,
+    dest_ton: Option<u8>,
+    dest_npi: Option<u8>,
+    #[schemars(length(max = 5))]
+    service_type: Option<String>,
+    long_messages: Option<LongMessagesName>,
+    temporary_statuses: Option<Vec<u32>>,
+    permanent_statuses: Option<Vec<u32>>,
+}
+
+macro_rules! words {
+    ($name:ident { $($word:ident),+ }) => {
+        #[derive(Clone, Copy, Serialize, Deserialize, JsonSchema)]
+        #[serde(rename_all = "snake_case")]
+        enum $name { $($word),+ }
+    };
+}
+
+words!(BindTypeName { Transceiver, Transmitter, Receiver });
+words!(ReceiptsName { AsAsked, Always });
+words!(IdFormatName { Text, Hex, Decimal });
+words!(IdFromName { Both, Text, Tlv });
+words!(LongMessagesName { AsSent, Udh, Sar, MessagePayload });
+
+/// What came of a change.
+#[derive(Serialize, JsonSchema)]
+pub(super) struct VendorWritten {
+    success: bool,
+    vendor_id: String,
+    /// The version with this change, on its way to the shards; null where it comes into force a little later.
+    version: Option<u64>,
+}
+
+pub(super) async fn add(call: Call) -> Answer {
+    let table = table(&call)?;
+    let fields = fields(&call, &["instance_name", "host", "port"])?;
+    let vendor_id = written(table.insert(fields)).await?;
+    let version = in_force(&call).await;
+    Ok(answer::json_answer(StatusCode::CREATED, &VendorWritten { success: true, vendor_id, version }))
+}
+
+pub(super) async fn replace(call: Call) -> Answer {
+    let table = table(&call)?;
+    let fields = fields(&call, &["instance_name", "host", "port"])?;
+    written(table.replace(call.variable(), fields)).await?;
+    changed(&call).await
+}
+
+pub(super) async fn patch(call: Call) -> Answer {
+    let table = table(&call)?;
+    let fields = fields(&call, &[])?;
+    if fields.is_empty() {
+        return Err(Refusal::bad_request("invalid_body", "The body names no field, so that nothing would change."));
+    }
+    written(table.patch(call.variable(), fields)).await?;
+    changed(&call).await
+}
+
+pub(super) async fn remove(call: Call) -> Answer {
+    let table = table(&call)?;
+    written(table.delete(call.variable())).await?;
+    changed(&call).await
+}
+
+fn table(call: &Call) -> Result<Arc<dyn VendorTable>, Refusal> {
+    call.site.attachments.vendor_table.clone().ok_or_else(|| {
+        let message = "The vendors stand in the configuration file: change them there, and reload.";
+        Refusal::new(StatusCode::CONFLICT, "vendors_in_file", message)
+    })
+}
+
+async fn changed(call: &Call) -> Answer {
+    let version = in_force(call).await;
+    answer::ok(&VendorWritten { success: true, vendor_id: call.variable().to_owned(), version })
+}
+
+/// Asks for the change to be read at once. Where that fails it is read later all the same.
+async fn in_force(call: &Call) -> Option<u64> {
+    admin::ask(&call.site).await.ok().map(|reloaded| reloaded.version)
+}
+
+async fn written<T>(written: Written<'_, T>) -> Result<T, Refusal> {
+    let outcome = tokio::time::timeout(PATIENCE, written).await;
+    let outcome = outcome.unwrap_or_else(|_| {
+        let reason = "The table of vendors did not answer in time; whether the change was made is not known.";
+        Err(VendorTableError::Unavailable(reason.to_owned()))
+    });
+    outcome.map_err(|error| match error {
+        VendorTableError::NotFound => Refusal::not_found("There is no such vendor."),
+        VendorTableError::Taken { field } => {
+            let reason = "Another vendor has that value.".to_owned();
+            let message = format!("The field {field} is not as it should be. {reason}");
+            let fault = FieldFault { field: field.to_owned(), reason };
+            Refusal::new(StatusCode::CONFLICT, "taken", message).with_fields(vec![fault])
+        }
+        VendorTableError::InUse(reason) => Refusal::new(StatusCode::CONFLICT, "in_use", reason),
+        VendorTableError::Invalid(faults) => {
+            invalid(faults.into_iter().map(|(field, reason)| FieldFault { field, reason }).collect())
+        }
+        VendorTableError::Unavailable(reason) => Refusal::unavailable("table_unavailable", reason),
+    })
+}
+
+fn invalid(faults: Vec<FieldFault>) -> Refusal {
+    let names: Vec<&str> = faults.iter().map(|fault| fault.field.as_str()).collect();
+    let message = format!("Not as they should be: {}.", names.join(", "));
+    Refusal::bad_request("invalid_field", message).with_fields(faults)
+}
+
+/// The body's fields, each checked by itself, with those that must be there.
+fn fields(call: &Call, required: &[&str]) -> Result<VendorFields, Refusal> {
+    let fields: Map<String, Value> = call.json()?;
+    let mut faults = Vec::new();
+    for name in required.iter().filter(|name| !fields.contains_key(**name)) {
+        faults.push(FieldFault { field: (*name).to_owned(), reason: "Is left out.".to_owned() });
+    }
+    for (name, value) in &fields {
+        if let Err(reason) = check(name, value) {
+            faults.push(FieldFault { field: name.clone(), reason });
+        }
+    }
+    if faults.is_empty() { Ok(fields) } else { Err(invalid(faults)) }
+}
+
+/// Whether a field is known, of the right type, and in range: whatever a snapshot says of a vendor that is all right but for
+/// this field. `null` stands for the column's default where there may be none.
+fn check(name: &str, value: &Value) -> Result<(), String> {
+    let sentence = |text: &str| format!("{}.", text.trim_end_matches('.'));
+    let one = Value::Object(Map::from_iter([(name.to_owned(), value.clone())]));
+    let typed: VendorSettings = serde_json::from_value(one).map_err(|error| sentence(&error.to_string()))?;
+    let vendor = VendorSettings {
+        instance_name: if name == "instance_name" { typed.instance_name.clone() } else { "checked".to_owned() },
+        host: if name == "host" { typed.host.clone() } else { "localhost".to_owned() },
+        port: if name == "port" { typed.port } else { 1 },
+        ..typed
+    };
+    let settings = Settings { vendors: vec![vendor], ..Settings::default() };
+    match Snapshot::build(settings, 1, 1) {
+        Ok(_) => Ok(()),
+        Err(problems) => {
+            let told: Vec<String> = problems.iter().map(|it| format!("{}; {}", it.reason, it.cure)).collect();
+            Err(sentence(&told.join("; ")))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn every_column_of_the_document_is_one_that_vendors_have() {
+        let schema = schemars::schema_for!(VendorRow);
+        let columns: Vec<String> = schema.get("properties").unwrap().as_object().unwrap().keys().cloned().collect();
+        for column in &columns {
+            let complaint = check(column, &json!("#")).err().unwrap_or_default();
+            assert!(!complaint.contains("unknown field"), "{complaint}");
+        }
+        let unknown = check("nothing", &json!(1)).unwrap_err();
+        let known = unknown.matches('`').count() / 2 - 1;
+        assert_eq!(known, columns.len(), "{unknown}");
+    }
+
+    #[test]
+    fn a_field_is_checked_by_itself() {
+        for (name, good) in [
+            ("port", json!(2775)),
+            ("host", json!("smsc.example")),
+            ("instance_name", json!("north")),
+            ("bind_type", json!("receiver")),
+            ("temporary_statuses", json!([88])),
+            ("interface_version", json!(0x50)),
+        ] {
+            assert_eq!(check(name, &good), Ok(()), "{name}");
+        }
+        for (name, bad) in [
+            ("port", json!(0)),
+            ("port", json!(70_000)),
+            ("port", json!("2775")),
+            ("host", json!("")),
+            ("instance_name", json!("x".repeat(65))),
+            ("bind_type", json!("sender")),
+            ("binds", json!(65)),
+            ("temporary_statuses", json!([0])),
+            ("nothing", json!(1)),
+            ("password", json!(null)),
+        ] {
+            assert!(check(name, &bad).unwrap_err().ends_with('.'), "{name}");
+        }
+    }
+}
