@@ -10,6 +10,7 @@ mod environment;
 mod fault;
 mod sections;
 mod served;
+mod services;
 
 use std::fmt;
 use std::net::SocketAddr;
@@ -23,6 +24,7 @@ pub use smpp_shards::Accept;
 use document::Locations;
 
 pub use fault::{ConfigError, Fault, Place};
+pub use services::{RedisSettings, StoreChoice};
 
 /// A whole configuration, checked. Relative paths in it are relative to the working directory.
 #[derive(Clone)]
@@ -41,6 +43,10 @@ pub struct Configuration {
     pub control: ControlSettings,
     /// `[log]`.
     pub log: LogSettings,
+    /// `[redis]`, where there is one.
+    pub redis: Option<RedisSettings>,
+    /// `[store] kind`.
+    pub store: StoreChoice,
     /// What the shards are told.
     pub settings: Settings,
     locations: Locations,
@@ -56,6 +62,8 @@ impl fmt::Debug for Configuration {
             .field("smpp", &self.smpp)
             .field("control", &self.control)
             .field("log", &self.log)
+            .field("redis", &self.redis)
+            .field("store", &self.store)
             .finish_non_exhaustive()
     }
 }

@@ -14,7 +14,9 @@ pub mod live;
 pub mod log;
 mod metrics;
 mod process;
+mod redis;
 mod state;
+pub mod store;
 
 pub use auth::hash_password;
 pub use channel::{
@@ -25,3 +27,4 @@ pub use config::{ConfigError, Configuration, load};
 pub use control::{Control, DrainState};
 pub use log::{Field, Log};
 pub use state::Phase;
+pub use store::{Store, StoreChannels, StoreKind};

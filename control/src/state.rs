@@ -4,13 +4,14 @@
 //! sees.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
 use smpp_shards::settings::BindType;
 use smpp_shards::{Report, Snapshot, Vendor, VendorCounters, VendorState};
 
 use crate::log::Log;
+use crate::store::Store;
 
 /// A shard that has not reported for that long counts as degraded; it reports once a second.
 const SILENCE_MAX: Duration = Duration::from_secs(5);
@@ -50,6 +51,7 @@ pub(crate) struct State {
     pub(crate) dropped_events: Arc<AtomicU64>,
     pub(crate) dropped_verdicts: AtomicU64,
     draining: AtomicBool,
+    store: OnceLock<Store>,
     shards: Mutex<Vec<ShardState>>,
 }
 
@@ -99,8 +101,19 @@ impl State {
             dropped_events,
             dropped_verdicts: AtomicU64::new(0),
             draining: AtomicBool::new(false),
+            store: OnceLock::new(),
             shards: Mutex::new(vec![ShardState::default(); shards]),
         }
+    }
+
+    /// Once, before anybody asks for it.
+    pub(crate) fn set_store(&self, store: Store) {
+        let _ = self.store.set(store);
+    }
+
+    /// The message store, where there is one.
+    pub(crate) fn store(&self) -> Option<&Store> {
+        self.store.get()
     }
 
     /// Keeps a report; one of a shard that is not there is passed over.
@@ -164,6 +177,11 @@ impl State {
                 found.push(Degraded { part: "journal", name: index.to_string(), reason });
             }
         }
+        if let Some(stats) = self.store().map(Store::stats)
+            && let Some(reason) = stats.trouble()
+        {
+            found.push(Degraded { part: "service", name: stats.name().into(), reason });
+        }
         for vendor in self.snapshot.vendors.iter().filter(|vendor| vendor.settings.is_active) {
             let report = shards.get(vendor.home.index()).and_then(|shard| shard.report.as_ref());
             let Some(counters) = report.and_then(|report| report.vendors.get(vendor.id.index())) else { continue };
@@ -178,9 +196,9 @@ impl State {
 
 /// One thing that is not as it should be.
 pub(crate) struct Degraded {
-    /// `shard`, `journal` or `vendor`.
+    /// `shard`, `journal`, `service` or `vendor`.
     pub(crate) part: &'static str,
-    /// The number of the shard or of the journal's, the vendor's instance_name.
+    /// The number of the shard or of the journal's, `redis` or `store`, the vendor's instance_name.
     pub(crate) name: String,
     /// What is wrong with it.
     pub(crate) reason: String,

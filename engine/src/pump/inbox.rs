@@ -27,6 +27,7 @@ impl Pump {
             let Ok(command) = self.commands.try_recv() else { return false };
             match command {
                 ToShard::Verdict(verdict) => self.shard.authenticated(verdict, self.now, &mut self.output),
+                ToShard::StoreAnswer(answer) => self.shard.store_answered(answer, self.now, &mut self.output),
                 ToShard::Snapshot(snapshot) => {
                     self.snapshot = snapshot.clone();
                     self.shard.apply(snapshot, self.now);

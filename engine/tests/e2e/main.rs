@@ -17,6 +17,8 @@ mod kept;
 mod kills;
 mod many;
 mod receipts;
+mod redis;
 mod routing;
 mod stopping;
+mod store;
 mod tls;
