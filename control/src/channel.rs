@@ -9,8 +9,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
-use smpp_shards::{AuthRequest, Command, DrainPhase, Event, Reply, Report, ShardId, Snapshot, Verdict};
+use smpp_shards::{
+    AuthRequest, Command, DrainPhase, Event, Reply, Report, ShardId, Snapshot, StoreAnswer, Verdict,
+};
 use tokio::sync::Notify;
+
+use crate::store::StoreChannels;
 
 /// Values that may wait for one shard. A shard's lobby cannot have more binds being checked than it has room for,
 /// so that verdicts always find a place; a verdict that does not is dropped and the bind timer ends that bind.
@@ -28,7 +32,7 @@ pub const AUTHENTICATE_WAITING_MAX: usize = 16_000;
 pub const EVENTS_WAITING_MAX: usize = 8_000;
 
 const _: () = {
-    assert!(TO_SHARD_MAX > smpp_shards::bounds::LOBBY_MAX);
+    assert!(TO_SHARD_MAX > smpp_shards::bounds::LOBBY_MAX + smpp_shards::bounds::LOOKUPS_MAX);
     assert!(EVENTS_WAITING_MAX < AUTHENTICATE_WAITING_MAX);
     assert!(AUTHENTICATE_WAITING_MAX < TO_CONTROL_MAX);
 };
@@ -37,6 +41,8 @@ const _: () = {
 pub enum ToShard {
     /// The answer to a bind.
     Verdict(Verdict),
+    /// What the message store has found.
+    StoreAnswer(StoreAnswer),
     /// A configuration to put in force.
     Snapshot(Arc<Snapshot>),
     /// The next phase of the way down.
@@ -52,6 +58,7 @@ impl fmt::Debug for ToShard {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Verdict(verdict) => f.debug_tuple("Verdict").field(verdict).finish(),
+            Self::StoreAnswer(answer) => f.debug_tuple("StoreAnswer").field(&answer.ticket).finish(),
             Self::Snapshot(snapshot) => f.debug_tuple("Snapshot").field(&snapshot.version).finish(),
             Self::Drain(phase) => f.debug_tuple("Drain").field(phase).finish(),
             Self::Command(ticket, _) => f.debug_tuple("Command").field(ticket).finish(),
@@ -165,6 +172,8 @@ pub struct ControlChannels {
     pub waker: ControlWaker,
     /// Events that found no room so far; the same counter as the sender's.
     pub dropped_events: Arc<AtomicU64>,
+    /// Where the shards have rings to a message store.
+    pub store: Option<StoreChannels>,
 }
 
 /// The shards' end of the channel to the control thread. Each host keeps a clone.
@@ -240,8 +249,13 @@ pub fn control_channels(shards: Vec<ShardHandle>) -> (ControlChannels, ControlSe
     let (sender, incoming) = bounded(TO_CONTROL_MAX);
     let waker = ControlWaker::default();
     let dropped_events = Arc::new(AtomicU64::new(0));
-    let channels =
-        ControlChannels { shards, incoming, waker: waker.clone(), dropped_events: Arc::clone(&dropped_events) };
+    let channels = ControlChannels {
+        shards,
+        incoming,
+        waker: waker.clone(),
+        dropped_events: Arc::clone(&dropped_events),
+        store: None,
+    };
     (channels, ControlSender { sender, waker, dropped_events })
 }
 

@@ -11,6 +11,7 @@ mod fault;
 mod reread;
 mod sections;
 mod served;
+mod services;
 
 use std::fmt;
 use std::net::SocketAddr;
@@ -26,6 +27,7 @@ use document::Locations;
 pub use fault::{ConfigError, Fault, Place};
 pub use reread::{Reread, reread, reread_with};
 pub(crate) use sections::customer_problems;
+pub use services::{RedisSettings, StoreChoice};
 
 /// A whole configuration, checked. Relative paths in it are relative to the working directory.
 #[derive(Clone)]
@@ -44,6 +46,10 @@ pub struct Configuration {
     pub control: ControlSettings,
     /// `[log]`.
     pub log: LogSettings,
+    /// `[redis]`, where there is one.
+    pub redis: Option<RedisSettings>,
+    /// `[store] kind`.
+    pub store: StoreChoice,
     /// What the shards are told.
     pub settings: Settings,
     locations: Locations,
@@ -59,6 +65,8 @@ impl fmt::Debug for Configuration {
             .field("smpp", &self.smpp)
             .field("control", &self.control)
             .field("log", &self.log)
+            .field("redis", &self.redis)
+            .field("store", &self.store)
             .finish_non_exhaustive()
     }
 }

@@ -18,16 +18,20 @@ use tokio::time::MissedTickBehavior;
 use crate::attachments::Attachments;
 use crate::auth::{Answer, Authenticator, random_key};
 use crate::channel::{ControlChannels, ToControl, ToShard};
-use crate::config::Configuration;
+use crate::config::{Configuration, StoreChoice};
 use crate::http::{self, Port, Site};
 use crate::live::reloader::Reloader;
 use crate::live::{LiveSetup, ReloadHandle};
 use crate::log::Log;
 use crate::shard_desk::ShardDesk;
 use crate::state::{Phase, State};
+use crate::store::{Store, StoreKind, StoreThread};
 
 /// Values from shards that are handled before other work gets its turn.
 const BATCH_MAX: usize = 256;
+
+/// The folder of the embedded message store, in data_dir.
+const STORE_FOLDER: &str = "store";
 
 /// How long [`Control::stop`] waits for the thread and the log.
 const STOP_TIME_MAX: Duration = Duration::from_secs(2);
@@ -41,6 +45,7 @@ pub struct Control {
     stop: Option<oneshot::Sender<()>>,
     ended: Receiver<()>,
     thread: Option<JoinHandle<()>>,
+    store: Option<StoreThread>,
 }
 
 /// Tells whether a phase of the way down is through on all shards. See [`Control::drain_state`].
@@ -82,7 +87,7 @@ impl Control {
     pub fn start_with_log(
         configuration: &Configuration,
         live: LiveSetup,
-        channels: ControlChannels,
+        mut channels: ControlChannels,
         fixed_homes: &[(CustomerId, ShardId)],
         log: Log,
         attachments: Attachments,
@@ -96,6 +101,7 @@ impl Control {
         let node_id = configuration.gateway.node_id.clone();
         let state = Arc::new(State::new(snapshot, node_id, log, shards, Arc::clone(&channels.dropped_events)));
         state.set_faults(live.in_force.faults.clone());
+        let store = start_store(configuration, &mut channels, &state)?;
         let (reload, requests) = ReloadHandle::new();
         let reloader = Reloader::new(live, configuration.clone(), channels.shards.clone(), Arc::clone(&state));
         let attachments = Attachments { reload: Some(reload.clone()), ..attachments };
@@ -116,7 +122,16 @@ impl Control {
             runtime.shutdown_background();
             let _ = end.try_send(());
         })?;
-        Ok(Control { state, reload, control_address, metrics_address, stop: Some(stop), ended, thread: Some(thread) })
+        Ok(Control {
+            state,
+            reload,
+            control_address,
+            metrics_address,
+            stop: Some(stop),
+            ended,
+            thread: Some(thread),
+            store,
+        })
     }
 
     /// Where the control port listens; tells the port where the configuration said 0.
@@ -144,6 +159,11 @@ impl Control {
         self.state.shards().iter().map(|shard| shard.report.clone()).collect()
     }
 
+    /// The message store, where there is one: to look a message up.
+    pub fn store(&self) -> Option<Store> {
+        self.state.store().cloned()
+    }
+
     /// In which part of its life the gateway is, as `/health` tells it.
     pub fn phase(&self) -> Phase {
         self.state.phase()
@@ -161,7 +181,7 @@ impl Control {
     }
 
     /// Ends the thread after it has handled what the shards have sent, and writes the log to its end. Waits at
-    /// most two seconds for each; tells whether both came to their end.
+    /// most two seconds for each, and for the message store; tells whether all came to their end.
     pub fn stop(mut self) -> bool {
         if let Some(stop) = self.stop.take() {
             let _ = stop.send(());
@@ -170,9 +190,27 @@ impl Control {
         if has_ended && let Some(thread) = self.thread.take() {
             let _ = thread.join();
         }
+        let has_stored = self.store.take().is_none_or(|store| store.stop(STOP_TIME_MAX));
         let is_written = self.state.log.flush(STOP_TIME_MAX);
-        has_ended && is_written
+        has_ended && has_stored && is_written
     }
+}
+
+/// The message store, where the configuration wants one and the shards have rings to it.
+fn start_store(
+    configuration: &Configuration,
+    channels: &mut ControlChannels,
+    state: &State,
+) -> io::Result<Option<StoreThread>> {
+    let kind = match (configuration.store, &configuration.redis) {
+        (StoreChoice::Embedded, _) => StoreKind::Embedded(configuration.gateway.data_dir.join(STORE_FOLDER)),
+        (StoreChoice::Redis, Some(redis)) => StoreKind::Redis(redis.clone()),
+        (StoreChoice::Redis, None) | (StoreChoice::None, _) => return Ok(None),
+    };
+    let Some(feeds) = channels.store.take() else { return Ok(None) };
+    let (store, thread) = Store::start(kind, feeds, channels.shards.clone(), state.log.clone())?;
+    state.set_store(store);
+    Ok(Some(thread))
 }
 
 fn listen(address: SocketAddr, key: &str) -> io::Result<std::net::TcpListener> {

@@ -6,6 +6,7 @@
 
 mod exposition;
 mod gateway;
+mod store;
 
 use std::sync::atomic::Ordering;
 
@@ -31,6 +32,7 @@ pub(crate) fn render(state: &State) -> String {
     write_client(&mut out, &picture);
     write_business(&mut out, &picture);
     gateway::write(&mut out, &picture, state);
+    store::write(&mut out, state);
     out.finish()
 }
 

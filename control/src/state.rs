@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
 use smpp_shards::settings::BindType;
@@ -15,6 +15,7 @@ use tokio::sync::Notify;
 use crate::live::RowFault;
 use crate::log::Log;
 use crate::rates::{self, RecentAnswers};
+use crate::store::Store;
 use crate::vendor_news::VendorNews;
 
 /// A shard that has not reported for that long counts as degraded; it reports once a second.
@@ -61,6 +62,7 @@ pub(crate) struct State {
     pub(crate) dropped_verdicts: AtomicU64,
     pub(crate) vendor_news: VendorNews,
     draining: AtomicBool,
+    store: OnceLock<Store>,
     shards: Mutex<Vec<ShardState>>,
 }
 
@@ -130,8 +132,19 @@ impl State {
             dropped_verdicts: AtomicU64::new(0),
             vendor_news: VendorNews::default(),
             draining: AtomicBool::new(false),
+            store: OnceLock::new(),
             shards: Mutex::new(vec![ShardState::default(); shards]),
         }
+    }
+
+    /// Once, before anybody asks for it.
+    pub(crate) fn set_store(&self, store: Store) {
+        let _ = self.store.set(store);
+    }
+
+    /// The message store, where there is one.
+    pub(crate) fn store(&self) -> Option<&Store> {
+        self.store.get()
     }
 
     /// Keeps a report; one of a shard that is not there is passed over.
@@ -266,6 +279,11 @@ impl State {
                 found.push(Degraded::new("journal", index.to_string(), reason));
             }
         }
+        if let Some(stats) = self.store().map(Store::stats)
+            && let Some(reason) = stats.trouble()
+        {
+            found.push(Degraded::new("service", stats.name().into(), reason));
+        }
         for vendor in snapshot.vendors.iter().filter(|vendor| vendor.is_active()) {
             let report = shards.get(vendor.home.index()).and_then(|shard| shard.report.as_ref());
             let Some(counters) = report.and_then(|report| report.vendors.get(vendor.id.index())) else { continue };
@@ -291,10 +309,10 @@ impl State {
 
 /// One thing that is not as it should be.
 pub(crate) struct Degraded {
-    /// `configuration`, `shard`, `journal` or `vendor`.
+    /// `configuration`, `shard`, `journal`, `service` or `vendor`.
     pub(crate) part: &'static str,
-    /// The number of the shard or of the journal's, the vendor's instance_name; of the configuration the wrong row's key, or
-    /// `source` where it cannot be read at all.
+    /// The number of the shard or of the journal's, `redis` or `store`, the vendor's instance_name; of the configuration the
+    /// wrong row's key, or `source` where it cannot be read at all.
     pub(crate) name: String,
     /// The wrong row's table.
     pub(crate) table: Option<&'static str>,

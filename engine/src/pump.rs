@@ -17,7 +17,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, Sender};
-use smpp_control::{ControlSender, ToShard};
+use smpp_control::{ControlSender, ControlWaker, ToShard};
 use smpp_pdu::CommandStatus;
 use smpp_shards::{
     Action, Conn, DrainPhase, Now, Output, ReadMode, Shard, ShardId, ShardSetup, Snapshot, Time, Verdict,
@@ -77,6 +77,8 @@ pub(crate) struct PumpSetup {
     pub(crate) tls: Arc<TlsConfigs>,
     pub(crate) origin: Instant,
     pub(crate) spin: Duration,
+    /// Rung when the shard has told the message store something.
+    pub(crate) store_bell: ControlWaker,
 }
 
 /// What a timer is about.
@@ -117,6 +119,7 @@ pub(crate) struct Pump {
     /// Customers and vendors may come.
     is_open: bool,
     spin: Duration,
+    store_bell: ControlWaker,
     timers: BinaryHeap<Reverse<(Time, Timer)>>,
     /// Connections to be sent from at the turn's end though nothing new was written to them.
     ready: Vec<Slot>,
@@ -164,6 +167,7 @@ impl Pump {
             restored: Some(setup.restored),
             is_open: false,
             spin: setup.spin,
+            store_bell: setup.store_bell,
             timers: BinaryHeap::new(),
             ready: Vec::new(),
             handshakes: VecDeque::new(),
@@ -200,6 +204,9 @@ impl Pump {
             self.carry_out();
             self.write_journal();
             busy |= self.shard.flush_rings(&mut self.bells);
+            if self.shard.flush_store() {
+                self.store_bell.wake();
+            }
             for shard in self.bells.drain(..) {
                 self.post.ring(shard);
             }

@@ -2,6 +2,7 @@
 //!
 //! Runs on the main thread, once.
 
+use std::collections::VecDeque;
 use std::fmt;
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::io;
@@ -12,14 +13,14 @@ use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, Sender, bounded};
 use glommio::{LocalExecutorBuilder, Placement};
-use smpp_control::config::{ConfigError, ShardsSettings};
+use smpp_control::config::{ConfigError, ShardsSettings, StoreChoice};
 use smpp_control::{
-    Attachments, Bell, Configuration, Control, ControlChannels, LiveSetup, Log, ShardHandle, control_channels,
-    shard_channel,
+    Attachments, Bell, Configuration, Control, ControlChannels, ControlWaker, LiveSetup, Log, ShardHandle, StoreChannels,
+    control_channels, shard_channel,
 };
 use smpp_shards::restore::Restored;
 use smpp_shards::settings::VendorSettings;
-use smpp_shards::{Accept, CustomerId, ShardId, ShardSetup, Snapshot, mesh};
+use smpp_shards::{Accept, CustomerId, Feed, ShardId, ShardSetup, Snapshot, feed, mesh};
 
 use crate::certificates::{self, CertificateError, TlsConfigs};
 use crate::check::{self, Finding, Severity};
@@ -128,7 +129,8 @@ impl Gateway {
             Accept::Journal => Some(Recovery::begin(&configuration, &snapshot, &bells)?),
         };
         let homes = journal.as_mut().map(|journal| core::mem::take(&mut journal.homes)).unwrap_or_default();
-        let (channels, control) = control_channels(shards.clone());
+        let (mut channels, control) = control_channels(shards.clone());
+        let (mut feeds, store_bell) = open_store(&configuration, cores.len(), &mut channels);
         let resolver = Resolver::start(&post).map_err(|error| StartError::Io("no thread for the resolver", error))?;
         let (news_sender, drain_news) = bounded(cores.len() * 8);
         let (ended_sender, ended) = bounded(0);
@@ -154,6 +156,7 @@ impl Gateway {
                     rings,
                     journal: journal_setup,
                     restored,
+                    store: feeds.pop_front(),
                 },
                 bell: bells[index].clone(),
                 post: post.clone(),
@@ -167,6 +170,7 @@ impl Gateway {
                 tls: tls.clone(),
                 origin,
                 spin,
+                store_bell: store_bell.clone(),
             };
             let core = configuration.shards.pin.then(|| cores[index]);
             start_shard(setup, core, ended_sender.clone())?;
@@ -196,6 +200,21 @@ fn start_control(
     let companion = Box::new(TlsKeeper::new(tls, post.clone(), log.clone()));
     let live = LiveSetup { companion, ..LiveSetup::of_file(configuration, Arc::clone(snapshot)) };
     Control::start_with_log(configuration, live, channels, homes, log, attachments())
+}
+
+/// A ring from each shard to the message store, where there is one, and the bell that its thread hears.
+fn open_store(
+    configuration: &Configuration,
+    shards: usize,
+    channels: &mut ControlChannels,
+) -> (VecDeque<Feed>, ControlWaker) {
+    let bell = ControlWaker::default();
+    if configuration.store == StoreChoice::None {
+        return (VecDeque::new(), bell);
+    }
+    let (feeds, ends) = (0..shards).map(|_| feed::feed()).unzip();
+    channels.store = Some(StoreChannels { feeds: ends, bell: bell.clone() });
+    (feeds, bell)
 }
 
 /// The cores on which the shards run.

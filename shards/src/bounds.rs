@@ -188,6 +188,10 @@ pub const FEED_RING_BYTES: usize = 4 * 1024 * 1024;
 /// Octets that a turn puts together for that ring before they go into it.
 pub const FEED_STAGED_BYTES: usize = 64 * 1024;
 
+/// Places for marks of messages whose last receipt was passed on, so that one which comes again is not looked up and
+/// delivered again; a mark goes when another one takes its place.
+pub const RECEIPTS_ENDED: usize = 1 << 16;
+
 /// Receipts of one shard that are being looked up in the message store. Beyond it ESME_RX_T_APPN.
 pub const LOOKUPS_MAX: usize = 1_024;
 

@@ -2,7 +2,7 @@
 //!
 //! Lives on the shard's thread. Holds what is needed to go on once the store has answered; decides nothing.
 
-use crate::bounds::LOOKUPS_MAX;
+use crate::bounds::{LOOKUPS_MAX, RECEIPTS_ENDED};
 use crate::deadlines::Deadlines;
 use crate::names::VendorId;
 use crate::slab::Slab;
@@ -46,10 +46,13 @@ pub(crate) struct Lookups {
     pub(crate) asked: u64,
     pub(crate) found: u64,
     pub(crate) unanswered: u64,
+    /// Marks of receipts that were the last of their message, each at its own place until another one takes it.
+    ended: Vec<u64>,
 }
 
 impl Lookups {
-    pub(crate) fn new(vendors: usize) -> Self {
+    /// Without a store nothing is looked up, and nothing need be remembered.
+    pub(crate) fn new(vendors: usize, has_store: bool) -> Self {
         Self {
             slots: Slab::new(LOOKUPS_MAX),
             due: Deadlines::new(5),
@@ -57,7 +60,21 @@ impl Lookups {
             asked: 0,
             found: 0,
             unanswered: 0,
+            ended: vec![0; if has_store { RECEIPTS_ENDED } else { 0 }],
         }
+    }
+
+    /// The last receipt of a message has been passed on.
+    #[inline]
+    pub(crate) fn note_end(&mut self, mark: u64) {
+        if let Some(place) = self.ended.get_mut(mark as usize % RECEIPTS_ENDED) {
+            *place = mark;
+        }
+    }
+
+    /// Whether that was so not long ago.
+    pub(crate) fn has_ended(&self, mark: u64) -> bool {
+        self.ended.get(mark as usize % RECEIPTS_ENDED) == Some(&mark)
     }
 
     /// How many there are.

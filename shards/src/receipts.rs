@@ -212,6 +212,12 @@ impl AwaitedReceipts {
         entry(&self.chunks, self.base, position)
     }
 
+    /// A number by which a key is known again after its entry has gone.
+    #[inline]
+    pub(crate) fn mark_of(&self, key: ReceiptKey) -> u64 {
+        key.hash(self.seed)
+    }
+
     /// Forgets the entry at that position, if it is there.
     pub(crate) fn remove(&mut self, position: u64) {
         let Some(key) = self.get(position).map(|awaited| awaited.key) else { return };

@@ -174,6 +174,20 @@ fn a_receipt_that_only_the_store_can_match_reaches_its_customer() {
 }
 
 #[test]
+fn a_receipt_that_comes_again_after_it_was_taken_is_not_looked_up() {
+    let mut stored = Stored::new(settings());
+    stored.receipt(9, "77");
+    let ticket = stored.asked()[0];
+    stored.answer(ticket, found("acme", 1));
+    let delivered = stored.stage.pdu(stored.customer);
+    stored.stage.feed(stored.customer, &deliver_resp(delivered.sequence, OK));
+    assert_eq!(stored.told(), [OK]);
+    stored.receipt(10, "77");
+    assert_eq!((stored.told(), stored.asked()), (vec![OK], vec![]));
+    assert_eq!(stored.stage.pdus(stored.customer), []);
+}
+
+#[test]
 fn a_receipt_is_unknown_only_when_the_store_has_said_so_twice() {
     let mut stored = Stored::new(settings());
     stored.receipt(9, "77");

@@ -7,15 +7,8 @@ use super::fault::Fault;
 use super::served::NOT_YET;
 
 /// Variables that ask for a service.
-const SERVICES: [&str; 7] = [
-    "POSTGRES_HOST",
-    "POSTGRES_PORT",
-    "POSTGRES_USER",
-    "POSTGRES_PASSWORD",
-    "POSTGRES_DB",
-    "REDIS_HOST",
-    "RABBITMQ_HOST",
-];
+const SERVICES: [&str; 6] =
+    ["POSTGRES_HOST", "POSTGRES_PORT", "POSTGRES_USER", "POSTGRES_PASSWORD", "POSTGRES_DB", "RABBITMQ_HOST"];
 
 const PORT_CURE: &str = "give a port from 0 to 65535, or an IP address and a port such as 0.0.0.0:2775";
 
@@ -169,7 +162,7 @@ mod tests {
     fn services_and_values_that_are_none_are_refused() {
         for (name, value, words) in [
             ("POSTGRES_HOST", "db", "is not served by this version yet"),
-            ("REDIS_HOST", "redis:6379", "is not served by this version yet"),
+            ("RABBITMQ_HOST", "rabbit:5672", "is not served by this version yet"),
             ("SMPP_PORT", "tcp://10.0.0.1:2775", "enableServiceLinks"),
             ("API_PORT", "http", "which is no port"),
             ("SMPP_HOST", "gateway", "which is no IP address"),

@@ -16,12 +16,13 @@ use super::document::{Reader, named};
 use super::environment::{self, Listeners};
 use super::fault::Fault;
 use super::served::{LEAVE_OUT, NOT_YET, is_table_to_come, nearest};
+use super::services::{read_redis, read_store};
 use super::{
     Accept, Certificate, Configuration, ControlSettings, DATA_DIR, Gateway, JournalSettings, LogLevel, LogSettings,
     Secret, ShardsSettings, SmppSettings, node_number,
 };
 
-const TABLES: [&str; 11] = [
+const TABLES: [&str; 13] = [
     "gateway",
     "journal",
     "shards",
@@ -29,6 +30,8 @@ const TABLES: [&str; 11] = [
     "statuses",
     "control",
     "log",
+    "redis",
+    "store",
     "customers",
     "vendors",
     "routing_rules",
@@ -135,6 +138,8 @@ pub(super) fn read(
     let mut smpp = read_smpp(&mut reader, tables.remove("smpp"), &mut settings.gateway);
     let mut control = read_control(&mut reader, tables.remove("control"));
     let log: LogSection = section(&mut reader, "log", tables.remove("log"));
+    let redis = read_redis(&mut reader, tables.remove("redis"), environment);
+    let store = read_store(&mut reader, tables.remove("store"), redis.as_ref());
     let statuses: Option<StatusSettings> = tables.remove("statuses").map(|table| reader.row("statuses", 0, table));
     settings.gateway.statuses = statuses.unwrap_or_default();
     settings.customers = tables.remove("customers").map_or_else(Vec::new, |rows| reader.rows("customers", rows));
@@ -161,7 +166,19 @@ pub(super) fn read(
     }
     let locations = core::mem::take(&mut reader.locations);
     let log = LogSettings { level: log.level };
-    Some(Configuration { path: path.to_owned(), gateway, journal, shards, smpp, control, log, settings, locations })
+    Some(Configuration {
+        path: path.to_owned(),
+        gateway,
+        journal,
+        shards,
+        smpp,
+        control,
+        log,
+        redis,
+        store,
+        settings,
+        locations,
+    })
 }
 
 /// The file's tables by name. Tables that are unknown or not served are noted and left out.

@@ -87,13 +87,27 @@ fn the_journal_is_what_holds_where_nothing_is_said() {
     assert_eq!(journal, JournalSettings { segment_mb: 16, max_mb: 256 });
 }
 
+#[test]
+fn the_store_is_redis_where_there_is_one_unless_set_otherwise() {
+    let store = |text: &str| parsed(text).unwrap().store;
+    assert_eq!(store(""), StoreChoice::None);
+    assert_eq!(store("[redis]\nurl = \"redis.example:6379\""), StoreChoice::Redis);
+    assert_eq!(store("[store]\nkind = \"embedded\""), StoreChoice::Embedded);
+    assert_eq!(store("[redis]\nurl = \"redis.example\"\n[store]\nkind = \"none\""), StoreChoice::None);
+}
+
 /// A text put behind the example, the line counted from its own first one, and words of what is said.
-const WRONG: [(&str, usize, &str); 46] = [
+const WRONG: [(&str, usize, &str); 51] = [
     ("[journal]\nsegment_mb = 4", 2, "[journal] segment_mb is 4; give 8 to 1024 MiB"),
     ("[journal]\nmax_mb = 64", 2, "[journal] max_mb is 64; give at least 512 MiB: 8 segments"),
     ("[journal]\nsegments = 4", 2, "segments"),
     ("[postgres]\nurl = \"postgres://db\"", 1, "[postgres] is not served by this version yet; leave it out"),
-    ("[redis]", 1, "[redis] is not served by this version yet"),
+    ("[redis]", 1, "[redis] url is left out; write redis://host:6379"),
+    ("[redis]\nurl = \"http://redis\"", 2, "[redis] url is no URL of Redis; write redis://host:6379"),
+    ("[redis]\nurl = \"redis://redis/2\"", 2, "[redis] url names a database; the gateway's are fixed"),
+    ("[redis]\nurl = 7", 2, "[redis] url is not text; put it in quotes"),
+    ("[store]\nkind = \"disk\"", 2, "[store] kind is \"disk\"; write one of \"none\", \"embedded\", \"redis\""),
+    ("[store]\nkind = \"redis\"", 2, "[store] kind is \"redis\", and no Redis is configured; add [redis]"),
     ("[rabbitmq]", 1, "[rabbitmq] is not served by this version yet"),
     ("[[campaigns_10dlc]]", 1, "[[campaigns_10dlc]] is not served by this version yet"),
     ("[[content_rules]]", 1, "[[content_rules]] is not served by this version yet"),

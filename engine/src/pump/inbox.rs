@@ -27,6 +27,7 @@ impl Pump {
             let Ok(command) = self.commands.try_recv() else { return false };
             match command {
                 ToShard::Verdict(verdict) => self.shard.authenticated(verdict, self.now, &mut self.output),
+                ToShard::StoreAnswer(answer) => self.shard.store_answered(answer, self.now, &mut self.output),
                 ToShard::Snapshot(snapshot) => {
                     // What goes with it was sent before it, as mail.
                     while self.take_mail() {}

@@ -79,6 +79,7 @@ impl Rig {
                         rings,
                         journal: None,
                         restored: smpp_shards::restore::Restored::default(),
+                        store: None,
                     },
                     bell: bells[index].clone(),
                     post: post.clone(),
@@ -92,6 +93,7 @@ impl Rig {
                     tls: tls.clone(),
                     origin,
                     spin: Duration::ZERO,
+                    store_bell: smpp_control::ControlWaker::default(),
                 };
                 std::thread::spawn(move || Pump::new(setup).unwrap().run())
             })

@@ -18,6 +18,8 @@ mod kills;
 mod live;
 mod many;
 mod receipts;
+mod redis;
 mod routing;
 mod stopping;
+mod store;
 mod tls;

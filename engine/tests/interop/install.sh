@@ -23,6 +23,7 @@ need npm npm --version
 need tshark tshark --version
 need valgrind valgrind --version
 need gcc cc --version
+need redis-server redis-server --version
 
 if [ "${#packages[@]}" -gt 0 ]; then
     as_root=()

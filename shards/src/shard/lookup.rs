@@ -30,7 +30,7 @@ impl Shard {
         now: Now,
         out: &mut Output,
     ) {
-        if self.feed.is_none() || raw.is_empty() {
+        if self.feed.is_none() || !self.may_be_stored(vendor, raw) {
             return self.receipt_unknown(origin, vendor, raw, now, out);
         }
         let until = now.mono.after_ms(self.snapshot.gateway.receipt_hold_ms);
@@ -76,6 +76,24 @@ impl Shard {
         } else {
             self.lookup_failed(slot, out);
         }
+    }
+
+    /// A message's last receipt has been passed on, or needed not be: nothing more is awaited.
+    #[inline]
+    pub(super) fn end_awaited(&mut self, position: u64) {
+        if self.feed.is_some()
+            && let Some(awaited) = self.awaited.get(position)
+        {
+            self.lookups.note_end(self.awaited.mark_of(awaited.key));
+        }
+        self.awaited.remove(position);
+    }
+
+    /// Not without an id, nor when the receipt has come before: then it is a repetition.
+    fn may_be_stored(&self, vendor: VendorId, raw: &[u8]) -> bool {
+        let format = self.snapshot.vendors[vendor.index()].settings.receipt_id_format;
+        let key = ReceiptKey::new(vendor, raw, format);
+        key.is_some_and(|key| !self.lookups.has_ended(self.awaited.mark_of(key)))
     }
 
     fn ask_store(&mut self, slot: u32, vendor: VendorId, raw: &[u8]) -> bool {

@@ -119,7 +119,7 @@ impl Shard {
         let is_final = state.is_final();
         if !is_wanted(awaited.registered_delivery, message.esm_class, state) {
             if is_final {
-                self.awaited.remove(origin.awaited);
+                self.end_awaited(origin.awaited);
                 self.end_unseen(vendor, &awaited, now, out);
             }
             self.answer_delivery(origin, CommandStatus::ESME_ROK, out);
@@ -300,7 +300,7 @@ impl Shard {
     ) {
         self.lanes[vendor.index()].counters.deliveries_waiting -= 1;
         if status.is_ok() {
-            self.awaited.remove(origin.awaited);
+            self.end_awaited(origin.awaited);
         }
         self.answer_delivery(origin, status, out);
     }

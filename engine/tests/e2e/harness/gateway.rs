@@ -81,6 +81,15 @@ impl Gateway {
         });
     }
 
+    /// Waits until `/health` says of a service what these words are, or says nothing of any.
+    pub(crate) fn wait_until_told(&self, words: Option<&str>) {
+        ask_until(&format!("a /health that says {words:?} of a service"), || {
+            let (_, body) = self.try_get(self.ports.control, "/health", "")?;
+            let service = body.contains("\"service\"");
+            words.map_or(!service, |words| service && body.contains(words)).then_some(())
+        });
+    }
+
     /// Where customers connect.
     pub(crate) fn address(&self) -> SocketAddr {
         self.ports.smpp

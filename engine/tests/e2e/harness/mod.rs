@@ -12,6 +12,7 @@ pub(crate) mod folder;
 pub(crate) mod gateway;
 pub(crate) mod log;
 pub(crate) mod message;
+pub(crate) mod redis;
 pub(crate) mod setup;
 pub(crate) mod vendor;
 pub(crate) mod wire;

@@ -1,0 +1,85 @@
+//! How the gateway reaches Redis: where it is, as whom, and what a connection that fails says.
+//!
+//! Lives wherever a connection is made: on the thread of the store and on the control thread, never on a shard's. Must
+//! never show a password.
+
+use std::time::Duration;
+
+use redis::aio::MultiplexedConnection;
+use redis::{
+    AsyncConnectionConfig, Client, ConnectionAddr, ConnectionInfo, ErrorKind, IntoConnectionInfo, RedisConnectionInfo,
+    RedisError, RedisResult,
+};
+
+use crate::config::RedisSettings;
+
+/// How long a connection may take to be made, the name's look-up and the password included.
+const CONNECT_MAX: Duration = Duration::from_secs(3);
+
+/// Connects, to that database, with answers within `answer_max`.
+///
+/// # Errors
+/// A sentence that says what is wrong; without the password.
+pub(crate) async fn connect(
+    settings: &RedisSettings,
+    database: i64,
+    answer_max: Duration,
+) -> Result<MultiplexedConnection, String> {
+    let client = connection_info(settings, database).and_then(Client::open).map_err(|error| reason(&error))?;
+    let config =
+        AsyncConnectionConfig::new().set_connection_timeout(Some(CONNECT_MAX)).set_response_timeout(Some(answer_max));
+    let connecting = client.get_multiplexed_async_connection_with_config(&config);
+    match tokio::time::timeout(CONNECT_MAX, connecting).await {
+        Ok(Ok(connection)) => Ok(connection),
+        Ok(Err(error)) => Err(reason(&error)),
+        Err(_) => Err("cannot be connected to: it does not answer".to_owned()),
+    }
+}
+
+/// What an error means for whoever has to do something about it.
+pub(crate) fn reason(error: &RedisError) -> String {
+    if error.is_timeout() {
+        return "does not answer in time".to_owned();
+    }
+    let code = code(error);
+    if code.as_deref() == Some("OOM") {
+        return "is full (maxmemory): it takes nothing new until there is room".to_owned();
+    }
+    if error.kind() == ErrorKind::AuthenticationFailed || matches!(code.as_deref(), Some("WRONGPASS" | "NOAUTH")) {
+        return "refuses the user or password".to_owned();
+    }
+    if error.is_connection_refusal() {
+        return "cannot be connected to: nobody listens there".to_owned();
+    }
+    if error.is_io_error() || error.is_connection_dropped() {
+        return format!("cannot be reached: {error}");
+    }
+    format!("answers with an error: {error}")
+}
+
+/// The word with which the server's answer begins; of a pipeline the first answer that is an error.
+fn code(error: &RedisError) -> Option<String> {
+    let of_pipeline = || error.clone().into_server_errors()?.first().map(|(_, error)| error.code().to_owned());
+    error.code().map(str::to_owned).or_else(of_pipeline)
+}
+
+/// Whether the same connection is of no use any more.
+pub(crate) fn ends_connection(error: &RedisError) -> bool {
+    error.is_timeout() || error.is_io_error() || error.is_connection_dropped() || error.is_unrecoverable_error()
+}
+
+fn connection_info(settings: &RedisSettings, database: i64) -> RedisResult<ConnectionInfo> {
+    let host = settings.host.clone();
+    let address = match settings.use_tls {
+        true => ConnectionAddr::TcpTls { host, port: settings.port, insecure: false, tls_params: None },
+        false => ConnectionAddr::Tcp(host, settings.port),
+    };
+    let mut redis = RedisConnectionInfo::default().set_db(database);
+    if let Some(username) = &settings.username {
+        redis = redis.set_username(username);
+    }
+    if let Some(password) = &settings.password {
+        redis = redis.set_password(password.reveal());
+    }
+    address.into_connection_info().map(|info| info.set_redis_settings(redis))
+}

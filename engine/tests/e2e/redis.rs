@@ -1,0 +1,185 @@
+//! Redis, the real one: what the gateway keeps there, what other nodes find there, and what happens when it is away, slow,
+//! full or takes nobody in. Messages pass all the while, `/health` says what is wrong, and nothing that was noted is lost.
+
+use std::time::Duration;
+
+use smpp_pdu::CommandStatus;
+
+use crate::harness::redis::{Redis, SlowWay};
+use crate::harness::setup::free_address;
+use crate::harness::{Esme, Gateway, Link, Setup, Shards, Vendor, ask_until, receipt, with_one_shard_and_with_two};
+use crate::store::{receipt_reaches, sent, wait_until_stored};
+
+with_one_shard_and_with_two![
+    what_becomes_of_a_message_stands_in_redis_under_the_platforms_keys,
+    after_a_kill_a_receipt_finds_its_message_through_redis,
+    a_receipt_that_comes_to_another_node_reaches_the_customer_there,
+    a_redis_that_is_absent_at_start_is_told_and_used_once_it_is_there,
+    a_redis_that_stops_and_starts_again_gets_what_happened_meanwhile,
+    a_slow_redis_is_told_and_holds_up_no_message,
+    a_wrong_password_is_told_and_heals_with_the_right_one,
+    a_full_redis_is_told_and_gets_everything_once_there_is_room,
+];
+
+/// A gateway with a vendor and a customer that are bound.
+struct Bound {
+    gateway: Gateway,
+    link: Link,
+    esme: Esme,
+}
+
+fn bound(shards: Shards, vendor: &Vendor, rows: &str) -> Bound {
+    let gateway = Setup::usual(shards, vendor.address()).rows(rows).launch();
+    let link = vendor.accept_bound();
+    gateway.wait_until_bound(1);
+    let esme = Esme::bound(&gateway, "acme");
+    Bound { gateway, link, esme }
+}
+
+impl Bound {
+    fn end(self) {
+        self.gateway.end_well_without((self.link, self.esme));
+    }
+}
+
+fn stored(redis: &Redis, ours: &str) -> serde_json::Value {
+    ask_until("the message in Redis", || {
+        serde_json::from_str(&redis.command(&["GET", &format!("dlr:msg:{ours}")])).ok()
+    })
+}
+
+fn what_becomes_of_a_message_stands_in_redis_under_the_platforms_keys(shards: Shards) {
+    let redis = Redis::start();
+    let vendor = Vendor::listen();
+    let mut bound = bound(shards, &vendor, &redis.rows());
+    let ours = sent(&mut bound.esme, &mut bound.link, "00AB");
+    let message = stored(&redis, &ours);
+    assert_eq!(message["status"], "sent");
+    assert_eq!(message["vendor_id"], "north");
+    assert_eq!(message["vendor_message_id"], "00AB");
+    assert_eq!((&message["customer_id"], &message["id"]), (&"acme".into(), &ours.clone().into()));
+    assert!(message["sent_at"].as_u64() >= message["submitted_at"].as_u64());
+    let index = "dlr:idx:north:ab";
+    assert_eq!(redis.command(&["GET", index]), ours);
+    for key in [format!("dlr:msg:{ours}"), index.to_owned()] {
+        let left: u32 = redis.command(&["TTL", &key]).parse().unwrap();
+        assert!((604_700..=604_800).contains(&left), "{left}");
+    }
+    receipt_reaches(&mut bound.esme, &mut bound.link, "ab", &ours);
+    wait_until_stored(&bound.gateway, 2);
+    let message = stored(&redis, &ours);
+    assert_eq!((&message["status"], &message["dlr_status"]), (&"delivered".into(), &"delivered".into()));
+    assert!(message["delivered_at"].as_u64() >= message["sent_at"].as_u64());
+    bound.end();
+}
+
+fn after_a_kill_a_receipt_finds_its_message_through_redis(shards: Shards) {
+    let redis = Redis::start();
+    let vendor = Vendor::listen();
+    let Bound { gateway, mut link, mut esme } = bound(shards, &vendor, &redis.rows());
+    let ours = sent(&mut esme, &mut link, "5001");
+    stored(&redis, &ours);
+    drop(gateway);
+    drop((link, esme));
+    let mut again = bound(shards, &vendor, &redis.rows());
+    receipt_reaches(&mut again.esme, &mut again.link, "5001", &ours);
+    again.end();
+}
+
+fn a_receipt_that_comes_to_another_node_reaches_the_customer_there(shards: Shards) {
+    let redis = Redis::start();
+    let (vendor, other_vendor) = (Vendor::listen(), Vendor::listen());
+    let mut one = bound(shards, &vendor, &redis.rows());
+    let mut other = bound(shards, &other_vendor, &redis.rows());
+    let ours = sent(&mut one.esme, &mut one.link, "6001");
+    wait_until_stored(&one.gateway, 1);
+    receipt_reaches(&mut other.esme, &mut other.link, "6001", &ours);
+    one.end();
+    other.end();
+}
+
+fn a_redis_that_is_absent_at_start_is_told_and_used_once_it_is_there(shards: Shards) {
+    let address = free_address();
+    let vendor = Vendor::listen();
+    let mut bound = bound(shards, &vendor, &format!("[redis]\nurl = \"{address}\""));
+    bound.gateway.wait_until_told(Some("\"redis\""));
+    let ours = sent(&mut bound.esme, &mut bound.link, "1");
+    let held = bound.link.deliver(&receipt(b"id:999 stat:DELIVRD err:000"));
+    bound.link.expect_delivered(held, CommandStatus::ESME_RX_T_APPN);
+    let redis = Redis::start_at(address);
+    bound.gateway.wait_until_told(None);
+    assert_eq!(stored(&redis, &ours)["status"], "sent");
+    bound.end();
+}
+
+fn a_redis_that_stops_and_starts_again_gets_what_happened_meanwhile(shards: Shards) {
+    let redis = Redis::start();
+    let address = redis.address;
+    let vendor = Vendor::listen();
+    let mut bound = bound(shards, &vendor, &redis.rows());
+    sent(&mut bound.esme, &mut bound.link, "1");
+    wait_until_stored(&bound.gateway, 1);
+    drop(redis);
+    bound.gateway.wait_until_told(Some("\"redis\""));
+    let meanwhile: Vec<String> =
+        (2..40).map(|number: u32| sent(&mut bound.esme, &mut bound.link, &number.to_string())).collect();
+    let redis = Redis::start_at(address);
+    bound.gateway.wait_until_told(None);
+    wait_until_stored(&bound.gateway, 39);
+    for ours in meanwhile {
+        assert_eq!(stored(&redis, &ours)["status"], "sent");
+    }
+    assert_eq!(bound.gateway.metric("smpp_gateway_store_records_skipped_total", &[]), 0.0);
+    bound.end();
+}
+
+fn a_slow_redis_is_told_and_holds_up_no_message(shards: Shards) {
+    let redis = Redis::start();
+    let way = SlowWay::to(redis.address);
+    let vendor = Vendor::listen();
+    let mut bound = bound(shards, &vendor, &format!("[redis]\nurl = \"{}\"", way.address));
+    sent(&mut bound.esme, &mut bound.link, "1");
+    wait_until_stored(&bound.gateway, 1);
+    way.set_delay(Duration::from_secs(1));
+    bound.gateway.wait_until_told(Some("answers slowly"));
+    let meanwhile: Vec<String> =
+        (2..100).map(|number: u32| sent(&mut bound.esme, &mut bound.link, &number.to_string())).collect();
+    way.set_delay(Duration::ZERO);
+    bound.gateway.wait_until_told(None);
+    for ours in meanwhile {
+        assert_eq!(stored(&redis, &ours)["status"], "sent");
+    }
+    bound.end();
+}
+
+fn a_wrong_password_is_told_and_heals_with_the_right_one(shards: Shards) {
+    let redis = Redis::start();
+    redis.command(&["CONFIG", "SET", "requirepass", "right"]);
+    let vendor = Vendor::listen();
+    let mut bound = bound(shards, &vendor, &format!("[redis]\nurl = \"redis://:wrong@{}\"", redis.address));
+    bound.gateway.wait_until_told(Some("refuses the user or password"));
+    let ours = sent(&mut bound.esme, &mut bound.link, "1");
+    redis.command_as("right", &["CONFIG", "SET", "requirepass", "wrong"]);
+    bound.gateway.wait_until_told(None);
+    redis.command_as("wrong", &["CONFIG", "SET", "requirepass", ""]);
+    assert_eq!(stored(&redis, &ours)["status"], "sent");
+    assert!(!bound.gateway.log.end().contains("wrong"), "no password in the log");
+    bound.end();
+}
+
+fn a_full_redis_is_told_and_gets_everything_once_there_is_room(shards: Shards) {
+    let redis = Redis::start();
+    let vendor = Vendor::listen();
+    let mut bound = bound(shards, &vendor, &redis.rows());
+    redis.command(&["CONFIG", "SET", "maxmemory-policy", "noeviction"]);
+    redis.command(&["CONFIG", "SET", "maxmemory", "1"]);
+    let meanwhile: Vec<String> =
+        (1..40).map(|number: u32| sent(&mut bound.esme, &mut bound.link, &number.to_string())).collect();
+    bound.gateway.wait_until_told(Some("is full"));
+    redis.command(&["CONFIG", "SET", "maxmemory", "0"]);
+    bound.gateway.wait_until_told(None);
+    for ours in meanwhile {
+        assert_eq!(stored(&redis, &ours)["status"], "sent");
+    }
+    bound.end();
+}
