@@ -20,6 +20,7 @@ pub mod facts;
 pub mod journal;
 pub mod kept;
 mod lane;
+mod late;
 mod ledger;
 mod link;
 pub mod message_id;

@@ -10,6 +10,7 @@ mod deliver;
 mod dispatch;
 mod drain;
 mod journal;
+mod late;
 mod lobby;
 mod peers;
 mod receipt;
@@ -31,6 +32,7 @@ use crate::deliveries::{CustomerDesk, Deliveries};
 use crate::event::{EndReason, Event};
 use crate::kept::KeptMessages;
 use crate::lane::Lane;
+use crate::late::{LateAnswers, Settled};
 use crate::ledger::{Ledger, Pending};
 use crate::link::Link;
 use crate::message_id::MessageIds;
@@ -115,6 +117,9 @@ pub struct Shard {
     link_timers: Deadlines,
     messages: Messages,
     awaited: AwaitedReceipts,
+    late: LateAnswers,
+    settled: Settled,
+    late_answers_reconciled: u64,
 
     desks: Vec<CustomerDesk>,
     homes: Vec<Option<ShardId>>,
@@ -171,6 +176,9 @@ impl Shard {
             link_timers: Deadlines::new(1),
             messages: Messages::new(),
             awaited: AwaitedReceipts::new(snapshot.gateway.receipts_awaited as usize, setup.seed),
+            late: LateAnswers::default(),
+            settled: Settled::default(),
+            late_answers_reconciled: 0,
             desks: desks.collect(),
             homes: vec![None; snapshot.customers.len()],
             deliveries: Deliveries::new(),
@@ -322,6 +330,7 @@ impl Shard {
             to_restore: self.restoring.progress(),
             possible_duplicates: self.possible_duplicates
                 + self.lanes.iter().map(|lane| lane.counters.possible_duplicates).sum::<u64>(),
+            late_answers_reconciled: self.late_answers_reconciled,
             journal: self.ledger.as_ref().map(Ledger::report),
             is_quiet: self.is_quiet(),
             customers: self.desks.iter().map(|desk| desk.counters.clone()).collect(),

@@ -106,6 +106,7 @@ impl Shard {
             deadline,
             refusal: CommandStatus::ESME_ROK,
             tried: Tried::default(),
+            is_doubtful: false,
             facts,
         };
         self.place(Submit { vendor, carried, pdu }, now, out);
