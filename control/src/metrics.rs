@@ -55,6 +55,7 @@ struct ShardFigures {
     receipts_awaited: u64,
     messages_kept: u64,
     possible_duplicates: u64,
+    late_answers_reconciled: u64,
     journal: Option<JournalReport>,
 }
 
@@ -85,6 +86,7 @@ impl<'s> Picture<'s> {
             receipts_awaited: u64::from(report.receipts_awaited),
             messages_kept: report.messages_kept,
             possible_duplicates: report.possible_duplicates,
+            late_answers_reconciled: report.late_answers_reconciled,
             journal: report.journal,
         });
         Self {

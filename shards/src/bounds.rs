@@ -178,6 +178,17 @@ pub const RESTORED_STAGED_BYTES: usize = 1024 * 1024;
 /// Milliseconds until a message that was taken over, and for which no vendor had room, is offered again.
 pub const RESTORE_AGAIN_MS: u64 = 100;
 
+/// Submits of one shard that got no answer in time and whose late answers still count. Beyond it the oldest is forgotten: its
+/// late answer is counted and settles nothing. About 200 octets each, taken as they come.
+pub const LATE_ANSWERS_MAX: usize = 1 << 16;
+
+/// Messages settled by a late answer while another shard had them, that a shard remembers not to send. Beyond it the oldest
+/// is forgotten, and sent again.
+pub const SETTLED_MAX: usize = 1 << 14;
+
+/// Milliseconds for which a late answer may count at the most (`late_answer_ms` is refused above it).
+pub const LATE_ANSWER_MS_MAX: u64 = 24 * 3_600_000;
+
 /// Milliseconds until a receipt that its customer refused for the moment is given again.
 pub const DELIVERY_REST_MS: u64 = 5_000;
 

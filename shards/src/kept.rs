@@ -52,6 +52,10 @@ pub(crate) struct Kept {
     pub(crate) state: KeptState,
     /// The customer has its submit_sm_resp.
     pub(crate) is_answered: bool,
+    /// A final receipt for it is on its way to the customer.
+    pub(crate) has_final: bool,
+    /// And is on disk.
+    pub(crate) is_final_safe: bool,
     /// The accepted record is on disk.
     pub(crate) is_committed: bool,
     pub(crate) style: IdStyle,

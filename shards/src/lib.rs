@@ -22,6 +22,7 @@ pub mod feed;
 pub mod journal;
 pub mod kept;
 mod lane;
+mod late;
 mod ledger;
 mod link;
 mod lookups;

@@ -35,6 +35,8 @@ pub(crate) struct Message {
     pub(crate) attempts: u32,
     /// How often its outcome at the present vendor is unknown.
     pub(crate) unknown: u32,
+    /// A late answer has settled it: what comes of its present flight means nothing to its customer.
+    pub(crate) is_settled: bool,
     /// Of its flight to the vendor: see `Lane::took_off`.
     pub(crate) epoch: u8,
     /// Which of its parts the present vendor gets next, or has and does not answer yet; from 0.
@@ -95,6 +97,7 @@ impl Messages {
         let message = self.get_mut(slot);
         debug_assert_ne!(message.state, MessageState::Free);
         message.state = MessageState::Free;
+        message.is_settled = false;
         message.generation = message.generation.wrapping_add(1);
         if message.pdu.capacity() > BODY_KEEP_BYTES {
             message.pdu = SmallVec::new();

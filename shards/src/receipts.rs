@@ -128,6 +128,8 @@ pub(crate) struct Awaited {
     pub(crate) customer: CustomerId,
     pub(crate) customer_home: ShardId,
     pub(crate) kept: KeptRef,
+    /// It was sent more than once: a receipt may come of each time, and one is enough.
+    pub(crate) is_double: bool,
     pub(crate) submitted_unix_ms: u64,
     /// As the customer gave them.
     pub(crate) source: KeptAddress,
@@ -271,6 +273,7 @@ mod tests {
             customer: CustomerId(0),
             customer_home: ShardId(0),
             kept: KeptRef::NONE,
+            is_double: false,
             submitted_unix_ms: 0,
             source: KeptAddress::default(),
             dest: KeptAddress::default(),

@@ -82,7 +82,7 @@ pub struct VendorCounters {
     pub throttled: u64,
     /// Submits whose outcome is unknown: no answer in time, or the link broke.
     pub unknown_outcomes: u64,
-    /// Kept messages that were sent again though their outcome was unknown: the vendor may have them twice.
+    /// Submits of messages whose outcome was unknown already: a vendor may have them twice, or two vendors have them.
     pub possible_duplicates: u64,
     /// Answers to no submit of ours: late, doubled or never asked for.
     pub stray_answers: u64,
@@ -161,6 +161,8 @@ pub struct Report {
     pub to_restore: (u64, u64),
     /// Messages that were sent again though a vendor may have them.
     pub possible_duplicates: u64,
+    /// Messages that a vendor's late answer has settled.
+    pub late_answers_reconciled: u64,
     /// In journal mode.
     pub journal: Option<JournalReport>,
     /// Where there is a message store.

@@ -231,6 +231,7 @@ mod tests {
             vendor: VendorId(1),
             customer: CustomerId(2),
             kept: KeptRef::NONE,
+            is_double: false,
             pdu: &octets[..length],
         })
     }
@@ -297,8 +298,14 @@ mod tests {
         let mut rings = mesh(2);
         let octets = vec![7; RING_COPY_BYTES * 2 - 100];
         let origin = DeliveryOrigin::default();
-        let deliver =
-            Deliver { origin, vendor: VendorId(1), customer: CustomerId(2), kept: KeptRef::NONE, pdu: &octets };
+        let deliver = Deliver {
+            origin,
+            vendor: VendorId(1),
+            customer: CustomerId(2),
+            kept: KeptRef::NONE,
+            is_double: false,
+            pdu: &octets,
+        };
         let mut seen = 0;
         for sent in 0..200 {
             rings[0].send(ShardId(1), &Record::Deliver(deliver));

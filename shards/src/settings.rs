@@ -69,6 +69,9 @@ pub struct GatewaySettings {
     /// `[gateway] unknown_outcome_retries`: how often a kept message whose outcome is unknown is sent to the same vendor
     /// again before the next vendor gets it.
     pub unknown_outcome_retries: u32,
+    /// `[gateway] late_answer_ms`: for so long after the response timer a vendor's late answer still settles its message; 0 is
+    /// never.
+    pub late_answer_ms: u64,
     /// `[gateway] retry_count`: tries at one vendor.
     pub retry_count: u32,
     /// `[gateway] retry_interval_ms`: from one try to the next.
@@ -94,6 +97,7 @@ impl Default for GatewaySettings {
             messages_kept: 1 << 22,
             receipts_kept: 1 << 18,
             unknown_outcome_retries: 1,
+            late_answer_ms: 3_600_000,
             retry_count: 3,
             retry_interval_ms: 500,
             statuses: StatusSettings::default(),

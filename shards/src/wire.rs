@@ -70,6 +70,8 @@ pub struct Carried {
     pub refusal: CommandStatus,
     /// The vendors that had it before.
     pub tried: Tried,
+    /// The outcome of a submit of it is unknown: some vendor may have it.
+    pub is_doubtful: bool,
     /// What was read of the PDU when it came in.
     pub facts: Facts,
 }
@@ -96,6 +98,8 @@ pub struct Deliver<'a> {
     pub customer: CustomerId,
     /// The kept message that ends with it, if it is a final receipt.
     pub kept: KeptRef,
+    /// There may be another one for the same message: a vendor may have it twice, or two may.
+    pub is_double: bool,
     /// The whole deliver_sm as the customer shall get it, its sequence_number still open.
     pub pdu: &'a [u8],
 }
@@ -134,6 +138,13 @@ pub enum Record<'a> {
     Submit(Submit<'a>),
     /// The final answer to one.
     SubmitAnswer(SubmitAnswer<'a>),
+    /// A late one, to a message that the sending shard has not any more.
+    LateAnswer(SubmitAnswer<'a>),
+    /// A message of the sending shard's customers is settled: it is not to be sent any more.
+    Settled {
+        /// Which.
+        kept: KeptRef,
+    },
     /// A message of another start.
     Await(Await<'a>),
     /// A receipt or MO for a customer of the receiving shard.
@@ -176,6 +187,8 @@ const VENDOR_VIEW: u8 = 5;
 const CUSTOMER_HOME: u8 = 6;
 const AWAIT: u8 = 7;
 const SNAPSHOT_KNOWN: u8 = 8;
+const LATE_ANSWER: u8 = 9;
+const SETTLED: u8 = 10;
 
 /// Octets of the length in front of each record.
 pub(crate) const PREFIX: usize = 4;
@@ -183,11 +196,16 @@ pub(crate) const PREFIX: usize = 4;
 // Octets of each kind's fields of known place, the kind included.
 const SUBMIT_FIXED: usize = 78;
 const SUBMIT_ANSWER_FIXED: usize = 50;
-const DELIVER_FIXED: usize = 40;
+const DELIVER_FIXED: usize = 41;
 const DELIVER_ANSWER_FIXED: usize = 32;
 const VENDOR_VIEW_FIXED: usize = 7;
 const CUSTOMER_HOME_FIXED: usize = 5;
 const SNAPSHOT_KNOWN_FIXED: usize = 9;
+const SETTLED_FIXED: usize = 9;
+
+// The bits of one octet of a submit.
+const UNTIDY: u8 = 1;
+const DOUBTFUL: u8 = 2;
 
 /// The prefix and the `FIELDS` octets of known place of one record. Every place is known when this is compiled, so that
 /// no more is left of it than stores.
@@ -227,6 +245,12 @@ impl<'a> Record<'a> {
         match self {
             Self::Submit(submit) => submit.write(to),
             Self::SubmitAnswer(answer) => answer.write(to),
+            Self::LateAnswer(answer) => answer.write_as(LATE_ANSWER, to),
+            Self::Settled { kept } => {
+                let mut head = Head::<SETTLED_FIXED>::new(SETTLED, 0);
+                kept.write(&mut head);
+                head.append(to);
+            }
             Self::Await(awaited) => awaited.write(to),
             Self::Deliver(deliver) => {
                 let mut head = Head::<DELIVER_FIXED>::new(DELIVER, deliver.pdu.len());
@@ -234,6 +258,7 @@ impl<'a> Record<'a> {
                 head.put(deliver.vendor.0.to_le_bytes());
                 head.put(deliver.customer.0.to_le_bytes());
                 deliver.kept.write(&mut head);
+                head.put([u8::from(deliver.is_double)]);
                 head.append(to);
                 to.extend_from_slice(deliver.pdu);
             }
@@ -272,19 +297,15 @@ impl<'a> Record<'a> {
         let mut fields = Fields(bytes);
         match fields.u8() {
             SUBMIT => Self::Submit(Submit::read(bytes)),
-            SUBMIT_ANSWER => Self::SubmitAnswer(SubmitAnswer {
-                origin: Origin::read(&mut fields),
-                status: CommandStatus(fields.u32()),
-                id: MessageId(u128::from_le_bytes(fields.array())),
-                style: IdStyle::from_octet(fields.u8()),
-                vendor: VendorId(fields.u32()),
-                octets: fields.0,
-            }),
+            SUBMIT_ANSWER => Self::SubmitAnswer(SubmitAnswer::read(fields)),
+            LATE_ANSWER => Self::LateAnswer(SubmitAnswer::read(fields)),
+            SETTLED => Self::Settled { kept: KeptRef::read(&mut fields) },
             DELIVER => Self::Deliver(Deliver {
                 origin: DeliveryOrigin::read(&mut fields),
                 vendor: VendorId(fields.u32()),
                 customer: CustomerId(fields.u32()),
                 kept: KeptRef::read(&mut fields),
+                is_double: fields.u8() != 0,
                 pdu: fields.0,
             }),
             DELIVER_ANSWER => Self::DeliverAnswer {
@@ -325,7 +346,9 @@ impl<'a> Submit<'a> {
         head.put(carried.deadline.0.to_le_bytes());
         head.put(carried.refusal.0.to_le_bytes());
         head.put([tried.len() as u8]);
-        head.put([carried.facts.registered_delivery, carried.facts.priority, u8::from(carried.facts.is_untidy)]);
+        let untidy = if carried.facts.is_untidy { UNTIDY } else { 0 };
+        let doubtful = if carried.is_doubtful { DOUBTFUL } else { 0 };
+        head.put([carried.facts.registered_delivery, carried.facts.priority, untidy | doubtful]);
         head.put(carried.facts.registered_at.to_le_bytes());
         head.put(carried.facts.valid_until.0.to_le_bytes());
         head.append(to);
@@ -349,7 +372,7 @@ impl<'a> Submit<'a> {
         let mut fields = Fields(&fixed[1..]);
         let mut behind = Fields(rest);
         let vendor = VendorId(fields.u32());
-        let carried = Carried {
+        let mut carried = Carried {
             origin: Origin::read(&mut fields),
             id: MessageId(u128::from_le_bytes(fields.array())),
             style: IdStyle::from_octet(fields.u8()),
@@ -358,14 +381,14 @@ impl<'a> Submit<'a> {
             deadline: Time(fields.u64()),
             refusal: CommandStatus(fields.u32()),
             tried: Tried::of((0..fields.u8()).map(|_| VendorId(behind.u32()))),
-            facts: Facts {
-                registered_delivery: fields.u8(),
-                priority: fields.u8(),
-                is_untidy: fields.u8() != 0,
-                registered_at: fields.u16(),
-                valid_until: Time(fields.u64()),
-            },
+            is_doubtful: false,
+            facts: Facts { registered_delivery: fields.u8(), priority: fields.u8(), ..Facts::default() },
         };
+        let bits = fields.u8();
+        carried.is_doubtful = bits & DOUBTFUL != 0;
+        carried.facts.is_untidy = bits & UNTIDY != 0;
+        carried.facts.registered_at = fields.u16();
+        carried.facts.valid_until = Time(fields.u64());
         Self { vendor, carried, pdu: behind.0 }
     }
 }
@@ -384,11 +407,28 @@ impl Await<'_> {
     }
 }
 
-impl SubmitAnswer<'_> {
+impl<'a> SubmitAnswer<'a> {
+    #[inline]
+    fn read(mut fields: Fields<'a>) -> Self {
+        Self {
+            origin: Origin::read(&mut fields),
+            status: CommandStatus(fields.u32()),
+            id: MessageId(u128::from_le_bytes(fields.array())),
+            style: IdStyle::from_octet(fields.u8()),
+            vendor: VendorId(fields.u32()),
+            octets: fields.0,
+        }
+    }
+
     /// Appends the record, its length in front.
     #[inline]
     pub(crate) fn write(&self, to: &mut Vec<u8>) {
-        let mut head = Head::<SUBMIT_ANSWER_FIXED>::new(SUBMIT_ANSWER, self.octets.len());
+        self.write_as(SUBMIT_ANSWER, to);
+    }
+
+    #[inline]
+    fn write_as(&self, kind: u8, to: &mut Vec<u8>) {
+        let mut head = Head::<SUBMIT_ANSWER_FIXED>::new(kind, self.octets.len());
         self.origin.write(&mut head);
         head.put(self.status.0.to_le_bytes());
         head.put(self.id.0.to_le_bytes());
@@ -400,6 +440,16 @@ impl SubmitAnswer<'_> {
 }
 
 impl Origin {
+    /// Of the word that a message which a vendor has is through. It is no answer to any submit.
+    pub(crate) fn end_of(home: ShardId, kept: KeptRef) -> Self {
+        Self { shard: home, via: home, slot: u32::MAX, sequence: u32::MAX, kept, ..Self::default() }
+    }
+
+    /// Whether it is that of [`Origin::end_of`]: no connection has that slot.
+    pub(crate) const fn is_end(&self) -> bool {
+        self.slot == u32::MAX && self.sequence == u32::MAX
+    }
+
     #[inline(always)]
     fn write<const FIELDS: usize>(&self, head: &mut Head<FIELDS>) {
         head.put(self.shard.0.to_le_bytes());
@@ -521,6 +571,7 @@ mod tests {
                 deadline: Time(77),
                 refusal: CommandStatus::ESME_RMSGQFUL,
                 tried,
+                is_doubtful: true,
                 facts: Facts {
                     registered_delivery: 1,
                     priority: 2,
@@ -547,8 +598,10 @@ mod tests {
                 vendor: VendorId(1),
                 customer: CustomerId(2),
                 kept,
+                is_double: true,
                 pdu: b"deliver",
             }),
+            Record::Settled { kept },
             Record::DeliverAnswer { origin: back, vendor: VendorId(1), status: CommandStatus::ESME_ROK },
             Record::VendorView { vendor: VendorId(1), is_up: true, is_full: false },
             Record::CustomerHome { customer: CustomerId(11) },

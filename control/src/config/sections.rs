@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
-use smpp_shards::bounds::{JOURNAL_SEGMENT_BYTES_MIN, MESSAGES_KEPT_MAX};
+use smpp_shards::bounds::{JOURNAL_SEGMENT_BYTES_MIN, LATE_ANSWER_MS_MAX, MESSAGES_KEPT_MAX};
 use smpp_shards::settings::{CustomerSettings, GatewaySettings, StatusSettings};
 use smpp_shards::{Problem, Settings, Snapshot};
 use toml::Spanned;
@@ -73,6 +73,7 @@ struct GatewaySection {
     messages_kept: Option<u32>,
     receipts_kept: Option<u32>,
     unknown_outcome_retries: Option<u32>,
+    late_answer_ms: Option<u64>,
     retry_count: Option<u32>,
     retry_interval_ms: Option<u64>,
 }
@@ -260,6 +261,11 @@ fn read_gateway(
     }
     put(&mut settings.receipts_kept, section.receipts_kept);
     put(&mut settings.unknown_outcome_retries, section.unknown_outcome_retries);
+    put(&mut settings.late_answer_ms, section.late_answer_ms);
+    if settings.late_answer_ms > LATE_ANSWER_MS_MAX {
+        let reason = format!("is {}", settings.late_answer_ms);
+        reader.fault("gateway", 0, "late_answer_ms", reason, format!("give at most {LATE_ANSWER_MS_MAX}: a day"));
+    }
     put(&mut settings.retry_count, section.retry_count);
     put(&mut settings.retry_interval_ms, section.retry_interval_ms);
     let data_dir = section.data_dir.unwrap_or_else(|| PathBuf::from(DATA_DIR));

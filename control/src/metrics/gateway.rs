@@ -63,15 +63,21 @@ fn write_journal(out: &mut Exposition, picture: &Picture<'_>) {
         return;
     }
     type Figure = fn(&ShardFigures, JournalReport) -> u64;
-    let families: [(&'static str, Kind, &str, Figure); 8] = [
+    let families: [(&'static str, Kind, &str, Figure); 9] = [
         ("smpp_gateway_messages_kept", Kind::Gauge, "Messages that have not reached their end.", |it, _| {
             it.messages_kept
         }),
         (
             "smpp_gateway_possible_duplicates_total",
             Kind::Counter,
-            "Messages sent again though a vendor may have them.",
+            "At most so many submits that a vendor may have had before; after a start also of messages that had only waited.",
             |it, _| it.possible_duplicates,
+        ),
+        (
+            "smpp_gateway_late_answers_reconciled_total",
+            Kind::Counter,
+            "Messages settled by a vendor's answer that came after the response timer.",
+            |it, _| it.late_answers_reconciled,
         ),
         ("smpp_gateway_journal_bytes", Kind::Gauge, "Octets of the segments in use.", |_, it| it.bytes),
         ("smpp_gateway_journal_written_bytes_total", Kind::Counter, "Octets written.", |_, it| it.bytes_written),
@@ -129,7 +135,7 @@ fn write_vendors(out: &mut Exposition, picture: &Picture<'_>) {
     picture.per_vendor(out, "smpp_gateway_vendor_throttled_total", Kind::Counter, help, |it| it.throttled);
     let help = "Submits whose outcome is unknown: not answered in time, or the link broke.";
     picture.per_vendor(out, "smpp_gateway_unknown_outcomes_total", Kind::Counter, help, |it| it.unknown_outcomes);
-    let help = "Answers of a vendor to no submit of ours: late, doubled or never asked for.";
+    let help = "Answers of a vendor to no submit that waits for one: late, doubled or never asked for.";
     picture.per_vendor(out, "smpp_gateway_stray_answers_total", Kind::Counter, help, |it| it.stray_answers);
     let help = "Messages that found a vendor's queue full.";
     picture.per_vendor(out, "smpp_gateway_queue_full_total", Kind::Counter, help, |it| it.queue_full);

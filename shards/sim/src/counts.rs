@@ -29,6 +29,7 @@ impl Counts {
     /// What a shard has counted itself.
     pub fn add_report(&mut self, report: &Report) {
         self.add("shard: binds refused", report.binds_refused);
+        self.add("shard: late answers reconciled", report.late_answers_reconciled);
         for vendor in &report.vendors {
             self.add("vendor: connects", vendor.connects);
             self.add("vendor: disconnects", vendor.disconnects);

@@ -163,6 +163,7 @@ impl Scenario {
             gateway.receipts_kept =
                 if random.chance(200) { random.spread(1, 50) as u32 } else { gateway.receipts_kept };
             gateway.unknown_outcome_retries = random.below(3) as u32;
+            gateway.late_answer_ms = if random.chance(700) { gateway.late_answer_ms } else { random.below(1_000) };
         }
         scenario
     }

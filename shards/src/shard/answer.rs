@@ -33,7 +33,7 @@ impl Shard {
         let link = &mut self.links[link_id.index()];
         let vendor = link.vendor;
         let Some(slot) = link.window.close_request(header.sequence_number) else {
-            self.lanes[vendor.index()].counters.stray_answers += 1;
+            self.answered_late(link_id, header, pdu, now, out);
             return;
         };
         let status = match (header.command_id, header.command_status) {
@@ -74,6 +74,11 @@ impl Shard {
         let lane = &mut self.lanes[vendor.index()];
         lane.counters.last_refusal = Some(status);
         let refusal = self.classify(vendor, status);
+        if self.messages.get(slot).is_settled {
+            self.lanes[vendor.index()].counters.submits_failed += 1;
+            self.messages.free(slot);
+            return;
+        }
         let message = self.messages.get_mut(slot);
         message.carried.refusal = status;
         match refusal {
@@ -180,10 +185,16 @@ impl Shard {
             customer: carried.customer,
             customer_home: carried.customer_home,
             kept: carried.origin.kept,
+            is_double: carried.is_doubtful,
             submitted_unix_ms,
             source: KeptAddress::new(view.source),
             dest: KeptAddress::new(view.dest),
         })
+    }
+
+    /// Receipts may come under an id that a late answer told.
+    pub(super) fn insert_late(&mut self, vendor: VendorId, awaited: Awaited) {
+        self.insert(vendor, awaited);
     }
 
     #[inline]
@@ -194,8 +205,8 @@ impl Shard {
     }
 
     /// A message that got no answer in time, or whose link broke: nobody knows whether the vendor has it. One whose customer
-    /// is answered by the vendor alone is not sent again; one that is kept is, for it must not be lost, and is counted as a
-    /// possible duplicate.
+    /// is answered by the vendor alone is not sent again; one that is kept is, for it must not be lost, and counts as a
+    /// possible duplicate then. A late answer may settle it until then: see `late.rs`.
     pub(super) fn outcome_unknown(&mut self, slot: u32, vendor: VendorId, now: Now, out: &mut Output) {
         let message = self.messages.get_mut(slot);
         let epoch = message.epoch;
@@ -204,8 +215,10 @@ impl Shard {
         counters.unknown_outcomes += 1;
         if message.carried.origin.kept == KeptRef::NONE {
             self.finish(slot, self.snapshot.statuses.unknown_outcome, &[], now, out);
+        } else if message.is_settled {
+            self.messages.free(slot);
         } else {
-            counters.possible_duplicates += 1;
+            message.carried.is_doubtful = true;
             message.unknown += 1;
             message.carried.refusal = self.snapshot.statuses.unknown_outcome;
             let gateway = &self.snapshot.gateway;
@@ -245,8 +258,11 @@ impl Shard {
         let message = self.messages.get(slot);
         let Carried { origin, id, style, .. } = message.carried;
         let answer = SubmitAnswer { origin, status, id, style, vendor: message.vendor, octets };
+        let is_settled = message.is_settled;
         self.messages.free(slot);
-        self.answer(&answer, now, out);
+        if !is_settled {
+            self.answer(&answer, now, out);
+        }
     }
 
     /// Gives the answer to where the message came from: a session or the journal here, or another shard.

@@ -207,6 +207,8 @@ impl Shard {
         link.conn = None;
         let mut slots = Vec::new();
         link.window.close_all(&mut slots);
+        self.late.forget_link(link_id);
+        let link = &mut self.links[link_id.index()];
         let again_ms = (!ending).then(|| link.rebind_ms(&mut self.random));
         let due = again_ms.map_or(Time::NEVER, |millis| now.mono.after_ms(millis));
         self.link_timers.set(link_id.index(), due);

@@ -12,6 +12,7 @@ use crate::bounds::{
 };
 use crate::deliveries::DeliveryState;
 use crate::journal::How;
+use crate::kept::{KeptRef, KeptState};
 use crate::names::{Conn, CustomerId};
 use crate::output::Output;
 use crate::time::{Now, Time};
@@ -20,6 +21,10 @@ use crate::wire::{Deliver, Record};
 impl Shard {
     /// Takes a receipt or MO for a customer that is at home here.
     pub(super) fn deliver(&mut self, deliver: &Deliver<'_>, now: Now, out: &mut Output) {
+        if let Some(status) = self.double_status(deliver) {
+            self.answer_double(deliver, status, out);
+            return;
+        }
         let due = now.mono.after_ms(self.snapshot.gateway.receipt_hold_ms);
         let slot = self.deliveries.allocate(deliver.customer, deliver.vendor, deliver.origin, deliver.pdu, due);
         self.deliveries.get_mut(slot).kept = deliver.kept;
@@ -51,6 +56,31 @@ impl Shard {
         let desk = &mut self.desks[deliver.customer.index()];
         desk.waiting.push_back(ticket);
         desk.counters.deliveries_waiting += 1;
+    }
+
+    /// What the vendor is told of a second final receipt for a message that was sent twice; `None` for any other. It comes
+    /// again where the first one might still be lost. Notes the first one.
+    fn double_status(&mut self, deliver: &Deliver<'_>) -> Option<CommandStatus> {
+        if deliver.kept == KeptRef::NONE {
+            return None;
+        }
+        let Some(message) = self.kept.find(deliver.kept) else {
+            return deliver.is_double.then_some(CommandStatus::ESME_ROK);
+        };
+        let is_second = core::mem::replace(&mut message.has_final, true);
+        let is_safe = message.is_final_safe || message.state == KeptState::Through;
+        let status = if is_safe { CommandStatus::ESME_ROK } else { CommandStatus::ESME_RX_T_APPN };
+        (is_second && deliver.is_double).then_some(status)
+    }
+
+    /// The vendor of a second final receipt is answered; the customer does not get it.
+    fn answer_double(&mut self, deliver: &Deliver<'_>, status: CommandStatus, out: &mut Output) {
+        let Deliver { origin, vendor, .. } = *deliver;
+        if origin.shard == self.id {
+            self.delivery_resolved(origin, vendor, status, out);
+        } else {
+            self.rings.send(origin.shard, &Record::DeliverAnswer { origin, vendor, status });
+        }
     }
 
     /// Whether the journal may take this one over from its vendor. One that the shard wrote itself has no vendor.

@@ -159,6 +159,9 @@ impl Shard {
             let message = self.messages.get(slot);
             (message.vendor, message.pdu.len(), message.carried.facts.priority)
         };
+        if self.messages.get(slot).carried.is_doubtful && self.end_if_settled(slot, now, out) {
+            return true;
+        }
         if !super::rewrite::can_carry(&self.messages.get(slot).pdu, &self.snapshot.vendors[vendor.index()]) {
             self.messages.get_mut(slot).carried.refusal = CommandStatus::ESME_RINVMSGLEN;
             return false;
@@ -238,6 +241,9 @@ impl Shard {
                 break;
             }
             let Some(slot) = self.pop_queued(vendor) else { break };
+            if self.messages.get(slot).carried.is_doubtful && self.end_if_settled(slot, now, out) {
+                continue;
+            }
             self.transmit(link, slot, now, out);
         }
         self.refresh_view(vendor);
@@ -282,6 +288,9 @@ impl Shard {
         let link = &mut self.links[link_id.index()];
         let Some(conn) = link.conn else { return };
         let sequence = link.window.open_request(slot, link.window_size);
+        if !self.late.is_empty() {
+            self.late.forget(link_id, sequence);
+        }
         let message = self.messages.get_mut(slot);
         message.state = MessageState::InFlight(link_id, sequence);
         message.attempts += 1;
@@ -306,6 +315,7 @@ impl Shard {
         let lane = &mut self.lanes[message.vendor.index()];
         lane.counters.submits += 1;
         lane.counters.in_flight += 1;
+        lane.counters.possible_duplicates += u64::from(message.carried.is_doubtful);
         message.epoch = lane.took_off();
         self.messages.set_due(slot, due);
     }

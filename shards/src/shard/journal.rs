@@ -70,8 +70,11 @@ impl Shard {
                 Pending::Delivery(ticket) => {
                     if self.deliveries.is_open(ticket) {
                         let delivery = self.deliveries.get_mut(ticket.slot);
-                        let before = delivery.segment.replace(segment);
+                        let (before, message) = (delivery.segment.replace(segment), delivery.kept);
                         self.recount(before, segment);
+                        if let Some(message) = self.kept.find(message) {
+                            message.is_final_safe = true;
+                        }
                         self.acknowledge(ticket.slot, CommandStatus::ESME_ROK, out);
                     }
                 }
@@ -185,7 +188,7 @@ impl Shard {
         let Some(ledger) = &mut self.ledger else { return };
         let Some(kept) = self.kept.find(meant) else { return };
         // Of one that a vendor has, that is: its end has come, and the customer does not want to hear of it.
-        let is_end = kept.state == KeptState::Sent && answer.status.is_ok() && answer.octets.is_empty();
+        let is_end = kept.state == KeptState::Sent && answer.origin.is_end();
         if kept.state != KeptState::Open && !is_end {
             return;
         }
@@ -223,7 +226,7 @@ impl Shard {
             let customer = kept.customer;
             let origin = DeliveryOrigin { is_own: true, awaited: NOT_AWAITED, ..DeliveryOrigin::default() };
             let (vendor, pdu) = (answer.vendor, answer.octets);
-            self.deliver(&Deliver { origin, vendor, customer, kept: meant, pdu }, now, out);
+            self.deliver(&Deliver { origin, vendor, customer, kept: meant, is_double: false, pdu }, now, out);
         }
         self.end_if_through(meant, out);
     }
@@ -290,7 +293,12 @@ impl Shard {
         let delivery = self.deliveries.get_mut(slot);
         let (number, kept, segment) = (delivery.number, delivery.kept, delivery.segment.take());
         delivery.number = 0;
-        let Some(ledger) = self.ledger.as_mut().filter(|_| number != 0 || how != How::Expired) else { return };
+        let Some(ledger) = self.ledger.as_mut().filter(|_| number != 0 || how != How::Expired) else {
+            if let Some(message) = self.kept.find(kept) {
+                message.has_final = false;
+            }
+            return;
+        };
         let message = self.kept.find(kept).map_or(0, |message| {
             message.state = KeptState::Through;
             message.number

@@ -11,6 +11,7 @@ mod deliver;
 mod dispatch;
 mod drain;
 mod journal;
+mod late;
 mod links;
 mod live;
 mod lobby;
@@ -38,6 +39,7 @@ use crate::event::{EndReason, Event};
 use crate::feed::Feed;
 use crate::kept::KeptMessages;
 use crate::lane::Lane;
+use crate::late::{LateAnswers, Settled};
 use crate::ledger::{Ledger, Pending};
 use crate::link::Link;
 use crate::lookups::Lookups;
@@ -135,6 +137,9 @@ pub struct Shard {
     /// To the message store, where there is one.
     feed: Option<Feed>,
     lookups: Lookups,
+    late: LateAnswers,
+    settled: Settled,
+    late_answers_reconciled: u64,
 
     desks: Vec<CustomerDesk>,
     homes: Vec<Option<ShardId>>,
@@ -196,6 +201,9 @@ impl Shard {
             awaited: AwaitedReceipts::new(snapshot.gateway.receipts_awaited as usize, setup.seed),
             lookups: Lookups::new(snapshot.vendors.len(), setup.store.is_some()),
             feed: setup.store,
+            late: LateAnswers::default(),
+            settled: Settled::default(),
+            late_answers_reconciled: 0,
             desks: desks.collect(),
             homes: vec![None; snapshot.customers.len()],
             deliveries: Deliveries::new(),
@@ -340,6 +348,7 @@ impl Shard {
             to_restore: self.restoring.progress(),
             possible_duplicates: self.possible_duplicates
                 + self.lanes.iter().map(|lane| lane.counters.possible_duplicates).sum::<u64>(),
+            late_answers_reconciled: self.late_answers_reconciled,
             journal: self.ledger.as_ref().map(Ledger::report),
             store: self.feed_report(),
             is_quiet: self.is_quiet(),

@@ -75,11 +75,12 @@ impl<'a> Pieces<'a> {
 }
 
 impl Shard {
-    /// Whether the vendor is to get more parts of this message than the one it has just taken.
+    /// Whether the vendor is to get more parts of this message than the one it has just taken; none of one that another vendor
+    /// turns out to have.
     #[inline]
     pub(super) fn has_more_parts(&self, slot: u32) -> bool {
         let message = self.messages.get(slot);
-        message.part + 1 < message.parts
+        message.part + 1 < message.parts && !message.is_settled
     }
 
     /// The vendor has taken a part: the next one is the first to go out, if the message still has time. If it has not, or

@@ -38,6 +38,8 @@ impl Shard {
         match record {
             Record::Submit(submit) => self.take_in(&submit, now, out),
             Record::SubmitAnswer(answer) => self.answer(&answer, now, out),
+            Record::LateAnswer(answer) => self.settle_at_home(&answer, now, out),
+            Record::Settled { kept } => self.settled.add(from, kept),
             Record::Await(awaited) => self.take_over_awaited(&awaited),
             Record::Deliver(deliver) => self.deliver(&deliver, now, out),
             Record::DeliverAnswer { origin, vendor, status } => self.delivery_resolved(origin, vendor, status, out),

@@ -130,7 +130,8 @@ impl Shard {
         let mut pdu = core::mem::take(&mut self.scratch);
         pdu.clear();
         super::rewrite::receipt(&mut pdu, &mut self.text, message, receipt, &awaited, state, now);
-        let deliver = Deliver { origin, vendor, customer: awaited.customer, kept, pdu: &pdu };
+        let deliver =
+            Deliver { origin, vendor, customer: awaited.customer, kept, is_double: awaited.is_double, pdu: &pdu };
         self.lanes[vendor.index()].counters.deliveries_waiting += 1;
         if awaited.customer_home == self.id {
             self.deliver(&deliver, now, out);
@@ -147,7 +148,7 @@ impl Shard {
             return;
         }
         let home = awaited.customer_home;
-        let origin = Origin { shard: home, via: home, slot: u32::MAX, kept: awaited.kept, ..Origin::default() };
+        let origin = Origin::end_of(home, awaited.kept);
         let (id, style) = (awaited.id, awaited.style);
         self.answer(
             &SubmitAnswer { origin, status: CommandStatus::ESME_ROK, id, style, vendor, octets: &[] },
@@ -275,7 +276,8 @@ impl Shard {
             Some((_, None)) => CommandStatus::ESME_RX_T_APPN,
             Some((customer, Some(shard))) => {
                 let whole = message.offsets.tlvs + message.tlvs.whole_length();
-                let deliver = Deliver { origin, vendor, customer, kept: KeptRef::NONE, pdu: &pdu[..whole] };
+                let deliver =
+                    Deliver { origin, vendor, customer, kept: KeptRef::NONE, is_double: false, pdu: &pdu[..whole] };
                 self.lanes[vendor.index()].counters.deliveries_waiting += 1;
                 if shard == self.id {
                     self.deliver(&deliver, now, out);

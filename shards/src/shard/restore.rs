@@ -194,6 +194,9 @@ impl Shard {
         let delivery = self.deliveries.get_mut(slot);
         delivery.number = number;
         delivery.kept = kept;
+        if let Some(kept) = self.kept.find(kept) {
+            kept.has_final = true;
+        }
         let ticket = self.deliveries.ticket(slot);
         ledger.begin(
             &Entry::Receipt(Receipt {

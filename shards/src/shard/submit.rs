@@ -156,6 +156,7 @@ impl Shard {
             deadline,
             refusal: CommandStatus::ESME_ROK,
             tried: Tried::default(),
+            is_doubtful: false,
             facts,
         };
         if kept != KeptRef::NONE {

@@ -48,6 +48,7 @@ impl Shard {
             MessageState::Free => {}
             MessageState::InFlight(link, sequence) => {
                 self.links[link.index()].window.close_request(sequence);
+                self.remember_late(slot, link, sequence, now);
                 self.outcome_unknown(slot, vendor, now, out);
                 self.pump_lane(vendor, now, out);
             }

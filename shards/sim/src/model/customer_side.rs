@@ -292,10 +292,37 @@ impl Model {
                     violation!(self, "{} gets a receipt for no message: attempt {number}", self.name(net));
                 };
                 self.check_receipt(net, customer, message, state, delivered);
+                self.check_told_once(net, number, message, state);
             }
         }
         if self.attempts[number].offered.replace(net).is_some() {
             self.counts.add("deliveries offered again", 1);
+        }
+    }
+
+    /// Of a message that was sent more than once, the customer gets one final receipt, whichever vendor's comes first.
+    fn check_told_once(&self, net: NetId, number: usize, message: usize, state: MessageState) {
+        let this = &self.attempts[number];
+        // What a start has taken over stands in its journal without the other submits.
+        let is_of_this_life =
+            |fed_at: Option<Time>| fed_at.is_some_and(|fed_at| self.life == 0 || fed_at > self.crashed_at);
+        if self.scenario.journal.is_none() || !state.is_final() || !is_of_this_life(this.fed_at) {
+            return;
+        }
+        let before = self.attempts.iter().position(|other| {
+            matches!(other.kind, AttemptKind::Receipt(Some(of), state) if of == message && state.is_final())
+                && (other.vendor, other.id) != (this.vendor, this.id)
+                && other.offered.is_some()
+                && other.acknowledged == Some(CommandStatus::ESME_ROK)
+                && is_of_this_life(other.fed_at)
+        });
+        if let Some(before) = before {
+            let message = &self.messages[message];
+            violation!(
+                self,
+                "{} gets attempt {number} after attempt {before}, both final: {message:?}",
+                self.name(net)
+            );
         }
     }
 

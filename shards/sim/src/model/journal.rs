@@ -180,7 +180,9 @@ impl Model {
         if is_told {
             return None;
         }
-        if message.is_promised && !found.receipts.contains(&number) {
+        // Of two that the submits of one message came to, the one that was not wanted may have been its end.
+        let may_be_second = message.emissions.len() > 1 && self.had_unwanted_end(number);
+        if message.is_promised && !may_be_second && !found.receipts.contains(&number) {
             return Some("its receipt was acknowledged, and the customer has not got it");
         }
         if found.messages.contains_key(&number) {
@@ -262,6 +264,10 @@ impl Model {
         for emission in message.emissions.iter().filter(|emission| emission.life == self.life) {
             let is_here = emission.vendor == vendor;
             let waited = now.millis_since(emission.at);
+            if self.must_be_settled(emission, now) {
+                let before = emission.vendor;
+                violation!(self, "message {number} goes to vendor {vendor} after vendor {before} has it: {message:?}");
+            }
             let Some(_) = emission.heard_at else {
                 let timeout = self.scenario.settings.vendors[emission.vendor].response_timeout_ms;
                 if waited < timeout && !self.is_gone(emission.net) {
@@ -291,6 +297,12 @@ impl Model {
         if unknown > gateway.unknown_outcome_retries {
             violation!(self, "message {number} goes to vendor {vendor} after {unknown} unknown outcomes: {message:?}");
         }
+    }
+
+    /// Whether a late answer has reached every shard that may have the message. On the vendor's own it counts at once.
+    fn must_be_settled(&self, emission: &Emission, now: Time) -> bool {
+        let on_the_way_ms = if self.scenario.shards == 1 { 0 } else { super::verdict::LATE_MS_MAX };
+        emission.late_at.is_some_and(|late_at| late_at.after_ms(on_the_way_ms) < now)
     }
 
     pub(super) fn is_gone(&self, net: NetId) -> bool {

@@ -110,6 +110,8 @@ pub(crate) struct Emission {
     pub heard_at: Option<Time>,
     /// The answer reached its shard, in time or so little late that the timer may not have been looked at yet.
     pub may_be_heard: bool,
+    /// When an ESME_ROK reached its shard that came too late for the timer, and still counts.
+    pub late_at: Option<Time>,
     /// Since when the gateway has known that the vendor has it, under that id.
     pub known_at: Option<Time>,
 }
@@ -403,6 +405,15 @@ impl Model {
                     let emission = &mut self.messages[message].emissions[emission];
                     let waited = now.millis_since(emission.at);
                     emission.may_be_heard |= waited < timeout + verdict::LATE_MS_MAX;
+                    let late_ms = self.scenario.settings.gateway.late_answer_ms;
+                    if self.scenario.journal.is_some()
+                        && emission.heard_at.is_none()
+                        && emission.outcome == Outcome::Taken
+                        && (timeout..timeout + late_ms).contains(&waited)
+                    {
+                        emission.may_be_heard = true;
+                        emission.late_at = emission.late_at.or(Some(now));
+                    }
                     if emission.heard_at.is_none() && waited < timeout {
                         emission.heard_at = Some(now);
                         emission.known_at = (emission.outcome == Outcome::Taken).then_some(now);

@@ -156,6 +156,7 @@ impl Model {
             response_id: Vec::new(),
             heard_at: None,
             may_be_heard: false,
+            late_at: None,
             known_at: None,
         });
         self.counts.add("submits to vendors", 1);
