@@ -17,6 +17,7 @@ pub mod deadlines;
 mod deliveries;
 pub mod event;
 pub mod facts;
+mod heads;
 pub mod journal;
 pub mod kept;
 mod lane;
