@@ -15,6 +15,7 @@ pub mod bounds;
 pub mod bucket;
 pub mod deadlines;
 mod deliveries;
+mod early;
 pub mod event;
 pub mod facts;
 mod heads;
