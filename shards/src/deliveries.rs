@@ -3,6 +3,8 @@
 use core::ops::Range;
 use std::collections::VecDeque;
 
+use smallvec::SmallVec;
+
 use crate::bounds::{BODY_KEEP_BYTES, MESSAGE_TIMER_STEP_MS};
 use crate::bucket::TokenBucket;
 use crate::deadlines::Deadlines;
@@ -11,6 +13,7 @@ use crate::lane::Ticket;
 use crate::names::{Conn, CustomerId, VendorId};
 use crate::report::CustomerCounters;
 use crate::settings::CustomerSettings;
+use crate::slab::Slab;
 use crate::time::Time;
 use crate::wire::DeliveryOrigin;
 
@@ -51,15 +54,18 @@ pub(crate) struct Delivery {
     pub(crate) segment: Option<u32>,
     /// The vendor has our answer.
     pub(crate) is_acknowledged: bool,
-    /// The deliver_sm as the customer gets it.
-    pub(crate) pdu: Vec<u8>,
+    /// The deliver_sm as the customer gets it; a usual receipt stands here itself, so that a delivery is one stretch of
+    /// memory.
+    pub(crate) pdu: SmallVec<[u8; PDU_IN_PLACE_BYTES]>,
 }
+
+/// Octets of a PDU that need no memory of their own: a receipt in the canonical form with its addresses and the TLVs.
+const PDU_IN_PLACE_BYTES: usize = 288;
 
 /// The slots of one shard.
 #[derive(Debug)]
 pub(crate) struct Deliveries {
-    slots: Vec<Delivery>,
-    free: Vec<u32>,
+    slots: Slab<Delivery>,
     due: Deadlines,
     /// Those that a vendor waits for.
     pub(crate) open: u32,
@@ -67,7 +73,7 @@ pub(crate) struct Deliveries {
 
 impl Deliveries {
     pub(crate) fn new() -> Self {
-        Self { slots: Vec::new(), free: Vec::new(), due: Deadlines::new(MESSAGE_TIMER_STEP_MS), open: 0 }
+        Self { slots: Slab::new(u32::MAX as usize), due: Deadlines::new(MESSAGE_TIMER_STEP_MS), open: 0 }
     }
 
     /// A slot that waits. How many there may be is bounded for each vendor by its home shard.
@@ -79,11 +85,8 @@ impl Deliveries {
         pdu: &[u8],
         due: Time,
     ) -> u32 {
-        let slot = self.free.pop().unwrap_or_else(|| {
-            self.slots.push(Delivery::default());
-            (self.slots.len() - 1) as u32
-        });
-        let delivery = &mut self.slots[slot as usize];
+        let slot = self.slots.allocate().expect("fewer than there are numbers of slots");
+        let delivery = self.slots.get_mut(slot);
         delivery.pdu.clear();
         delivery.pdu.extend_from_slice(pdu);
         delivery.state = DeliveryState::Waiting;
@@ -101,34 +104,34 @@ impl Deliveries {
     }
 
     pub(crate) fn free(&mut self, slot: u32) {
-        let delivery = &mut self.slots[slot as usize];
+        let delivery = self.slots.get_mut(slot);
         debug_assert_ne!(delivery.state, DeliveryState::Free);
         delivery.state = DeliveryState::Free;
         delivery.generation = delivery.generation.wrapping_add(1);
         if delivery.pdu.capacity() > BODY_KEEP_BYTES {
-            delivery.pdu = Vec::new();
+            delivery.pdu = SmallVec::new();
         }
         self.due.set(slot as usize, Time::NEVER);
-        self.free.push(slot);
+        self.slots.free(slot);
     }
 
     #[inline]
     pub(crate) fn get(&self, slot: u32) -> &Delivery {
-        &self.slots[slot as usize]
+        self.slots.get(slot)
     }
 
     #[inline]
     pub(crate) fn get_mut(&mut self, slot: u32) -> &mut Delivery {
-        &mut self.slots[slot as usize]
+        self.slots.get_mut(slot)
     }
 
     pub(crate) fn ticket(&self, slot: u32) -> Ticket {
-        Ticket { slot, generation: self.slots[slot as usize].generation }
+        Ticket { slot, generation: self.slots.get(slot).generation }
     }
 
     /// How many slots there are, used or not.
     pub(crate) fn slots(&self) -> u32 {
-        self.slots.len() as u32
+        self.slots.slots()
     }
 
     /// Tells the number of each kept one whose record stands in that segment, of those in these slots.
@@ -143,18 +146,18 @@ impl Deliveries {
 
     /// How many slots are in use.
     pub(crate) fn in_use(&self) -> usize {
-        self.slots.len() - self.free.len()
+        self.slots.open()
     }
 
     /// Whether the ticket's delivery is still the one in its slot.
     pub(crate) fn is_open(&self, ticket: Ticket) -> bool {
-        let delivery = &self.slots[ticket.slot as usize];
+        let delivery = self.slots.get(ticket.slot);
         delivery.generation == ticket.generation && delivery.state != DeliveryState::Free
     }
 
     /// Whether the ticket's delivery is still the one in its slot and still waits.
     pub(crate) fn is_waiting(&self, ticket: Ticket) -> bool {
-        let delivery = &self.slots[ticket.slot as usize];
+        let delivery = self.slots.get(ticket.slot);
         delivery.generation == ticket.generation && delivery.state == DeliveryState::Waiting
     }
 

@@ -4,7 +4,6 @@
 //! with the vendor's shard while it waits for a vendor.
 
 use core::ops::Range;
-use std::collections::VecDeque;
 
 use crate::message_id::{IdStyle, MessageId};
 use crate::names::{Conn, CustomerId};
@@ -45,8 +44,9 @@ impl Default for KeptRef {
     }
 }
 
-/// A kept message.
+/// A kept message. There may be millions, each looked at several times: one cache line.
 #[derive(Debug, Default)]
+#[repr(align(64))]
 pub(crate) struct Kept {
     pub(crate) generation: u32,
     pub(crate) state: KeptState,
@@ -74,17 +74,19 @@ pub(crate) struct Kept {
     pub(crate) id: MessageId,
 }
 
+const _: () = assert!(size_of::<Kept>() == 64);
+
 /// The kept messages of one shard.
 #[derive(Debug)]
 pub(crate) struct KeptMessages {
     slots: Slab<Kept>,
-    /// Those whose final receipt is awaited, and until when, in the order of time; with those among them that have ended.
-    awaiting: VecDeque<(Time, KeptRef)>,
+    /// Those whose final receipt is awaited.
+    awaiting: Awaiting,
 }
 
 impl KeptMessages {
     pub(crate) const fn new(most: usize) -> Self {
-        Self { slots: Slab::new(most), awaiting: VecDeque::new() }
+        Self { slots: Slab::new(most), awaiting: Awaiting::new() }
     }
 
     /// How many there are.
@@ -129,24 +131,26 @@ impl KeptMessages {
         }
     }
 
-    /// A vendor has it. Its receipt is awaited until then, which is never earlier than for the one before.
+    /// A vendor has it. Its receipt is awaited until then, or as long as that of the one before if that is longer.
     #[inline]
     pub(crate) fn await_receipt(&mut self, meant: KeptRef, until: Time) {
-        self.awaiting.push_back((until, meant));
+        self.awaiting.push(meant.slot, until);
     }
 
-    /// When [`KeptMessages::next_overdue`] has something at the earliest.
+    /// When [`KeptMessages::next_overdue`] has something.
     #[inline]
     pub(crate) fn next_due(&self) -> Time {
-        self.awaiting.front().map_or(Time::NEVER, |(until, _)| *until)
+        self.awaiting.next_due()
     }
 
     /// The next one that has awaited its receipt in vain.
     pub(crate) fn next_overdue(&mut self, now: Time) -> Option<KeptRef> {
         while self.next_due() <= now {
-            let (_, meant) = self.awaiting.pop_front()?;
-            if self.find(meant).is_some_and(|kept| kept.state == KeptState::Sent) {
-                return Some(meant);
+            let slot = self.awaiting.first;
+            self.awaiting.remove(slot);
+            let kept = self.slots.get(slot);
+            if kept.state == KeptState::Sent {
+                return Some(KeptRef { slot, generation: kept.generation });
             }
         }
         None
@@ -159,6 +163,136 @@ impl KeptMessages {
         debug_assert_eq!(kept.generation, meant.generation);
         kept.state = KeptState::Free;
         kept.generation = kept.generation.wrapping_add(1);
+        self.awaiting.remove(meant.slot);
         self.slots.free(meant.slot);
+    }
+}
+
+const NOBODY: u32 = u32::MAX;
+
+/// The slots whose receipts are awaited, in the order in which that ends: a list through a table by slot, so that what has
+/// ended leaves nothing behind.
+#[derive(Debug)]
+struct Awaiting {
+    places: Vec<Place>,
+    first: u32,
+    last: u32,
+}
+
+/// A slot's neighbours; `until` is [`Time::NEVER`] where it is in no list.
+#[derive(Clone, Copy, Debug)]
+struct Place {
+    until: Time,
+    before: u32,
+    after: u32,
+}
+
+impl Awaiting {
+    const fn new() -> Self {
+        Self { places: Vec::new(), first: NOBODY, last: NOBODY }
+    }
+
+    #[inline]
+    fn next_due(&self) -> Time {
+        self.places.get(self.first as usize).map_or(Time::NEVER, |place| place.until)
+    }
+
+    /// Adds a slot behind all others. One that is there already keeps its place.
+    #[inline]
+    fn push(&mut self, slot: u32, until: Time) {
+        if self.places.len() <= slot as usize {
+            self.places.resize(slot as usize + 1, Place { until: Time::NEVER, before: NOBODY, after: NOBODY });
+        }
+        if self.places[slot as usize].until != Time::NEVER {
+            return;
+        }
+        let mut place = Place { until: Time(until.0.min(Time::NEVER.0 - 1)), before: self.last, after: NOBODY };
+        match self.places.get_mut(self.last as usize) {
+            Some(last) => {
+                last.after = slot;
+                place.until = place.until.max(last.until);
+            }
+            None => self.first = slot,
+        }
+        self.places[slot as usize] = place;
+        self.last = slot;
+    }
+
+    /// Takes a slot out, if it is there.
+    #[inline]
+    fn remove(&mut self, slot: u32) {
+        let Some(place) = self.places.get_mut(slot as usize).filter(|place| place.until != Time::NEVER) else { return };
+        let Place { before, after, .. } = *place;
+        place.until = Time::NEVER;
+        match self.places.get_mut(before as usize) {
+            Some(before) => before.after = after,
+            None => self.first = after,
+        }
+        match self.places.get_mut(after as usize) {
+            Some(after) => after.before = before,
+            None => self.last = before,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn kept(messages: &mut KeptMessages) -> KeptRef {
+        let meant = messages.begin(Kept::default()).unwrap();
+        messages.find(meant).unwrap().state = KeptState::Sent;
+        meant
+    }
+
+    #[test]
+    fn what_awaits_in_vain_comes_in_the_order_of_time_and_once() {
+        let mut messages = KeptMessages::new(1000);
+        let all: Vec<KeptRef> = (0..100u64)
+            .map(|time| {
+                let meant = kept(&mut messages);
+                messages.await_receipt(meant, Time(10 + time / 2));
+                meant
+            })
+            .collect();
+        for ended in all.iter().step_by(3) {
+            messages.end(*ended);
+        }
+        let mut overdue = Vec::new();
+        for time in 0..=60 {
+            while let Some(meant) = messages.next_overdue(Time(time)) {
+                assert_eq!(meant, all[overdue.len() / 2 * 3 + 1 + overdue.len() % 2]);
+                overdue.push(meant);
+            }
+            assert!(messages.next_due() > Time(time));
+        }
+        assert_eq!(overdue.len(), 66);
+        assert_eq!(messages.next_due(), Time::NEVER);
+    }
+
+    #[test]
+    fn what_has_ended_leaves_nothing_behind() {
+        let mut messages = KeptMessages::new(1 << 20);
+        let stuck = kept(&mut messages);
+        messages.await_receipt(stuck, Time(7));
+        for time in 0..100_000 {
+            let meant = kept(&mut messages);
+            messages.await_receipt(meant, Time(8 + time));
+            messages.end(meant);
+        }
+        assert!(messages.awaiting.places.len() <= 1024);
+        assert_eq!(messages.next_overdue(Time(1_000_000)), Some(stuck));
+        assert_eq!(messages.next_overdue(Time(1_000_000)), None);
+    }
+
+    #[test]
+    fn a_shorter_time_waits_for_the_longer_one_before_it() {
+        let mut messages = KeptMessages::new(1000);
+        let (long, short) = (kept(&mut messages), kept(&mut messages));
+        messages.await_receipt(long, Time(50));
+        messages.await_receipt(short, Time(20));
+        assert_eq!(messages.next_overdue(Time(49)), None);
+        assert_eq!(messages.next_overdue(Time(50)), Some(long));
+        assert_eq!(messages.next_overdue(Time(50)), Some(short));
     }
 }

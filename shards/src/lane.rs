@@ -4,8 +4,8 @@ use std::collections::VecDeque;
 
 use crate::bounds::{THROTTLE_PAUSE_MS_MAX, THROTTLE_PAUSE_MS_MIN};
 use crate::bucket::TokenBucket;
+use crate::early::EarlyReceipts;
 use crate::names::LinkId;
-use crate::receipts::ReceiptKey;
 use crate::report::VendorCounters;
 use crate::settings::VendorSettings;
 use crate::time::Time;
@@ -33,7 +33,7 @@ pub(crate) struct Lane {
     pub(crate) is_off: bool,
     /// Links that are bound and can submit.
     pub(crate) submitting: u32,
-    pub(crate) early: Vec<EarlyReceipt>,
+    pub(crate) early: EarlyReceipts,
     /// Unanswered submits of the present epoch and of the one before it.
     flights: [u32; 2],
     epoch: u8,
@@ -47,19 +47,6 @@ pub(crate) struct Lane {
     run: u32,
 }
 
-/// A receipt that may have overtaken the submit_sm_resp of its message.
-#[derive(Debug)]
-pub(crate) struct EarlyReceipt {
-    pub(crate) key: ReceiptKey,
-    pub(crate) slot: u32,
-    pub(crate) generation: u32,
-    pub(crate) until: Time,
-    /// The epoch whose submits must all have been answered before this receipt is known to match none; `None` while an
-    /// older epoch is still being waited for.
-    pub(crate) epoch: Option<u8>,
-    pub(crate) pdu: Vec<u8>,
-}
-
 impl Lane {
     pub(crate) fn new(settings: &VendorSettings, now: Time) -> Self {
         Self {
@@ -70,7 +57,7 @@ impl Lane {
             alerted: false,
             is_off: false,
             submitting: 0,
-            early: Vec::new(),
+            early: EarlyReceipts::new(),
             flights: [0; 2],
             epoch: 0,
             queues: Default::default(),

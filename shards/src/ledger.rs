@@ -8,6 +8,7 @@
 //! that ends something is never gone before the one that began it.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 
 use crate::bounds::{JOURNAL_BATCH_BYTES, JOURNAL_BATCHES_WAITING, JOURNAL_REST_MS};
 use crate::journal::{BLOCK, Batch, BatchWriter, Entry, LogName, reseal, segment_header};
@@ -46,7 +47,9 @@ pub(crate) struct Ledger {
     full: VecDeque<Collected>,
     committing: Vec<Pending>,
     /// The batch that is being written, without a segment's header, until it is known to be on disk.
-    flying: Vec<u8>,
+    flying: Arc<Vec<u8>>,
+    /// What a batch holds that nobody has to write any more: no octets.
+    nothing: Arc<Vec<u8>>,
     state: Flight,
     last_number: u64,
     batch: u64,
@@ -104,7 +107,8 @@ impl Ledger {
             collecting: Collected::new(log),
             full: VecDeque::new(),
             committing: Vec::new(),
-            flying: Vec::new(),
+            flying: Arc::default(),
+            nothing: Arc::default(),
             state: Flight::None,
             last_number: 0,
             batch: 0,
@@ -213,7 +217,9 @@ impl Ledger {
             Flight::Failed(at) if at <= now => {
                 self.state = Flight::WritingAgain;
                 self.next_segment();
-                reseal(self.log, self.segment, self.batch, &mut self.flying);
+                into.bytes = self.nothing.clone();
+                let flying: &mut Vec<u8> = Arc::make_mut(&mut self.flying);
+                reseal(self.log, self.segment, self.batch, flying);
                 self.give(into);
                 return true;
             }
@@ -232,8 +238,12 @@ impl Ledger {
             self.live.push_back(Segment::default());
         }
         self.report.records += u64::from(next.writer.records());
-        self.flying.clear();
-        next.writer.finish(self.segment, self.batch, &mut self.flying);
+        into.bytes = self.nothing.clone();
+        if Arc::get_mut(&mut self.flying).is_none() {
+            // The host holds on to the batch before.
+            self.flying = Arc::default();
+        }
+        next.writer.swap_out(self.segment, self.batch, Arc::make_mut(&mut self.flying));
         core::mem::swap(&mut next.pending, &mut self.committing);
         self.give(into);
         true
@@ -248,11 +258,14 @@ impl Ledger {
     fn give(&mut self, into: &mut Batch) {
         into.segment = self.segment;
         into.offset = self.offset;
-        into.bytes.clear();
-        if self.offset == 0 {
-            segment_header(self.log, self.segment, self.bounds.segment_bytes, &mut into.bytes);
-        }
-        into.bytes.extend_from_slice(&self.flying);
+        into.bytes = if self.offset == 0 {
+            let mut octets = Vec::with_capacity(BLOCK + self.flying.len());
+            segment_header(self.log, self.segment, self.bounds.segment_bytes, &mut octets);
+            octets.extend_from_slice(&self.flying);
+            Arc::new(octets)
+        } else {
+            self.flying.clone()
+        };
         self.offset += into.bytes.len() as u64;
         self.report.bytes_written += into.bytes.len() as u64;
     }

@@ -4,11 +4,11 @@ use core::hash::{Hash, Hasher};
 use std::collections::VecDeque;
 use std::collections::hash_map::DefaultHasher;
 
-use hashbrown::HashTable;
 use smpp_pdu::Address;
 use smpp_pdu::id::{IdForm, NormalId, parse_uuid};
 use smpp_pdu::message::ADDRESS_MAX;
 
+use crate::heads::{Heads, NOBODY};
 use crate::kept::KeptRef;
 use crate::message_id::{IdStyle, MessageId};
 use crate::names::{CustomerId, ShardId, VendorId};
@@ -18,7 +18,8 @@ use crate::settings::VendorIdFormat;
 /// bits of hash, so that two that differ never meet in practice.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct ReceiptKey {
-    value: u128,
+    /// The low and the high half, so that an entry needs no more than the alignment of words.
+    value: [u64; 2],
     vendor: VendorId,
     kind: KeyKind,
 }
@@ -54,12 +55,12 @@ impl ReceiptKey {
                 None => (hash_text(text), KeyKind::Hashed),
             },
         };
-        Some(Self { value, vendor, kind })
+        Some(Self { value: [value as u64, (value >> 64) as u64], vendor, kind })
     }
 
-    /// For the table alone: equality is decided by the key itself.
+    /// For an index: equality is decided by the key itself.
     #[inline]
-    fn hash(self, seed: u64) -> u64 {
+    pub(crate) fn hash(self, seed: u64) -> u64 {
         let kind = match self.kind {
             KeyKind::Number => 0,
             KeyKind::Uuid => 1,
@@ -67,8 +68,9 @@ impl ReceiptKey {
             KeyKind::Short(length) => u64::from(length) + 3,
         };
         let other = u64::from(self.vendor.0) << 8 | kind;
-        let low = folded(self.value as u64 ^ seed, 0x9E37_79B9_7F4A_7C15 ^ other);
-        folded(low ^ (self.value >> 64) as u64, 0xC2B2_AE3D_27D4_EB4F ^ seed)
+        let [low, high] = self.value;
+        let low = folded(low ^ seed, 0x9E37_79B9_7F4A_7C15 ^ other);
+        folded(low ^ high, 0xC2B2_AE3D_27D4_EB4F ^ seed)
     }
 }
 
@@ -140,13 +142,28 @@ pub(crate) struct Awaited {
 /// grow.
 const CHUNK: usize = 4096;
 
+/// Buckets for an entry at the most, where there are more than the fewest.
+const BUCKETS_MOST: usize = 8;
+
+/// Buckets that go with one entry at the most: enough to stay within that.
+const MERGES: usize = BUCKETS_MOST;
+
+/// An entry, and the next one in its bucket. As two whole cache lines, no entry reaches into a third.
+#[derive(Clone, Copy, Debug)]
+#[repr(align(64))]
+struct Place {
+    awaited: Awaited,
+    next: u32,
+}
+
 /// The index of one shard, oldest first; bounded.
 #[derive(Debug)]
 pub(crate) struct AwaitedReceipts {
-    /// Positions, by key. Sized for the bound at the start, so that it is never built anew on a message's way.
-    table: HashTable<u64>,
-    chunks: VecDeque<Vec<Option<Awaited>>>,
-    spare: Vec<Option<Awaited>>,
+    /// By key. An entry's name there is the low half of its position.
+    heads: Heads,
+    count: usize,
+    chunks: VecDeque<Vec<Option<Place>>>,
+    spare: Vec<Option<Place>>,
     /// The position of the first entry of `chunks[0]`, a multiple of [`CHUNK`]; positions count up for ever.
     base: u64,
     /// The position of the oldest entry that may still be there.
@@ -160,7 +177,8 @@ pub(crate) struct AwaitedReceipts {
 impl AwaitedReceipts {
     pub(crate) fn new(max: usize, seed: u64) -> Self {
         Self {
-            table: HashTable::with_capacity(max),
+            heads: Heads::new(),
+            count: 0,
             chunks: VecDeque::new(),
             spare: Vec::new(),
             base: 0,
@@ -171,8 +189,8 @@ impl AwaitedReceipts {
         }
     }
 
-    pub(crate) fn len(&self) -> usize {
-        self.table.len()
+    pub(crate) const fn len(&self) -> usize {
+        self.count
     }
 
     /// Adds an entry; one of the same key is replaced, for a vendor that uses an id again means the newer message.
@@ -186,32 +204,41 @@ impl AwaitedReceipts {
             forgotten = self.get(self.oldest).copied();
             self.remove(self.oldest);
         }
-        let position = self.next;
-        if (position - self.base) as usize == self.chunks.len() * CHUNK {
-            let mut chunk = core::mem::take(&mut self.spare);
-            chunk.reserve_exact(CHUNK);
-            self.chunks.push_back(chunk);
+        if self.next as u32 == NOBODY {
+            // A position without a name stays empty.
+            self.push(None);
+            self.trim();
         }
-        self.chunks.back_mut().expect("there is a chunk with room").push(Some(awaited));
-        self.next += 1;
-        let Self { table, chunks, base, seed, .. } = self;
-        table.insert_unique(awaited.key.hash(*seed), position, |position| {
-            entry(chunks, *base, *position).map_or(0, |awaited| awaited.key.hash(*seed))
-        });
+        let name = self.next as u32;
+        let bucket = self.heads.bucket(awaited.key.hash(self.seed));
+        self.push(Some(Place { awaited, next: self.heads.first(bucket) }));
+        self.heads.set_first(bucket, name);
+        self.count += 1;
+        if self.count * 2 > self.heads.len() {
+            self.grow();
+        }
         forgotten
     }
 
     /// The position of the entry with that key.
     #[inline]
     pub(crate) fn find(&self, key: ReceiptKey) -> Option<u64> {
-        let is_it = |position: &u64| self.get(*position).is_some_and(|awaited| awaited.key == key);
-        self.table.find(key.hash(self.seed), is_it).copied()
+        let mut name = self.heads.first(self.heads.bucket(key.hash(self.seed)));
+        while name != NOBODY {
+            let position = self.position(name);
+            let place = self.place(position)?;
+            if place.awaited.key == key {
+                return Some(position);
+            }
+            name = place.next;
+        }
+        None
     }
 
     /// The entry at that position; `None` when it has gone.
     #[inline]
     pub(crate) fn get(&self, position: u64) -> Option<&Awaited> {
-        entry(&self.chunks, self.base, position)
+        self.place(position).map(|place| &place.awaited)
     }
 
     /// A number by which a key is known again after its entry has gone.
@@ -222,14 +249,65 @@ impl AwaitedReceipts {
 
     /// Forgets the entry at that position, if it is there.
     pub(crate) fn remove(&mut self, position: u64) {
-        let Some(key) = self.get(position).map(|awaited| awaited.key) else { return };
-        if let Ok(found) = self.table.find_entry(key.hash(self.seed), |other| *other == position) {
-            found.remove();
+        let Some(&Place { awaited, next }) = self.place(position) else { return };
+        let bucket = self.heads.bucket(awaited.key.hash(self.seed));
+        let mut before = self.heads.first(bucket);
+        if before == position as u32 {
+            self.heads.set_first(bucket, next);
+        } else {
+            loop {
+                let place = self.named(before);
+                if place.next == position as u32 {
+                    place.next = next;
+                    break;
+                }
+                before = place.next;
+            }
         }
         let index = (position - self.base) as usize;
         self.chunks[index / CHUNK][index % CHUNK] = None;
+        self.count -= 1;
         if position == self.oldest {
             self.trim();
+        }
+        for _ in 0..MERGES {
+            if self.count * BUCKETS_MOST < self.heads.len() && self.heads.can_merge() {
+                self.shrink();
+            }
+        }
+    }
+
+    fn push(&mut self, place: Option<Place>) {
+        if (self.next - self.base) as usize == self.chunks.len() * CHUNK {
+            let mut chunk = core::mem::take(&mut self.spare);
+            chunk.reserve_exact(CHUNK);
+            self.chunks.push_back(chunk);
+        }
+        self.chunks.back_mut().expect("there is a chunk with room").push(place);
+        self.next += 1;
+    }
+
+    /// One bucket more.
+    fn grow(&mut self) {
+        let shared = self.heads.split();
+        let mut name = self.heads.first(shared);
+        self.heads.set_first(shared, NOBODY);
+        while name != NOBODY {
+            let hash = self.named(name).awaited.key.hash(self.seed);
+            let bucket = self.heads.bucket(hash);
+            let first = self.heads.first(bucket);
+            self.heads.set_first(bucket, name);
+            name = core::mem::replace(&mut self.named(name).next, first);
+        }
+    }
+
+    /// One bucket less.
+    fn shrink(&mut self) {
+        let (bucket, mut name) = self.heads.merge();
+        while name != NOBODY {
+            let first = self.heads.first(bucket);
+            self.heads.set_first(bucket, name);
+            name = core::mem::replace(&mut self.named(name).next, first);
         }
     }
 
@@ -246,12 +324,24 @@ impl AwaitedReceipts {
             self.spare = chunk;
         }
     }
-}
 
-#[inline]
-fn entry(chunks: &VecDeque<Vec<Option<Awaited>>>, base: u64, position: u64) -> Option<&Awaited> {
-    let index = usize::try_from(position.checked_sub(base)?).ok()?;
-    chunks.get(index / CHUNK)?.get(index % CHUNK)?.as_ref()
+    /// The position of an entry that is there, of its name.
+    #[inline]
+    const fn position(&self, name: u32) -> u64 {
+        self.base + name.wrapping_sub(self.base as u32) as u64
+    }
+
+    #[inline]
+    fn place(&self, position: u64) -> Option<&Place> {
+        let index = usize::try_from(position.checked_sub(self.base)?).ok()?;
+        self.chunks.get(index / CHUNK)?.get(index % CHUNK)?.as_ref()
+    }
+
+    #[inline]
+    fn named(&mut self, name: u32) -> &mut Place {
+        let index = (self.position(name) - self.base) as usize;
+        self.chunks[index / CHUNK][index % CHUNK].as_mut().expect("what is chained is there")
+    }
 }
 
 #[cfg(test)]
@@ -320,7 +410,43 @@ mod tests {
         }
         assert!(index.chunks.len() <= 4, "{} chunks", index.chunks.len());
         assert_eq!(index.len(), index.chunks.iter().flatten().flatten().count());
-        assert!(size_of::<Option<Awaited>>() <= 128, "{} octets an entry", size_of::<Option<Awaited>>());
+        assert!(size_of::<Option<Place>>() <= 128, "{} octets an entry", size_of::<Option<Place>>());
+    }
+
+    #[test]
+    fn every_entry_is_found_while_the_index_grows_and_shrinks() {
+        let mut index = AwaitedReceipts::new(1 << 20, 4);
+        let most = 5 * CHUNK as u128;
+        for number in 1..=most {
+            index.insert(awaited(number));
+        }
+        assert!(index.heads.len() >= index.len());
+        for number in 1..=most {
+            index.remove(index.find(key(number)).unwrap());
+            for other in
+                [number + 1, (number + most) / 2, most].into_iter().filter(|other| (number + 1..=most).contains(other))
+            {
+                assert_eq!(index.get(index.find(key(other)).unwrap()).unwrap().id, MessageId(other));
+            }
+        }
+        assert!(!index.heads.can_merge());
+        assert_eq!(index.len(), 0);
+    }
+
+    #[test]
+    fn positions_outgrow_32_bits() {
+        let start = (1 << 32) - CHUNK as u64;
+        let mut index = AwaitedReceipts { base: start, oldest: start, next: start, ..AwaitedReceipts::new(100, 5) };
+        for number in 1..=2 * CHUNK as u128 {
+            assert!(index.insert(awaited(number)).is_none());
+            if number > 50 {
+                let position = index.find(key(number - 50)).unwrap();
+                assert_eq!(index.get(position).unwrap().id, MessageId(number - 50));
+                index.remove(position);
+            }
+        }
+        assert!(index.next > 1 << 32);
+        assert!(index.len() == 50 && index.chunks.len() <= 2);
     }
 
     #[test]

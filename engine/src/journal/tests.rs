@@ -145,6 +145,6 @@ fn small() -> MakerSettings {
 }
 
 fn batch(segment: u32, offset: u64, octets: usize, seed: u8) -> Batch {
-    let bytes = (0..octets).map(|index| (index as u8).wrapping_mul(31).wrapping_add(seed)).collect();
+    let bytes = Arc::new((0..octets).map(|index| (index as u8).wrapping_mul(31).wrapping_add(seed)).collect());
     Batch { segment, offset, bytes }
 }

@@ -28,6 +28,8 @@
 //! **What is bad** at the end of a log was never acknowledged and is cut (a torn tail). What is bad while a later batch
 //! is good is damage: it is reported with file and offset and costs itself alone.
 
+use std::sync::Arc;
+
 mod batch;
 mod inspect;
 mod live;
@@ -73,8 +75,9 @@ pub struct Batch {
     pub segment: u32,
     /// Where in its file; a multiple of [`BLOCK`].
     pub offset: u64,
-    /// A multiple of [`BLOCK`] of octets.
-    pub bytes: Vec<u8>,
+    /// A multiple of [`BLOCK`] of octets. The shard holds them as well, for the case that they cannot be written; it uses
+    /// their memory again when it fills this batch in the next time.
+    pub bytes: Arc<Vec<u8>>,
 }
 
 impl LogName {

@@ -118,13 +118,9 @@ impl Shard {
         let desk = &mut self.desks[customer.index()];
         let count = desk.sessions.len();
         for _ in 0..count {
-            desk.turn = (desk.turn + 1) % count;
+            desk.turn = if desk.turn + 1 < count { desk.turn + 1 } else { 0 };
             let conn = desk.sessions[desk.turn];
-            if let Role::Session(session) = &self.connections[conn.index()].role
-                && session.can_receive()
-                && session.deliver.open() < limit
-                && out.queued_bytes(conn) < SESSION_OUTPUT_BYTES_MAX
-            {
+            if has_room(&self.connections[conn.index()].role, conn, limit, out) {
                 return Some(conn);
             }
         }
@@ -168,12 +164,33 @@ impl Shard {
         }
         while !self.desks[customer.index()].waiting.is_empty() {
             let Some(conn) = self.free_receiver(customer, out) else { return };
-            let desk = &mut self.desks[customer.index()];
-            let Some(ticket) = desk.waiting.pop_front() else { return };
-            if self.deliveries.is_waiting(ticket) {
-                desk.counters.deliveries_waiting -= 1;
-                self.transmit_delivery(conn, ticket.slot, now, out);
+            self.give_next(customer, conn, now, out);
+        }
+    }
+
+    /// One session of a customer has room again: it takes what waits. Where nobody had room before, nobody else needs to be
+    /// asked.
+    fn pump_session(&mut self, customer: CustomerId, conn: Conn, now: Now, out: &mut Output) {
+        if self.refusing && self.ledger.is_some() {
+            return;
+        }
+        let limit = self.deliver_window();
+        while !self.desks[customer.index()].waiting.is_empty() {
+            if !has_room(&self.connections[conn.index()].role, conn, limit, out) {
+                return;
             }
+            self.give_next(customer, conn, now, out);
+        }
+    }
+
+    /// Gives the first delivery that waits to a session that has room.
+    fn give_next(&mut self, customer: CustomerId, conn: Conn, now: Now, out: &mut Output) {
+        let desk = &mut self.desks[customer.index()];
+        if let Some(ticket) = desk.waiting.pop_front()
+            && self.deliveries.is_waiting(ticket)
+        {
+            desk.counters.deliveries_waiting -= 1;
+            self.transmit_delivery(conn, ticket.slot, now, out);
         }
     }
 
@@ -196,7 +213,7 @@ impl Shard {
             DeliveryState::Sent(_) => self.resolve(slot, status, out),
             _ => self.deliveries.free(slot),
         }
-        self.pump_deliveries(customer, now, out);
+        self.pump_session(customer, conn, now, out);
     }
 
     /// The customer cannot take it now: it is given again after a while.
@@ -305,6 +322,13 @@ impl Shard {
             }
         }
     }
+}
+
+/// Whether a connection's session can take one more deliver_sm.
+#[inline]
+fn has_room(role: &Role, conn: Conn, limit: u32, out: &Output) -> bool {
+    let Role::Session(session) = role else { return false };
+    session.can_receive() && session.deliver.open() < limit && out.queued_bytes(conn) < SESSION_OUTPUT_BYTES_MAX
 }
 
 /// Whether a deliver_sm can go to a peer of version 3.3, which knows no message_payload.

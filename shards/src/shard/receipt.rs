@@ -6,9 +6,9 @@ use smpp_pdu::{CommandStatus, Header, ShortMessage, Tag, encode};
 
 use super::Shard;
 use crate::bounds::{DELIVERIES_PER_VENDOR_MAX, EARLY_RECEIPTS_MAX};
+use crate::early::EarlyReceipt;
 use crate::event::Event;
 use crate::kept::KeptRef;
-use crate::lane::EarlyReceipt;
 use crate::names::{Conn, CustomerId, LinkId, VendorId};
 use crate::output::Output;
 use crate::receipts::{Awaited, ReceiptKey};
@@ -174,44 +174,42 @@ impl Shard {
             return;
         }
         let epoch = lane.epoch_to_wait_for();
-        lane.early.push(EarlyReceipt {
-            key,
-            slot: origin.slot,
-            generation: origin.generation,
-            until,
-            epoch,
-            pdu: pdu.to_vec(),
-        });
+        let mut memory = lane.early.memory();
+        memory.extend_from_slice(pdu);
+        let (conn, generation) = (Conn(origin.slot), origin.generation);
+        lane.early.push(EarlyReceipt { key, conn, generation, until, epoch, pdu: memory });
         self.lane_timers.hasten(vendor.index(), until);
     }
 
     /// A message has got its vendor's id: receipts that were there before it are passed on.
-    #[cold]
     pub(super) fn match_early(&mut self, vendor: VendorId, key: ReceiptKey, now: Now, out: &mut Output) {
-        while let Some(place) = self.lanes[vendor.index()].early.iter().position(|early| early.key == key) {
-            let early = self.lanes[vendor.index()].early.remove(place);
-            let (Some(header), Ok(message)) = (Header::read(&early.pdu), ShortMessage::decode(&early.pdu)) else {
-                continue;
-            };
-            let origin = DeliveryOrigin {
-                shard: self.id,
-                slot: early.slot,
-                generation: early.generation,
-                sequence: header.sequence_number,
-                is_own: false,
-                awaited: self.awaited.find(key).unwrap_or(NOT_AWAITED),
-            };
-            if origin.awaited == NOT_AWAITED {
-                // A final one that nobody wants was among those before: nothing is awaited any more.
-                self.receipt_unknown(origin, vendor, &[], now, out);
-                continue;
-            }
-            let counters = &mut self.lanes[vendor.index()].counters;
-            counters.receipts_early += 1;
-            counters.receipts_matched += 1;
-            let receipt = Receipt::parse(message.text());
-            self.pass_receipt(origin, vendor, &message, &receipt, now, out);
+        while let Some(place) = self.lanes[vendor.index()].early.find(key)
+            && let Some(early) = self.lanes[vendor.index()].early.take(place)
+        {
+            self.pass_early(vendor, &early, now, out);
+            self.lanes[vendor.index()].early.give_back(early.pdu);
         }
+    }
+
+    fn pass_early(&mut self, vendor: VendorId, early: &EarlyReceipt, now: Now, out: &mut Output) {
+        let (Some(header), Ok(message)) = (Header::read(&early.pdu), ShortMessage::decode(&early.pdu)) else { return };
+        let awaited = self.awaited.find(early.key).unwrap_or(NOT_AWAITED);
+        let origin = self.origin_of_early(early, header.sequence_number, awaited);
+        if awaited == NOT_AWAITED {
+            // A final one that nobody wants was among those before: nothing is awaited any more.
+            self.receipt_unknown(origin, vendor, &[], now, out);
+            return;
+        }
+        let counters = &mut self.lanes[vendor.index()].counters;
+        counters.receipts_early += 1;
+        counters.receipts_matched += 1;
+        let receipt = Receipt::parse(message.text());
+        self.pass_receipt(origin, vendor, &message, &receipt, now, out);
+    }
+
+    const fn origin_of_early(&self, early: &EarlyReceipt, sequence: u32, awaited: u64) -> DeliveryOrigin {
+        let (slot, generation) = (early.conn.0, early.generation);
+        DeliveryOrigin { shard: self.id, slot, generation, sequence, is_own: false, awaited }
     }
 
     /// Early receipts that have waited long enough match nothing, though some submit is still unanswered.
@@ -223,23 +221,19 @@ impl Shard {
     }
 
     fn give_up_early(&mut self, vendor: VendorId, is_over: impl Fn(&EarlyReceipt) -> bool, now: Now, out: &mut Output) {
-        while let Some(place) = self.lanes[vendor.index()].early.iter().position(&is_over) {
-            let early = self.lanes[vendor.index()].early.remove(place);
-            let Some(header) = Header::read(&early.pdu) else { continue };
-            let origin = DeliveryOrigin {
-                shard: self.id,
-                slot: early.slot,
-                generation: early.generation,
-                sequence: header.sequence_number,
-                is_own: false,
-                awaited: NOT_AWAITED,
-            };
-            let from = self.snapshot.vendors[vendor.index()].settings.receipt_id_from;
-            let id = ShortMessage::decode(&early.pdu).ok().and_then(|message| {
-                let receipt = Receipt::parse(message.text());
-                receipt_id(&message, &receipt, from)
-            });
-            self.receipt_unmatched(origin, vendor, id.unwrap_or_default(), &early.pdu, now, out);
+        while let Some(place) = self.lanes[vendor.index()].early.first(&is_over)
+            && let Some(early) = self.lanes[vendor.index()].early.take(place)
+        {
+            if let Some(header) = Header::read(&early.pdu) {
+                let origin = self.origin_of_early(&early, header.sequence_number, NOT_AWAITED);
+                let from = self.snapshot.vendors[vendor.index()].settings.receipt_id_from;
+                let id = ShortMessage::decode(&early.pdu).ok().and_then(|message| {
+                    let receipt = Receipt::parse(message.text());
+                    receipt_id(&message, &receipt, from)
+                });
+                self.receipt_unmatched(origin, vendor, id.unwrap_or_default(), &early.pdu, now, out);
+            }
+            self.lanes[vendor.index()].early.give_back(early.pdu);
         }
     }
 

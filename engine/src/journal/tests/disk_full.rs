@@ -57,7 +57,7 @@ fn a_full_disk_is_told_once_and_costs_nothing_that_was_written() {
     assert_eq!(shard.appender.no_file_because(), None);
     assert_eq!(shard.write(&batch(3, 0, 4096, 4)), Outcome::Written);
     for segment in 0..3 {
-        assert!(shard.read(segment).unwrap() == batch(segment, 0, SMALL as usize, segment as u8 + 1).bytes);
+        assert!(shard.read(segment).unwrap() == *batch(segment, 0, SMALL as usize, segment as u8 + 1).bytes);
     }
 }
 

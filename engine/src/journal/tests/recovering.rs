@@ -135,7 +135,7 @@ fn files_go_on_being_made_and_written_while_the_folder_gets_its_name() {
     let found = store.to_replay().unwrap();
     assert_eq!((found.start, found.logs.len()), (start, 1));
     assert!(found.logs[0].segments.len() >= 9);
-    let expected = batch(0, 0, SMALL as usize, 1).bytes;
+    let expected = batch(0, 0, SMALL as usize, 1).bytes.to_vec();
     for file in &found.logs[0].segments[..9] {
         assert!(fs::read(&file.path).unwrap() == expected);
     }
