@@ -8,6 +8,7 @@ mod addresses;
 mod document;
 mod environment;
 mod fault;
+mod postgres;
 mod sections;
 mod served;
 
@@ -20,9 +21,11 @@ use smpp_shards::{Settings, Snapshot};
 
 pub use smpp_shards::Accept;
 
+use crate::secrets::KeyRing;
 use document::Locations;
 
 pub use fault::{ConfigError, Fault, Place};
+pub use postgres::{PostgresSettings, PostgresTls};
 
 /// A whole configuration, checked. Relative paths in it are relative to the working directory.
 #[derive(Clone)]
@@ -41,6 +44,10 @@ pub struct Configuration {
     pub control: ControlSettings,
     /// `[log]`.
     pub log: LogSettings,
+    /// `[postgres]`, where it is the source of the rows; then `settings` has none of its own.
+    pub postgres: Option<PostgresSettings>,
+    /// `[secrets]`: the keys under which vendors' passwords are encrypted.
+    pub secrets: KeyRing,
     /// What the shards are told.
     pub settings: Settings,
     locations: Locations,
@@ -56,6 +63,8 @@ impl fmt::Debug for Configuration {
             .field("smpp", &self.smpp)
             .field("control", &self.control)
             .field("log", &self.log)
+            .field("postgres", &self.postgres)
+            .field("secrets", &self.secrets)
             .finish_non_exhaustive()
     }
 }

@@ -14,6 +14,7 @@ pub mod live;
 pub mod log;
 mod metrics;
 mod process;
+pub mod secrets;
 mod state;
 
 pub use auth::hash_password;

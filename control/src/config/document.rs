@@ -14,7 +14,7 @@ use super::fault::Fault;
 use super::served::{LEAVE_OUT, NOT_YET, is_key_to_come, nearest, value_to_come};
 
 /// Keys whose values must never be shown.
-const SECRETS: [&str; 4] = ["smpp_password", "smpp_password_hash", "password", "token"];
+const SECRETS: [&str; 5] = ["smpp_password", "smpp_password_hash", "password", "token", "url"];
 
 /// Keys of `[smpp]` that [`smpp_shards::Problem`] counts among those of the gateway.
 const SHARED_WITH_GATEWAY: [&str; 5] =

@@ -15,13 +15,14 @@ use super::addresses::{self, ADDRESS_CURE, OneOrMany};
 use super::document::{Reader, named};
 use super::environment::{self, Listeners};
 use super::fault::Fault;
+use super::postgres;
 use super::served::{LEAVE_OUT, NOT_YET, is_table_to_come, nearest};
 use super::{
     Accept, Certificate, Configuration, ControlSettings, DATA_DIR, Gateway, JournalSettings, LogLevel, LogSettings,
     Secret, ShardsSettings, SmppSettings, node_number,
 };
 
-const TABLES: [&str; 11] = [
+const TABLES: [&str; 13] = [
     "gateway",
     "journal",
     "shards",
@@ -29,6 +30,8 @@ const TABLES: [&str; 11] = [
     "statuses",
     "control",
     "log",
+    "postgres",
+    "secrets",
     "customers",
     "vendors",
     "routing_rules",
@@ -141,6 +144,11 @@ pub(super) fn read(
         tables.remove("routing_rules").map_or_else(Vec::new, |rows| reader.rows("routing_rules", rows));
     settings.inbound_routes =
         tables.remove("inbound_routes").map_or_else(Vec::new, |rows| reader.rows("inbound_routes", rows));
+    let secrets = postgres::read_secrets(&mut reader, tables.remove("secrets"), environment);
+    let postgres = postgres::read_postgres(&mut reader, tables.remove("postgres"), environment, &gateway.node_id);
+    if postgres.is_some() {
+        check_rows_left_to_postgres(&mut reader, &settings);
+    }
     let listeners = Listeners {
         smpp: &mut smpp.listen,
         smpp_tls: &mut smpp.tls_listen,
@@ -155,7 +163,34 @@ pub(super) fn read(
     }
     let locations = core::mem::take(&mut reader.locations);
     let log = LogSettings { level: log.level };
-    Some(Configuration { path: path.to_owned(), gateway, journal, shards, smpp, control, log, settings, locations })
+    Some(Configuration {
+        path: path.to_owned(),
+        gateway,
+        journal,
+        shards,
+        smpp,
+        control,
+        log,
+        postgres,
+        secrets,
+        settings,
+        locations,
+    })
+}
+
+/// Rows come from one source.
+fn check_rows_left_to_postgres(reader: &mut Reader<'_>, settings: &Settings) {
+    for (table, rows) in [
+        ("customers", settings.customers.len()),
+        ("vendors", settings.vendors.len()),
+        ("routing_rules", settings.routing_rules.len()),
+        ("inbound_routes", settings.inbound_routes.len()),
+    ] {
+        if rows > 0 {
+            let reason = "stands beside [postgres], where these rows are read from";
+            reader.fault(table, 0, "", reason, "put them into PostgreSQL, or leave one of the two out");
+        }
+    }
 }
 
 /// The file's tables by name. Tables that are unknown or not served are noted and left out.
@@ -195,7 +230,7 @@ fn split<'text>(text: &'text str, reader: &mut Reader<'_>) -> Option<HashMap<Str
     Some(tables)
 }
 
-fn section<T: serde::de::DeserializeOwned + Default>(
+pub(super) fn section<T: serde::de::DeserializeOwned + Default>(
     reader: &mut Reader<'_>,
     table: &'static str,
     value: Option<Spanned<DeValue<'_>>>,
