@@ -9,7 +9,7 @@ SELECT 'trial', 'A vendor to try with', '127.0.0.1', 3601, 'gateway', 'gateway1'
 INSERT INTO messaging.customer_sms_auth
     (account_id, auth_type, smpp_system_id, smpp_password_hash, smpp_throughput, allowed_source_addresses)
 SELECT '00000000-0000-4000-8000-000000000001', 'SMPP', 'trial',
-       'TRIAL_HASH', 1000, '{*}'
+       '$2b$10$.NrUZ0cmOp7dTEebfRsI3OL5Evas3XST2XNczXhvucmRyig8cGofK', 1000, '{*}'
  WHERE NOT EXISTS (SELECT FROM messaging.customer_sms_auth WHERE smpp_system_id = 'trial');
 
 INSERT INTO messaging.routing_rules (priority, vendor_id)

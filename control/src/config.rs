@@ -23,6 +23,8 @@ pub use smpp_shards::Accept;
 
 use crate::secrets::KeyRing;
 use document::Locations;
+pub(crate) use document::{explain, field_names};
+pub(crate) use sections::bcrypt_fault;
 
 pub use fault::{ConfigError, Fault, Place};
 pub use postgres::{PostgresSettings, PostgresTls};

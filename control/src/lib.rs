@@ -13,8 +13,10 @@ mod http;
 pub mod live;
 pub mod log;
 mod metrics;
+pub mod postgres;
 mod process;
 pub mod secrets;
+mod service;
 mod state;
 
 pub use auth::hash_password;

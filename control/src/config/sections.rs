@@ -433,16 +433,8 @@ fn check_listeners(reader: &mut Reader<'_>, smpp: &SmppSettings, control: &Contr
 fn check_customers(reader: &mut Reader<'_>, settings: &Settings) {
     let mut names = HashMap::new();
     for (index, customer) in settings.customers.iter().enumerate() {
-        if let Some(hash) = &customer.smpp_password_hash {
-            let cure = "make one with `smpp-gateway hash-password`";
-            match hash.parse::<bcrypt::HashParts>() {
-                Err(_) => reader.fault("customers", index, "smpp_password_hash", "is no bcrypt hash", cure),
-                Ok(parts) if parts.get_cost() > BCRYPT_COST_MAX => {
-                    let reason = format!("has the cost {}: a check would take too long", parts.get_cost());
-                    reader.fault("customers", index, "smpp_password_hash", reason, cure);
-                }
-                Ok(_) => {}
-            }
+        if let Some((reason, cure)) = customer.smpp_password_hash.as_deref().and_then(bcrypt_fault) {
+            reader.fault("customers", index, "smpp_password_hash", reason, cure);
         }
         let name = customer.account_id.as_deref().unwrap_or(&customer.smpp_system_id);
         let other = names.insert(name, index);
@@ -453,4 +445,16 @@ fn check_customers(reader: &mut Reader<'_>, settings: &Settings) {
             reader.fault("customers", index, "account_id", reason, "give every customer its own");
         }
     }
+}
+
+/// What is wrong with a hash that bcrypt cannot use, or not in time; and what to do about it.
+pub(crate) fn bcrypt_fault(hash: &str) -> Option<(String, &'static str)> {
+    let reason = match hash.parse::<bcrypt::HashParts>() {
+        Err(_) => "is no bcrypt hash".to_owned(),
+        Ok(parts) if parts.get_cost() > BCRYPT_COST_MAX => {
+            format!("has the cost {}: a check would take too long", parts.get_cost())
+        }
+        Ok(_) => return None,
+    };
+    Some((reason, "make one with `smpp-gateway hash-password`"))
 }

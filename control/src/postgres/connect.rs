@@ -52,7 +52,8 @@ impl From<tokio_postgres::Error> for PostgresError {
             reason.push_str("; ");
             reason.push_str(more);
         }
-        if [SqlState::UNDEFINED_TABLE, SqlState::UNDEFINED_COLUMN, SqlState::INVALID_SCHEMA_NAME].contains(said.code()) {
+        if [SqlState::UNDEFINED_TABLE, SqlState::UNDEFINED_COLUMN, SqlState::INVALID_SCHEMA_NAME].contains(said.code())
+        {
             reason.push_str("; run `smpp-gateway migrate`");
         }
         let is_over = matches!(said.code().code().get(..2), Some("08" | "28" | "3D" | "53" | "57"));
