@@ -5,17 +5,72 @@
 //! stays in force, here and in a file for the next start. Must never log or format a password.
 
 mod connect;
+mod health;
 mod kept;
 mod migrate;
 mod rotate;
 mod rows;
+mod source;
 mod tables;
 mod tls;
+mod watch;
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use crate::config::{Configuration, PostgresSettings};
+use crate::live::ReloadHandle;
+use crate::log::Log;
+use crate::service::Service;
 
 pub use connect::{CHANNEL, PostgresError};
 pub use migrate::{MIGRATIONS, Migrated, Migration, migrate};
 pub use rotate::{Rotated, rotate_keys};
+pub use source::{Opened, open};
 pub use tables::ROWS_MAX;
+
+pub(crate) use health::BindTimes;
+pub(crate) use source::PostgresSource;
+pub(crate) use watch::HealthNow;
+
+/// What minds PostgreSQL, before it runs.
+pub(crate) struct Minder {
+    settings: PostgresSettings,
+    data_dir: PathBuf,
+    ends: source::Ends,
+    service: Arc<Service>,
+}
+
+/// The source of rows for the reloader, and what minds it; `opened` is what the start began with.
+pub(crate) fn source(
+    configuration: &Configuration,
+    settings: &PostgresSettings,
+    opened: Opened,
+) -> (PostgresSource, Minder) {
+    let service = Service::new("postgresql");
+    if let Some((reason, _)) = &opened.stale {
+        service.is_away(reason.clone());
+        service.meanwhile(opened.meanwhile());
+    }
+    let (source, ends) = PostgresSource::new(configuration, opened);
+    let data_dir = configuration.gateway.data_dir.clone();
+    (source, Minder { settings: settings.clone(), data_dir, ends, service })
+}
+
+impl Minder {
+    /// How PostgreSQL does.
+    pub(crate) fn service(&self) -> Arc<Service> {
+        Arc::clone(&self.service)
+    }
+
+    /// Starts the tasks, within the control thread's runtime. `reload` is asked whenever rows may have changed, and `health`
+    /// tells what is to be written back.
+    pub(crate) fn start(self, reload: ReloadHandle, health: HealthNow, log: Log) {
+        let Self { settings, data_dir, ends, service } = self;
+        tokio::spawn(source::write_kept(data_dir, ends.to_write.clone(), log.clone()));
+        tokio::spawn(watch::Watch { settings, service, ends, reload, health, log, has_told_plain: false }.run());
+    }
+}
 
 #[cfg(test)]
 mod tests;

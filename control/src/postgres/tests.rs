@@ -424,3 +424,5 @@ fn a_wrong_password_is_told_and_not_shown() {
     assert!(error.to_string().contains("password authentication failed"), "{error}");
     assert!(!error.to_string().contains("87654321"), "{error}");
 }
+
+mod away;
