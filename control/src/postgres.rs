@@ -15,6 +15,7 @@ mod tables;
 mod tls;
 mod watch;
 
+use std::future::Future;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -32,6 +33,22 @@ pub use tables::ROWS_MAX;
 pub(crate) use health::BindTimes;
 pub(crate) use source::PostgresSource;
 pub(crate) use watch::HealthNow;
+
+/// Runs one of this module's commands to its end, on a runtime of its own.
+///
+/// # Errors
+/// Those of the command; [`PostgresError::Away`] where there is no runtime to be had.
+pub fn block_on<T>(work: impl Future<Output = Result<T, PostgresError>>) -> Result<T, PostgresError> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_io()
+        .enable_time()
+        .build()
+        .map_err(|error| PostgresError::Away(format!("no runtime for the connection: {error}")))?;
+    let outcome = runtime.block_on(work);
+    // A name that is being looked up has a thread of its own, which nobody waits for.
+    runtime.shutdown_background();
+    outcome
+}
 
 /// What minds PostgreSQL, before it runs.
 pub(crate) struct Minder {

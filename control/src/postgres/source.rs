@@ -180,26 +180,18 @@ fn with_damage(error: PostgresError, damaged: Option<String>) -> PostgresError {
 }
 
 fn read_once(settings: &PostgresSettings, within: Option<Duration>) -> Result<Tables, PostgresError> {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_io()
-        .enable_time()
-        .build()
-        .map_err(|error| PostgresError::Away(format!("no runtime for the connection: {error}")))?;
     let reading = async {
         let connection = Connection::open(settings, false).await?;
         Tables::read(&connection, &settings.vendors_relation).await
     };
-    let outcome = runtime.block_on(async {
+    super::block_on(async {
         match within {
             None => reading.await,
             Some(within) => tokio::time::timeout(within, reading)
                 .await
                 .unwrap_or_else(|_| Err(PostgresError::Away(format!("no answer within {} ms", within.as_millis())))),
         }
-    });
-    // A name that is being looked up has a thread of its own, which nobody waits for.
-    runtime.shutdown_background();
-    outcome
+    })
 }
 
 impl Opened {
