@@ -8,6 +8,7 @@ mod addresses;
 mod document;
 mod environment;
 mod fault;
+mod postgres;
 mod reread;
 mod sections;
 mod served;
@@ -22,9 +23,13 @@ use smpp_shards::{Settings, Snapshot};
 
 pub use smpp_shards::Accept;
 
+use crate::secrets::KeyRing;
 use document::Locations;
+pub(crate) use document::{explain, field_names};
+pub(crate) use sections::bcrypt_fault;
 
 pub use fault::{ConfigError, Fault, Place};
+pub use postgres::{PostgresSettings, PostgresTls};
 pub use reread::{Reread, reread, reread_with};
 pub(crate) use sections::customer_problems;
 pub use services::{RedisSettings, StoreChoice};
@@ -50,6 +55,10 @@ pub struct Configuration {
     pub redis: Option<RedisSettings>,
     /// `[store] kind`.
     pub store: StoreChoice,
+    /// `[postgres]`, where it is the source of the rows; then `settings` has none of its own.
+    pub postgres: Option<PostgresSettings>,
+    /// `[secrets]`: the keys under which vendors' passwords are encrypted.
+    pub secrets: KeyRing,
     /// What the shards are told.
     pub settings: Settings,
     locations: Locations,
@@ -67,6 +76,8 @@ impl fmt::Debug for Configuration {
             .field("log", &self.log)
             .field("redis", &self.redis)
             .field("store", &self.store)
+            .field("postgres", &self.postgres)
+            .field("secrets", &self.secrets)
             .finish_non_exhaustive()
     }
 }

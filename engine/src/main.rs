@@ -1,4 +1,4 @@
-//! The command line: `run`, `check`, `journal inspect`, `hash-password`.
+//! The command line: `run`, `check`, `migrate`, `journal inspect`, `hash-password`, `encrypt-password`, `rotate-keys`.
 
 use std::io::{self, BufRead, IsTerminal, Write};
 use std::path::{Path, PathBuf};
@@ -10,6 +10,8 @@ use smpp_gateway::check::{self, Severity};
 use smpp_gateway::inspect;
 use smpp_gateway::start::Gateway;
 use smpp_gateway::stop::{self, Ending};
+
+mod commands;
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
@@ -39,8 +41,29 @@ enum Command {
     /// Look at the journal on disk.
     #[command(subcommand)]
     Journal(Journal),
+    /// Bring PostgreSQL's schema up to what this version needs. May be run again, and by several nodes at once.
+    Migrate {
+        /// The TOML configuration that says where PostgreSQL is.
+        #[arg(long, value_name = "FILE")]
+        config: PathBuf,
+        /// Put in a customer, a vendor and a rule to try the gateway with.
+        #[arg(long)]
+        seed: bool,
+    },
     /// Read a password from the terminal or standard input and print its bcrypt hash.
     HashPassword,
+    /// Read a vendor's password from the terminal or standard input and print it encrypted under the newest key.
+    EncryptPassword {
+        /// The TOML configuration that names the keys.
+        #[arg(long, value_name = "FILE")]
+        config: PathBuf,
+    },
+    /// Encrypt the passwords of all vendors in PostgreSQL under the newest key. Exit status 1 when one could not be.
+    RotateKeys {
+        /// The TOML configuration that names the keys and says where PostgreSQL is.
+        #[arg(long, value_name = "FILE")]
+        config: PathBuf,
+    },
 }
 
 #[derive(Subcommand)]
@@ -68,7 +91,10 @@ fn main() -> ExitCode {
         Command::Run { config } => run(&config),
         Command::Check { config } => check(&config),
         Command::Journal(Journal::Inspect { config, data_dir }) => inspect_journal(config.as_deref(), data_dir),
+        Command::Migrate { config, seed } => commands::migrate(&config, seed),
         Command::HashPassword => hash_password(),
+        Command::EncryptPassword { config } => encrypt_password(&config),
+        Command::RotateKeys { config } => commands::rotate_keys(&config),
     }
 }
 
@@ -141,6 +167,24 @@ fn hash_password() -> ExitCode {
             println!("{}", smpp_control::auth::hash_password(&password));
             ExitCode::SUCCESS
         }
+        Err(error) => refuse(&format!("the password cannot be read: {error}")),
+    }
+}
+
+fn encrypt_password(path: &Path) -> ExitCode {
+    let configuration = match load(path) {
+        Ok(configuration) => configuration,
+        Err(code) => return code,
+    };
+    match read_password() {
+        Ok(password) if password.is_empty() => refuse(&"no password was given"),
+        Ok(password) => match configuration.secrets.encrypt(&password) {
+            Ok(text) => {
+                println!("{text}");
+                ExitCode::SUCCESS
+            }
+            Err(error) => refuse(&format!("the password cannot be encrypted: {error}")),
+        },
         Err(error) => refuse(&format!("the password cannot be read: {error}")),
     }
 }

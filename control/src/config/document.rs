@@ -209,7 +209,7 @@ fn home_table(problem: &Problem) -> &'static str {
 }
 
 /// What serde says about a value, as reason and cure in plain words.
-fn explain(message: &str) -> (String, String) {
+pub(crate) fn explain(message: &str) -> (String, String) {
     if let Some((found, wanted)) = split_expectation(message, "invalid type: ") {
         return (format!("is {found}"), format!("write {}", plain(wanted)));
     }
@@ -244,7 +244,7 @@ fn plain(wanted: &str) -> &str {
 }
 
 /// The names of a struct's fields, as serde was told them.
-pub(super) fn field_names<T: DeserializeOwned>() -> &'static [&'static str] {
+pub(crate) fn field_names<T: DeserializeOwned>() -> &'static [&'static str] {
     let mut names: &'static [&'static str] = &[];
     // The answer is always an error: nothing is read, the struct only says what it would look for.
     let _ = T::deserialize(NameCatcher { names: &mut names });

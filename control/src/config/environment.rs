@@ -7,8 +7,7 @@ use super::fault::Fault;
 use super::served::NOT_YET;
 
 /// Variables that ask for a service.
-const SERVICES: [&str; 6] =
-    ["POSTGRES_HOST", "POSTGRES_PORT", "POSTGRES_USER", "POSTGRES_PASSWORD", "POSTGRES_DB", "RABBITMQ_HOST"];
+const SERVICES: [&str; 1] = ["RABBITMQ_HOST"];
 
 const PORT_CURE: &str = "give a port from 0 to 65535, or an IP address and a port such as 0.0.0.0:2775";
 
@@ -31,7 +30,7 @@ pub(super) fn apply(
     mut listeners: Listeners<'_>,
     faults: &mut Vec<Fault>,
 ) {
-    let set = |name: &str| environment(name).filter(|value| !value.trim().is_empty());
+    let set = |name: &str| set_variable(environment, name);
     for name in SERVICES {
         // Kubernetes sets NAME_PORT=tcp://... for every service beside the pod; nobody asked for that.
         if set(name).is_some_and(|value| !value.starts_with("tcp://")) {
@@ -64,6 +63,11 @@ pub(super) fn apply(
             None => {}
         }
     }
+}
+
+/// A variable's value; an empty one counts as not set.
+pub(super) fn set_variable(environment: &dyn Fn(&str) -> Option<String>, name: &str) -> Option<String> {
+    environment(name).filter(|value| !value.trim().is_empty())
 }
 
 fn apply_host(value: &str, listeners: &mut Listeners<'_>, faults: &mut Vec<Fault>) {
@@ -137,7 +141,7 @@ mod tests {
 
     #[test]
     fn nothing_set_changes_nothing() {
-        let (addresses, faults) = applied(&[("SMPP_PORT", ""), ("POSTGRES_PORT", "tcp://10.0.0.9:5432")]);
+        let (addresses, faults) = applied(&[("SMPP_PORT", ""), ("REDIS_HOST", "tcp://10.0.0.9:6379")]);
         assert_eq!(faults, Vec::<String>::new());
         assert_eq!(texts(&addresses.smpp), ["10.0.0.1:2775", "10.0.0.2:2775"]);
     }
@@ -161,7 +165,6 @@ mod tests {
     #[test]
     fn services_and_values_that_are_none_are_refused() {
         for (name, value, words) in [
-            ("POSTGRES_HOST", "db", "is not served by this version yet"),
             ("RABBITMQ_HOST", "rabbit:5672", "is not served by this version yet"),
             ("SMPP_PORT", "tcp://10.0.0.1:2775", "enableServiceLinks"),
             ("API_PORT", "http", "which is no port"),

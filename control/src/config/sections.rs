@@ -15,6 +15,7 @@ use super::addresses::{self, ADDRESS_CURE, OneOrMany};
 use super::document::{Reader, named};
 use super::environment::{self, Listeners};
 use super::fault::Fault;
+use super::postgres;
 use super::served::{LEAVE_OUT, NOT_YET, is_table_to_come, nearest};
 use super::services::{read_redis, read_store};
 use super::{
@@ -22,7 +23,7 @@ use super::{
     Secret, ShardsSettings, SmppSettings, node_number,
 };
 
-const TABLES: [&str; 13] = [
+const TABLES: [&str; 15] = [
     "gateway",
     "journal",
     "shards",
@@ -32,6 +33,8 @@ const TABLES: [&str; 13] = [
     "log",
     "redis",
     "store",
+    "postgres",
+    "secrets",
     "customers",
     "vendors",
     "routing_rules",
@@ -149,6 +152,11 @@ pub(super) fn read(
         tables.remove("routing_rules").map_or_else(Vec::new, |rows| reader.rows("routing_rules", rows));
     settings.inbound_routes =
         tables.remove("inbound_routes").map_or_else(Vec::new, |rows| reader.rows("inbound_routes", rows));
+    let secrets = postgres::read_secrets(&mut reader, tables.remove("secrets"), environment);
+    let postgres = postgres::read_postgres(&mut reader, tables.remove("postgres"), environment, &gateway.node_id);
+    if postgres.is_some() {
+        check_rows_left_to_postgres(&mut reader, &settings);
+    }
     let listeners = Listeners {
         smpp: &mut smpp.listen,
         smpp_tls: &mut smpp.tls_listen,
@@ -177,9 +185,26 @@ pub(super) fn read(
         log,
         redis,
         store,
+        postgres,
+        secrets,
         settings,
         locations,
     })
+}
+
+/// Rows come from one source.
+fn check_rows_left_to_postgres(reader: &mut Reader<'_>, settings: &Settings) {
+    for (table, rows) in [
+        ("customers", settings.customers.len()),
+        ("vendors", settings.vendors.len()),
+        ("routing_rules", settings.routing_rules.len()),
+        ("inbound_routes", settings.inbound_routes.len()),
+    ] {
+        if rows > 0 {
+            let reason = "stands beside [postgres], where these rows are read from";
+            reader.fault(table, 0, "", reason, "put them into PostgreSQL, or leave one of the two out");
+        }
+    }
 }
 
 /// The file's tables by name. Tables that are unknown or not served are noted and left out.
@@ -219,7 +244,7 @@ fn split<'text>(text: &'text str, reader: &mut Reader<'_>) -> Option<HashMap<Str
     Some(tables)
 }
 
-fn section<T: serde::de::DeserializeOwned + Default>(
+pub(super) fn section<T: serde::de::DeserializeOwned + Default>(
     reader: &mut Reader<'_>,
     table: &'static str,
     value: Option<Spanned<DeValue<'_>>>,
@@ -431,16 +456,8 @@ pub(crate) fn customer_problems(customers: &[CustomerSettings]) -> Vec<Problem> 
     };
     let mut names = HashMap::new();
     for (index, customer) in customers.iter().enumerate() {
-        if let Some(hash) = &customer.smpp_password_hash {
-            let cure = "make one with `smpp-gateway hash-password`";
-            match hash.parse::<bcrypt::HashParts>() {
-                Err(_) => add(index, "smpp_password_hash", "is no bcrypt hash".into(), cure),
-                Ok(parts) if parts.get_cost() > BCRYPT_COST_MAX => {
-                    let reason = format!("has the cost {}: a check would take too long", parts.get_cost());
-                    add(index, "smpp_password_hash", reason, cure);
-                }
-                Ok(_) => {}
-            }
+        if let Some((reason, cure)) = customer.smpp_password_hash.as_deref().and_then(bcrypt_fault) {
+            add(index, "smpp_password_hash", reason, cure);
         }
         let name = customer.account_id.as_deref().unwrap_or(&customer.smpp_system_id);
         let other = names.insert(name, index);
@@ -451,4 +468,16 @@ pub(crate) fn customer_problems(customers: &[CustomerSettings]) -> Vec<Problem> 
         }
     }
     found
+}
+
+/// What is wrong with a hash that bcrypt cannot use, or not in time; and what to do about it.
+pub(crate) fn bcrypt_fault(hash: &str) -> Option<(String, &'static str)> {
+    let reason = match hash.parse::<bcrypt::HashParts>() {
+        Err(_) => "is no bcrypt hash".to_owned(),
+        Ok(parts) if parts.get_cost() > BCRYPT_COST_MAX => {
+            format!("has the cost {}: a check would take too long", parts.get_cost())
+        }
+        Ok(_) => return None,
+    };
+    Some((reason, "make one with `smpp-gateway hash-password`"))
 }

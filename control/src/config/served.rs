@@ -7,7 +7,7 @@ pub(super) const NOT_YET: &str = "is not served by this version yet";
 /// The cure for a key that is not served.
 pub(super) const LEAVE_OUT: &str = "leave it out";
 
-const TABLES: [&str; 4] = ["postgres", "rabbitmq", "campaigns_10dlc", "content_rules"];
+const TABLES: [&str; 3] = ["rabbitmq", "campaigns_10dlc", "content_rules"];
 
 const KEYS: [(&str, &[&str]); 4] = [
     (

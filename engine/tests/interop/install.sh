@@ -24,6 +24,8 @@ need tshark tshark --version
 need valgrind valgrind --version
 need gcc cc --version
 need redis-server redis-server --version
+need postgresql sh -c 'ls /usr/lib/postgresql/*/bin/initdb'
+need util-linux setpriv --version
 
 if [ "${#packages[@]}" -gt 0 ]; then
     as_root=()
@@ -36,6 +38,11 @@ if [ "${#packages[@]}" -gt 0 ]; then
     fi
     apt=("${as_root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get -y -qq)
     echo "installing ${packages[*]}"
+    # The tests start servers of their own; the package need not make one.
+    if [ ! -e /etc/postgresql-common/createcluster.conf ]; then
+        "${as_root[@]}" mkdir -p /etc/postgresql-common
+        echo 'create_main_cluster = false' | "${as_root[@]}" tee /etc/postgresql-common/createcluster.conf >/dev/null
+    fi
     "${apt[@]}" update
     "${apt[@]}" install --no-install-recommends "${packages[@]}" >/dev/null
 fi

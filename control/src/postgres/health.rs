@@ -1,0 +1,173 @@
+//! Vendors' health on its way back to their table: `health_status` and `last_bind_time`, when they change and every
+//! thirty seconds.
+//!
+//! Lives on the control thread. What cannot be written is dropped; the next time tells it anew.
+
+use std::collections::HashMap;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use smpp_shards::settings::{BindType, VendorSettings};
+use smpp_shards::{VendorCounters, VendorState};
+use tokio_postgres::types::Type;
+
+use super::connect::{Connection, PostgresError};
+
+/// From one time to the next at which all vendors are told, changed or not.
+const ALL_AGAIN: Duration = Duration::from_secs(30);
+
+/// Failed binds in a row from which on a vendor that is up counts as degraded.
+const FAILURES_MAX: u32 = 5;
+
+/// One vendor.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct VendorHealth {
+    /// Which.
+    pub(crate) instance_name: String,
+    /// `healthy`, `degraded`, `unhealthy` or `inactive`.
+    pub(crate) health_status: &'static str,
+    /// When a bind came up last, seconds since 1970; `None` if none has since the start.
+    pub(crate) last_bind_time: Option<f64>,
+}
+
+/// When binds came up, as far as the shards' reports tell.
+#[derive(Default)]
+pub(crate) struct BindTimes {
+    seen: HashMap<String, (u64, Option<f64>)>,
+}
+
+impl BindTimes {
+    /// A vendor's health, with what its home shard has reported last.
+    pub(crate) fn health(&mut self, vendor: &VendorSettings, counters: &VendorCounters) -> VendorHealth {
+        let seen = self.seen.entry(vendor.instance_name.clone()).or_default();
+        if counters.connects != seen.0 {
+            // A count that has gone back is that of a vendor that was removed and added again.
+            let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+            *seen = (
+                counters.connects,
+                if counters.connects > 0 { Some(now.as_millis() as f64 / 1_000.0) } else { seen.1 },
+            );
+        }
+        VendorHealth {
+            instance_name: vendor.instance_name.clone(),
+            health_status: status(vendor, counters),
+            last_bind_time: seen.1,
+        }
+    }
+}
+
+fn status(vendor: &VendorSettings, counters: &VendorCounters) -> &'static str {
+    let is_up = match counters.state {
+        _ if !vendor.is_active => return "inactive",
+        VendorState::Off => return "inactive",
+        VendorState::Connecting => return "unhealthy",
+        VendorState::Bound => true,
+        VendorState::ReceiverOnly => vendor.bind_type == BindType::Receiver,
+    };
+    let is_whole = counters.links_bound >= vendor.binds && counters.failures_in_a_row < FAILURES_MAX;
+    if is_up && is_whole { "healthy" } else { "degraded" }
+}
+
+/// What one connection has written.
+#[derive(Default)]
+pub(super) struct Ledger {
+    written: HashMap<String, VendorHealth>,
+    all_at: Option<Instant>,
+    is_refused: bool,
+}
+
+impl Ledger {
+    /// Writes what has changed, and everything when it is time. `Some` with why the server does not take it; then it is not
+    /// asked again on this connection.
+    ///
+    /// # Errors
+    /// [`PostgresError::Away`].
+    pub(super) async fn write(
+        &mut self,
+        connection: &Connection,
+        relation: &str,
+        vendors: Vec<VendorHealth>,
+    ) -> Result<Option<String>, PostgresError> {
+        if self.is_refused {
+            return Ok(None);
+        }
+        let is_time = self.all_at.is_none_or(|at| at.elapsed() >= ALL_AGAIN);
+        let changed: Vec<VendorHealth> =
+            vendors.into_iter().filter(|it| is_time || self.written.get(&it.instance_name) != Some(it)).collect();
+        if changed.is_empty() {
+            return Ok(None);
+        }
+        let statement = format!(
+            "UPDATE {relation} AS vendor
+                SET health_status = told.health, last_bind_time = coalesce(to_timestamp(told.at), vendor.last_bind_time)
+               FROM unnest($1::text[], $2::text[], $3::float8[]) AS told (name, health, at)
+              WHERE vendor.instance_name = told.name
+                AND (vendor.health_status IS DISTINCT FROM told.health
+                     OR to_timestamp(told.at) IS DISTINCT FROM vendor.last_bind_time AND told.at IS NOT NULL)"
+        );
+        let names: Vec<&str> = changed.iter().map(|it| it.instance_name.as_str()).collect();
+        let health: Vec<&str> = changed.iter().map(|it| it.health_status).collect();
+        let at: Vec<Option<f64>> = changed.iter().map(|it| it.last_bind_time).collect();
+        let parameters: [(&(dyn tokio_postgres::types::ToSql + Sync), Type); 3] =
+            [(&names, Type::TEXT_ARRAY), (&health, Type::TEXT_ARRAY), (&at, Type::FLOAT8_ARRAY)];
+        match connection.in_time(connection.client.query_typed(&statement, &parameters)).await {
+            Ok(_) => {
+                if is_time {
+                    self.all_at = Some(Instant::now());
+                    self.written.clear();
+                }
+                self.written.extend(changed.into_iter().map(|it| (it.instance_name.clone(), it)));
+                Ok(None)
+            }
+            Err(PostgresError::Refused(reason)) if is_passing(&reason) => Ok(None),
+            Err(PostgresError::Refused(reason)) => {
+                self.is_refused = true;
+                Ok(Some(reason))
+            }
+            Err(away) => Err(away),
+        }
+    }
+}
+
+/// Whether it may well be taken the next time: somebody has locked a row, or another node writes too.
+fn is_passing(reason: &str) -> bool {
+    ["(55P03)", "(40P01)", "(40001)", "(57014)"].iter().any(|code| reason.contains(code))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn health(state: VendorState, links_bound: u32, failures_in_a_row: u32) -> &'static str {
+        let vendor = VendorSettings { binds: 2, ..VendorSettings::default() };
+        status(&vendor, &VendorCounters { state, links_bound, failures_in_a_row, ..VendorCounters::default() })
+    }
+
+    #[test]
+    fn health_follows_binds_and_failures() {
+        assert_eq!(health(VendorState::Bound, 2, 0), "healthy");
+        assert_eq!(health(VendorState::Bound, 1, 0), "degraded");
+        assert_eq!(health(VendorState::Bound, 2, 5), "degraded");
+        assert_eq!(health(VendorState::ReceiverOnly, 2, 0), "degraded");
+        assert_eq!(health(VendorState::Connecting, 0, 1), "unhealthy");
+        assert_eq!(health(VendorState::Off, 0, 0), "inactive");
+        let off = VendorSettings { is_active: false, ..VendorSettings::default() };
+        assert_eq!(
+            status(&off, &VendorCounters { state: VendorState::Bound, ..VendorCounters::default() }),
+            "inactive"
+        );
+    }
+
+    #[test]
+    fn the_time_of_a_bind_is_when_the_count_of_them_changed() {
+        let vendor = VendorSettings { instance_name: "north".into(), ..VendorSettings::default() };
+        let mut times = BindTimes::default();
+        let mut health =
+            |connects| times.health(&vendor, &VendorCounters { connects, ..VendorCounters::default() }).last_bind_time;
+        assert_eq!(health(0), None);
+        let first = health(1);
+        assert!(first.is_some());
+        assert_eq!(health(1), first);
+        assert!(health(2) >= first);
+        assert!(health(0).is_some(), "a vendor added again has bound before");
+    }
+}

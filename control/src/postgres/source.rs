@@ -1,0 +1,216 @@
+//! Where the reloader gets its rows: from the server by way of [`super::watch`]'s task, and at start from the server or,
+//! where that is away, from the kept file.
+//!
+//! Lives on the control thread; [`open`] runs on the program's main thread before there is one.
+
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use smpp_shards::settings::GatewaySettings;
+use tokio::sync::{mpsc, oneshot, watch};
+
+use super::connect::{Connection, PostgresError};
+use super::kept::{Kept, KeptError, path_in};
+use super::rows;
+use super::tables::Tables;
+use crate::config::{Configuration, LogLevel, PostgresSettings};
+use crate::live::{Loaded, RowFault};
+use crate::log::{Field, Log};
+use crate::secrets::KeyRing;
+
+/// As what these lines stand in the log.
+pub(super) const COMPONENT: &str = "postgresql";
+
+/// Readings that may wait for the task; there is one reloader.
+const READINGS_MAX: usize = 4;
+
+/// How long a start waits for the server where there is something kept to start from.
+const START_MAX: Duration = Duration::from_secs(3);
+
+/// A reading that somebody waits for.
+pub(super) type Reading = oneshot::Sender<Result<Tables, PostgresError>>;
+
+/// The rows in PostgreSQL. Clones are the same source.
+#[derive(Clone)]
+pub(crate) struct PostgresSource {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    readings: mpsc::Sender<Reading>,
+    gateway: GatewaySettings,
+    keys: KeyRing,
+    /// What was read last, for [`PostgresSource::applied`].
+    last: Mutex<Option<Tables>>,
+    /// What is in force, on its way to the file.
+    kept: watch::Sender<Option<Arc<Kept>>>,
+    /// Vendors whose password stood in plain text when they were read last.
+    plain_passwords: Mutex<Vec<String>>,
+}
+
+/// What the tasks hold of a source.
+pub(super) struct Ends {
+    shared: Arc<Shared>,
+    pub(super) readings: mpsc::Receiver<Reading>,
+    pub(super) to_write: watch::Receiver<Option<Arc<Kept>>>,
+}
+
+impl Ends {
+    /// Says that passwords stand in plain text, where they do; whether it did.
+    pub(super) fn tell_plain(&self, log: &Log) -> bool {
+        let vendors = self.shared.plain_passwords.lock().unwrap_or_else(PoisonError::into_inner);
+        tell_plain(log, &vendors);
+        !vendors.is_empty()
+    }
+}
+
+impl PostgresSource {
+    /// The source, and the tasks' ends of its channels.
+    pub(super) fn new(configuration: &Configuration, opened: Opened) -> (Self, Ends) {
+        let (readings, receiver) = mpsc::channel(READINGS_MAX);
+        let (kept, to_write) = watch::channel(opened.kept.map(Arc::new));
+        let shared = Arc::new(Shared {
+            readings,
+            gateway: configuration.settings.gateway.clone(),
+            keys: configuration.secrets.clone(),
+            last: Mutex::default(),
+            kept,
+            plain_passwords: Mutex::default(),
+        });
+        (Self { shared: Arc::clone(&shared) }, Ends { shared, readings: receiver, to_write })
+    }
+
+    /// Reads all rows.
+    ///
+    /// # Errors
+    /// [`PostgresError`], at once where the server is known to be away.
+    pub(crate) async fn load(&self) -> Result<Loaded, PostgresError> {
+        let ending = || PostgresError::Away("the gateway is on its way down".into());
+        let (answer, reading) = oneshot::channel();
+        self.shared.readings.send(answer).await.map_err(|_| ending())?;
+        let tables = reading.await.map_err(|_| ending())??;
+        let read = rows::read(&tables, &self.shared.gateway, &self.shared.keys);
+        *self.shared.last.lock().unwrap_or_else(PoisonError::into_inner) = Some(tables);
+        *self.shared.plain_passwords.lock().unwrap_or_else(PoisonError::into_inner) = read.plain_passwords;
+        Ok(read.loaded)
+    }
+
+    /// What was read last is in force, but for these rows; it is kept for a start without the server.
+    pub(crate) fn applied(&self, faults: &[RowFault]) {
+        let last = self.shared.last.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let Some(tables) = last else { return };
+        self.shared.kept.send_if_modified(|kept| {
+            let merged = Kept::merged(&tables, faults, kept.as_deref());
+            let is_new = kept.as_ref().is_none_or(|kept| kept.tables != merged.tables);
+            if is_new {
+                *kept = Some(Arc::new(merged));
+            }
+            is_new
+        });
+    }
+}
+
+fn tell_plain(log: &Log, vendors: &[String]) {
+    if vendors.is_empty() {
+        return;
+    }
+    let names = vendors.iter().take(10).map(String::as_str).collect::<Vec<_>>().join(", ");
+    let fields = [("vendors", Field::Number(vendors.len() as u64)), ("first", Field::Text(&names))];
+    let message = "vendors' passwords stand in plain text; `smpp-gateway rotate-keys` encrypts them";
+    log.write(LogLevel::Warn, COMPONENT, message, &fields);
+}
+
+/// Writes what is in force, the newest of it, whenever it changes.
+pub(super) async fn write_kept(folder: PathBuf, mut to_write: watch::Receiver<Option<Arc<Kept>>>, log: Log) {
+    while to_write.changed().await.is_ok() {
+        let Some(kept) = to_write.borrow_and_update().clone() else { continue };
+        let into = folder.clone();
+        let written = tokio::task::spawn_blocking(move || kept.write(&into)).await;
+        if let Ok(Err(error)) = written {
+            let (path, reason) = (path_in(&folder).display().to_string(), error.to_string());
+            let fields = [("file", Field::Text(&path)), ("reason", Field::Text(&reason))];
+            let message = "the configuration could not be kept for a start without PostgreSQL";
+            log.write(LogLevel::Error, COMPONENT, message, &fields);
+        }
+    }
+}
+
+/// What a start has to begin with.
+pub struct Opened {
+    /// The rows.
+    pub loaded: Loaded,
+    /// Why they are those of the kept file, and when that was read; `None` where they are the server's.
+    pub(crate) stale: Option<(String, String)>,
+    kept: Option<Kept>,
+    damaged: Option<String>,
+}
+
+/// Reads the rows for a start: from the server, or where that is away, from the kept file. Takes a few seconds at the most
+/// where there is such a file, else `connect_timeout_ms` and `statement_timeout_ms`.
+///
+/// # Errors
+/// Why the server gives none, where nothing is kept either.
+pub fn open(configuration: &Configuration, settings: &PostgresSettings) -> Result<Opened, PostgresError> {
+    let data_dir = &configuration.gateway.data_dir;
+    let (kept, damaged) = match Kept::read(data_dir) {
+        Ok(kept) => (Some(kept), None),
+        Err(KeptError::Missing) => (None, None),
+        Err(error) => (None, Some(error.to_string())),
+    };
+    let read = read_once(settings, kept.is_some().then_some(START_MAX));
+    let (tables, stale) = match (read, &kept) {
+        (Ok(tables), _) => (tables, None),
+        (Err(error), Some(kept)) => (kept.tables.clone(), Some((error.to_string(), kept.read_at.clone()))),
+        (Err(error), None) => return Err(with_damage(error, damaged)),
+    };
+    let read = rows::read(&tables, &configuration.settings.gateway, &configuration.secrets);
+    Ok(Opened { loaded: read.loaded, stale, kept, damaged })
+}
+
+fn with_damage(error: PostgresError, damaged: Option<String>) -> PostgresError {
+    let add = |reason: String| match &damaged {
+        Some(damaged) => format!("{reason}; {damaged}"),
+        None => reason,
+    };
+    match error {
+        PostgresError::Away(reason) => PostgresError::Away(add(reason)),
+        PostgresError::Refused(reason) => PostgresError::Refused(add(reason)),
+    }
+}
+
+fn read_once(settings: &PostgresSettings, within: Option<Duration>) -> Result<Tables, PostgresError> {
+    let reading = async {
+        let connection = Connection::open(settings, false).await?;
+        Tables::read(&connection, &settings.vendors_relation).await
+    };
+    super::block_on(async {
+        match within {
+            None => reading.await,
+            Some(within) => tokio::time::timeout(within, reading)
+                .await
+                .unwrap_or_else(|_| Err(PostgresError::Away(format!("no answer within {} ms", within.as_millis())))),
+        }
+    })
+}
+
+impl Opened {
+    /// Says where the rows come from, and what there is to be said of them.
+    pub fn tell(&self, log: &Log, data_dir: &Path) {
+        let path = path_in(data_dir).display().to_string();
+        if let Some(reason) = &self.damaged {
+            let fields = [("file", Field::Text(&path)), ("reason", Field::Text(reason))];
+            log.write(LogLevel::Error, COMPONENT, "the kept configuration is not used", &fields);
+        }
+        if let Some((reason, read_at)) = &self.stale {
+            let fields =
+                [("reason", Field::Text(reason)), ("file", Field::Text(&path)), ("read_at", Field::Text(read_at))];
+            log.write(LogLevel::Error, COMPONENT, "started from the kept configuration", &fields);
+        }
+    }
+
+    /// What holds while the server is away, for `/health`.
+    pub(crate) fn meanwhile(&self) -> Option<String> {
+        self.stale.as_ref().map(|(_, read_at)| format!("the configuration kept at {read_at} is in force"))
+    }
+}

@@ -1,0 +1,246 @@
+//! The task that owns the connection: it reads for the reloader, hears of changes, looks every half second whether the
+//! server is there, writes the vendors' health, and connects anew when the connection is lost.
+//!
+//! Lives on the control thread. It waits for the server, within timeouts, so that nobody else has to.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::oneshot;
+use tokio::time::{Instant, sleep_until};
+
+use super::connect::{Connection, PostgresError};
+use super::health::{Ledger, VendorHealth};
+use super::source::{COMPONENT, Ends, Reading};
+use super::tables::Tables;
+use crate::config::{LogLevel, PostgresSettings};
+use crate::live::{ReloadError, ReloadHandle, Reloaded};
+use crate::log::{Field, Log};
+use crate::service::Service;
+
+/// From one look whether the server is there to the next.
+const LOOK: Duration = Duration::from_millis(500);
+
+/// From one look at the vendors' health to the next.
+const HEALTH: Duration = Duration::from_secs(1);
+
+/// A change waits that long for more of them, each time anew ...
+const DEBOUNCE: Duration = Duration::from_millis(50);
+
+/// ... but no longer than this in all.
+const DEBOUNCE_MAX: Duration = Duration::from_millis(250);
+
+/// Between two tries to connect, and between two to read: 1, 2, 4 ... seconds, and this at the most.
+const REST_MAX: Duration = Duration::from_secs(30);
+
+/// Asks for the vendors' health as it is now.
+pub(crate) type HealthNow = Box<dyn FnMut() -> Vec<VendorHealth> + Send>;
+
+/// What the task works with.
+pub(super) struct Watch {
+    pub(super) settings: PostgresSettings,
+    pub(super) service: Arc<Service>,
+    pub(super) ends: Ends,
+    pub(super) reload: ReloadHandle,
+    pub(super) health: HealthNow,
+    pub(super) log: Log,
+    pub(super) has_told_plain: bool,
+}
+
+/// 1, 2, 4, ... seconds.
+#[derive(Default)]
+struct Rests(u32);
+
+impl Rests {
+    fn next(&mut self) -> Duration {
+        let rest = Duration::from_secs(1 << self.0.min(5)).min(REST_MAX);
+        self.0 += 1;
+        rest
+    }
+}
+
+/// A reload that was asked for and has not ended.
+type Pending = oneshot::Receiver<Result<Reloaded, ReloadError>>;
+
+impl Watch {
+    /// Runs as long as its runtime.
+    pub(super) async fn run(mut self) {
+        let mut rests = Rests::default();
+        loop {
+            let reason = match self.connect().await {
+                Ok(connection) => {
+                    rests = Rests::default();
+                    self.tell_there();
+                    self.serve(connection).await
+                }
+                Err(error) => error,
+            };
+            self.tell_away(&reason);
+            self.rest(rests.next(), &reason).await;
+        }
+    }
+
+    /// Connects, and meanwhile tells readers that they ask in vain.
+    async fn connect(&mut self) -> Result<Connection, PostgresError> {
+        let settings = self.settings.clone();
+        let mut opening = std::pin::pin!(Connection::open(&settings, true));
+        loop {
+            tokio::select! {
+                outcome = &mut opening => return outcome,
+                Some(reading) = self.ends.readings.recv() => refuse(reading, &PostgresError::Away("being connected".into())),
+            }
+        }
+    }
+
+    async fn rest(&mut self, time: Duration, reason: &PostgresError) {
+        let end = Instant::now() + time;
+        loop {
+            tokio::select! {
+                () = sleep_until(end) => return,
+                Some(reading) = self.ends.readings.recv() => refuse(reading, reason),
+            }
+        }
+    }
+
+    /// Does what there is to do until the connection is lost; why it was.
+    async fn serve(&mut self, mut connection: Connection) -> PostgresError {
+        let now = Instant::now();
+        let (mut look, mut health, mut reread) = (now + LOOK, now, now + self.settings.reread);
+        // Nobody has told of what changed before this connection.
+        let mut reload = Some(now);
+        let mut changed_first: Option<Instant> = None;
+        let mut ledger = Ledger::default();
+        let mut pending: Option<Pending> = None;
+        let mut rests = Rests::default();
+        loop {
+            let next = [Some(look), Some(health), Some(reread), reload.filter(|_| pending.is_none())];
+            let next = next.into_iter().flatten().min().unwrap_or(look);
+            tokio::select! {
+                reason = &mut connection.ended => {
+                    return PostgresError::Away(reason.unwrap_or_else(|_| "the connection is lost".into()));
+                }
+                Some(reading) = self.ends.readings.recv() => {
+                    if let Err(error) = self.read(&connection, reading).await {
+                        return error;
+                    }
+                }
+                () = connection.changed.notified() => {
+                    let now = Instant::now();
+                    let first = *changed_first.get_or_insert(now);
+                    reload = Some((now + DEBOUNCE).min(first + DEBOUNCE_MAX));
+                }
+                outcome = wait_for(&mut pending) => {
+                    pending = None;
+                    match outcome {
+                        Ok(_) => {
+                            rests = Rests::default();
+                            self.service.meanwhile(None);
+                            self.has_told_plain = self.has_told_plain || self.ends.tell_plain(&self.log);
+                        }
+                        Err(ReloadError::Stopping) => {}
+                        Err(error) => {
+                            let again = Instant::now() + rests.next();
+                            reload = Some(reload.map_or(again, |at| at.min(again)));
+                            self.tell_not_read(&error);
+                        }
+                    }
+                }
+                () = sleep_until(next) => {}
+            }
+            let now = Instant::now();
+            if reread <= now {
+                reread = now + self.settings.reread;
+                reload = reload.or(Some(now));
+            }
+            if pending.is_none() && reload.is_some_and(|at| at <= now) {
+                (reload, changed_first) = (None, None);
+                match self.reload.request() {
+                    Ok(outcome) => pending = Some(outcome),
+                    Err(ReloadError::Stopping) => {}
+                    Err(_) => reload = Some(now + rests.next()),
+                }
+            }
+            if health <= now {
+                health = now + HEALTH;
+                if let Err(error) = self.write_health(&connection, &mut ledger).await {
+                    return error;
+                }
+            }
+            if look <= now {
+                self.service.asks();
+                if let Err(error @ PostgresError::Away(_)) = connection.ask("").await {
+                    return error;
+                }
+                self.service.is_there();
+                look = Instant::now() + LOOK;
+            }
+        }
+    }
+
+    /// # Errors
+    /// When the connection is lost; the reader has been told.
+    async fn read(&mut self, connection: &Connection, reading: Reading) -> Result<(), PostgresError> {
+        self.service.asks();
+        let outcome = Tables::read(connection, &self.settings.vendors_relation).await;
+        let lost = match &outcome {
+            Err(error @ PostgresError::Away(_)) => Err(error.clone()),
+            Ok(_) | Err(PostgresError::Refused(_)) => {
+                self.service.is_there();
+                Ok(())
+            }
+        };
+        // Whoever asked may have gone.
+        let _ = reading.send(outcome);
+        lost
+    }
+
+    async fn write_health(&mut self, connection: &Connection, ledger: &mut Ledger) -> Result<(), PostgresError> {
+        let vendors = (self.health)();
+        self.service.asks();
+        let refused = ledger.write(connection, &self.settings.vendors_relation, vendors).await?;
+        self.service.is_there();
+        if let Some(reason) = refused {
+            let message = "vendors' health cannot be written; grant UPDATE on health_status and last_bind_time";
+            self.log.write(LogLevel::Warn, COMPONENT, message, &[("reason", Field::Text(&reason))]);
+        }
+        Ok(())
+    }
+
+    fn tell_there(&self) {
+        if self.service.is_there() {
+            self.log.write(LogLevel::Info, COMPONENT, "PostgreSQL is back", &[]);
+        }
+    }
+
+    fn tell_away(&self, error: &PostgresError) {
+        let (PostgresError::Away(reason) | PostgresError::Refused(reason)) = error;
+        let reason = format!("PostgreSQL is away: {reason}");
+        if self.service.is_away(reason.clone()) {
+            let message = "PostgreSQL is away; the configuration in force stays so";
+            self.log.write(LogLevel::Error, COMPONENT, message, &[("reason", Field::Text(&reason))]);
+        }
+    }
+
+    fn tell_not_read(&self, error: &ReloadError) {
+        let reason = error.to_string();
+        self.log.write(
+            LogLevel::Error,
+            COMPONENT,
+            "the configuration was not read",
+            &[("reason", Field::Text(&reason))],
+        );
+    }
+}
+
+fn refuse(reading: Reading, reason: &PostgresError) {
+    // Whoever asked may have gone.
+    let _ = reading.send(Err(reason.clone()));
+}
+
+/// The outcome of a reload that was asked for; never, where none was.
+async fn wait_for(pending: &mut Option<Pending>) -> Result<Reloaded, ReloadError> {
+    match pending {
+        Some(outcome) => outcome.await.unwrap_or(Err(ReloadError::Stopping)),
+        None => std::future::pending().await,
+    }
+}
