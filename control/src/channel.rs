@@ -9,9 +9,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
-use smpp_shards::{
-    AuthRequest, Command, DrainPhase, Event, Reply, Report, ShardId, Snapshot, StoreAnswer, Verdict,
-};
+use smpp_shards::{AuthRequest, Command, DrainPhase, Event, Reply, Report, ShardId, Snapshot, StoreAnswer, Verdict};
 use tokio::sync::Notify;
 
 use crate::store::StoreChannels;

@@ -116,7 +116,8 @@ pub(crate) fn source_address(from: &str) -> Result<Address<'_>, Fault> {
 
 /// The destination.
 pub(crate) fn dest_address(to: &str) -> Result<Address<'_>, Fault> {
-    number(to).ok_or_else(|| ("to", format!("Is no number; give at most {DIGITS_MAX} digits, with or without a leading +.")))
+    number(to)
+        .ok_or_else(|| ("to", format!("Is no number; give at most {DIGITS_MAX} digits, with or without a leading +.")))
 }
 
 /// A number of the international plan, or a short code; a leading `+` is not part of it.

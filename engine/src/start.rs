@@ -15,8 +15,8 @@ use crossbeam_channel::{Receiver, Sender, bounded};
 use glommio::{LocalExecutorBuilder, Placement};
 use smpp_control::config::{ConfigError, ShardsSettings, StoreChoice};
 use smpp_control::{
-    Attachments, Bell, Configuration, Control, ControlChannels, ControlWaker, LiveSetup, Log, ShardHandle, StoreChannels,
-    control_channels, shard_channel,
+    Attachments, Bell, Configuration, Control, ControlChannels, ControlWaker, LiveSetup, Log, ShardHandle,
+    StoreChannels, control_channels, shard_channel,
 };
 use smpp_shards::restore::Restored;
 use smpp_shards::settings::VendorSettings;

@@ -13,6 +13,7 @@ use smpp_pdu::{Address, CommandId, CommandStatus, Deframed, Header, ShortMessage
 use smpp_shards::bounds::{DELIVER_RESPONSE_MS_MAX, LOBBY_MAX, PDU_BYTES_MAX};
 use smpp_shards::journal::{Batch, LogName, Replay};
 use smpp_shards::restore::{Restored, share};
+use smpp_shards::routing::Patterns;
 use smpp_shards::settings::{
     CustomerSettings, GatewaySettings, RequestReceipts, RuleSettings, Settings, VendorSettings,
 };
@@ -104,7 +105,7 @@ impl World {
                 self.has_journal().then_some(JournalSetup { log, segment_bytes: 8 << 20, bytes_max: 64 << 20 });
             let (shard, seed) = (ShardId(index as u16), u64::from(self.setup) + self.starts);
             let snapshot = self.snapshot.clone();
-            let setup = ShardSetup { shard, shards, seed, snapshot, rings, journal, restored };
+            let setup = ShardSetup { shard, shards, seed, snapshot, rings, journal, restored, store: None };
             self.hosts.push(Host {
                 shard: Shard::new(setup, self.now),
                 out: Output::new(),
@@ -443,11 +444,11 @@ impl World {
 
     /// Another configuration: limits differ, customers and vendors are the same.
     pub(super) fn reconfigure(&mut self, place: u8) {
-        let shards = self.hosts.len() as u16;
         let setup = self.setup & 0x0F | place & 0xF0;
-        self.snapshot = snapshot(setup, shards, self.snapshot.version + 1);
+        let next = self.snapshot.succeed(settings(setup), &mut Patterns::default());
+        self.snapshot = Arc::new(next.expect("the settings are all right"));
         for host in &mut self.hosts {
-            host.shard.apply(self.snapshot.clone(), self.now);
+            host.shard.apply(self.snapshot.clone(), &mut host.out);
         }
     }
 
@@ -586,7 +587,7 @@ impl World {
                 let segments = self.disk.entry(host.log).or_default();
                 segments.iter_mut().take(before as usize).for_each(Vec::clear);
             }
-            Action::Log(_) => {}
+            Action::Log(_) | Action::Retire { .. } | Action::Reply { .. } => {}
         }
     }
 }
@@ -662,6 +663,11 @@ fn blank(text: &[u8]) -> ShortMessage<'_> {
 }
 
 fn snapshot(setup: u8, shards: u16, version: u64) -> Arc<Snapshot> {
+    let snapshot = Snapshot::build(settings(setup), shards, version);
+    Arc::new(snapshot.expect("the settings are all right"))
+}
+
+fn settings(setup: u8) -> Settings {
     let customer = |index: u32| CustomerSettings {
         smpp_system_id: format!("customer{index}"),
         smpp_password: Some("secret12".into()),
@@ -690,7 +696,7 @@ fn snapshot(setup: u8, shards: u16, version: u64) -> Arc<Snapshot> {
         vendor: vendor.into(),
         ..RuleSettings::default()
     };
-    let settings = Settings {
+    Settings {
         gateway: GatewaySettings {
             deliver_window: DELIVER_WINDOW,
             late_answer_ms: if setup & 4 != 0 { 0 } else { 3_600_000 },
@@ -700,6 +706,5 @@ fn snapshot(setup: u8, shards: u16, version: u64) -> Arc<Snapshot> {
         vendors: VENDORS.iter().enumerate().map(vendor).collect(),
         routing_rules: vec![rule("^1", "north"), rule("^1555", "south"), rule("^44", "south"), rule("^1", "west")],
         ..Settings::default()
-    };
-    Arc::new(Snapshot::build(settings, shards, version).expect("the settings are good"))
+    }
 }

@@ -44,6 +44,31 @@ impl Default for KeptRef {
     }
 }
 
+/// The segment in which a record stands, once that is known: half the room of an `Option`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct KeptSegment(u32);
+
+impl KeptSegment {
+    const UNKNOWN: u32 = u32::MAX;
+
+    #[inline]
+    pub(crate) fn get(self) -> Option<u32> {
+        (self.0 != Self::UNKNOWN).then_some(self.0)
+    }
+
+    /// Notes the segment; gives the one before.
+    #[inline]
+    pub(crate) fn replace(&mut self, segment: u32) -> Option<u32> {
+        core::mem::replace(self, Self(segment)).get()
+    }
+}
+
+impl Default for KeptSegment {
+    fn default() -> Self {
+        Self(Self::UNKNOWN)
+    }
+}
+
 /// A kept message. There may be millions, each looked at several times: one cache line.
 #[derive(Debug, Default)]
 #[repr(align(64))]
@@ -66,9 +91,9 @@ pub(crate) struct Kept {
     /// The customer's sequence_number.
     pub(crate) sequence: u32,
     /// The segment in which its accepted record stands, once that is known.
-    pub(crate) segment: Option<u32>,
+    pub(crate) segment: KeptSegment,
     /// Likewise its sent record, if there is one.
-    pub(crate) sent_segment: Option<u32>,
+    pub(crate) sent_segment: KeptSegment,
     /// Its number in the journal.
     pub(crate) number: u64,
     pub(crate) id: MessageId,
@@ -124,7 +149,7 @@ impl KeptMessages {
     pub(crate) fn in_segment(&self, slots: Range<u32>, segment: u32, mut tell: impl FnMut(u64, KeptRef)) {
         for slot in slots.start..slots.end.min(self.slots()) {
             let kept = self.slots.get(slot);
-            let stands_there = kept.segment == Some(segment) || kept.sent_segment == Some(segment);
+            let stands_there = kept.segment.get() == Some(segment) || kept.sent_segment.get() == Some(segment);
             if kept.state != KeptState::Free && stands_there {
                 tell(kept.number, KeptRef { slot, generation: kept.generation });
             }

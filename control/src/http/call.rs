@@ -198,7 +198,13 @@ mod tests {
     fn variables_are_taken_out_of_a_path_and_decoded() {
         let pattern = "/api/v1/vendors/{vendor_id}/status";
         assert_eq!(variables_of("/api/v1/vendors/a%20b/status", pattern), Some(vec!["a b".to_owned()]));
-        for other in ["/api/v1/vendors//status", "/api/v1/vendors/a", "/api/v1/vendors/a/status/", "/api/v1/vendors/%4/status", "/api/v1/vendors/%ff/status"] {
+        for other in [
+            "/api/v1/vendors//status",
+            "/api/v1/vendors/a",
+            "/api/v1/vendors/a/status/",
+            "/api/v1/vendors/%4/status",
+            "/api/v1/vendors/%ff/status",
+        ] {
             assert_eq!(variables_of(other, pattern), None, "{other}");
         }
         assert_eq!(variables_of("/health", "/health"), Some(Vec::new()));
@@ -214,7 +220,17 @@ mod tests {
         let read = read_query("limit=10&search=a%20b&order=rate", &KNOWN).unwrap();
         assert_eq!(read, [("limit", "10".to_owned()), ("search", "a b".to_owned()), ("order", "rate".to_owned())]);
         assert!(read_query("", &KNOWN).unwrap().is_empty());
-        for bad in ["limit=0", "limit=11", "limit=+1", "limit=", "limit=99999999999999999999", "search=", "order=x", "other=1", "limit=1&limit=1"] {
+        for bad in [
+            "limit=0",
+            "limit=11",
+            "limit=+1",
+            "limit=",
+            "limit=99999999999999999999",
+            "search=",
+            "order=x",
+            "other=1",
+            "limit=1&limit=1",
+        ] {
             assert!(read_query(bad, &KNOWN).is_err(), "{bad}");
         }
     }

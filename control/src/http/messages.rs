@@ -126,7 +126,9 @@ pub(super) fn the_customer(snapshot: &Snapshot, name: Option<&str>) -> Result<Cu
     match (name, present.next(), present.next()) {
         (Some(name), ..) => customer_of(snapshot, name),
         (None, Some(only), None) => Ok(only.id),
-        (None, ..) => Err(field_fault(("customer_id", "Is left out, and there is more than one customer, or none.".into()))),
+        (None, ..) => {
+            Err(field_fault(("customer_id", "Is left out, and there is more than one customer, or none.".into())))
+        }
     }
 }
 
@@ -143,7 +145,11 @@ fn refusal_of(snapshot: &Snapshot, status: CommandStatus) -> Refusal {
     let (http, code, sentence) = if status == statuses.source_not_allowed {
         (StatusCode::FORBIDDEN, "source_not_allowed", "The sender is not one of the customer's")
     } else if status == statuses.no_route {
-        (StatusCode::UNPROCESSABLE_ENTITY, "no_route", "There is no route for the destination, or its vendor refused it")
+        (
+            StatusCode::UNPROCESSABLE_ENTITY,
+            "no_route",
+            "There is no route for the destination, or its vendor refused it",
+        )
     } else if status == statuses.throttled {
         (StatusCode::TOO_MANY_REQUESTS, "throttled", "The customer's limit is reached")
     } else if status == statuses.queue_full {

@@ -188,11 +188,9 @@ pub(crate) fn reason_text(reason: EndReason) -> String {
 
 fn level_of(reason: EndReason) -> LogLevel {
     match reason {
-        EndReason::Unbound
-        | EndReason::Draining
-        | EndReason::Ended
-        | EndReason::Removed
-        | EndReason::Changed => LogLevel::Info,
+        EndReason::Unbound | EndReason::Draining | EndReason::Ended | EndReason::Removed | EndReason::Changed => {
+            LogLevel::Info
+        }
         _ => LogLevel::Warn,
     }
 }

@@ -111,14 +111,14 @@ impl Shard {
             match entry {
                 Entry::Accepted(accepted) => {
                     if let Some(meant) = live.messages.get(&accepted.number)
-                        && self.kept.find(*meant).is_some_and(|kept| kept.segment == Some(segment))
+                        && self.kept.find(*meant).is_some_and(|kept| kept.segment.get() == Some(segment))
                     {
                         ledger.begin(&entry, Pending::Message(*meant));
                     }
                 }
                 Entry::Sent(sent) => {
                     if let Some(meant) = live.messages.get(&sent.number)
-                        && self.kept.find(*meant).is_some_and(|kept| kept.sent_segment == Some(segment))
+                        && self.kept.find(*meant).is_some_and(|kept| kept.sent_segment.get() == Some(segment))
                     {
                         ledger.begin(&entry, Pending::Sent(*meant));
                     }

@@ -250,7 +250,7 @@ impl Shard {
             && kept.state == KeptState::Through
             && kept.is_answered
         {
-            let (segment, sent_segment) = (kept.segment, kept.sent_segment);
+            let (segment, sent_segment) = (kept.segment.get(), kept.sent_segment.get());
             self.kept.end(meant);
             self.discount(segment, out);
             self.discount(sent_segment, out);

@@ -38,6 +38,8 @@ impl Shard {
             id: carried.id,
             style: carried.style,
             registered_delivery: carried.facts.registered_delivery,
+            data_coding: view.data_coding,
+            segments: super::store::segments(&view),
             customer: carried.customer,
             customer_home: carried.customer_home,
             kept: carried.origin.kept,

@@ -169,6 +169,7 @@ impl Shard {
             customer,
             customer_home,
             kept: KeptRef::NONE,
+            is_double: false,
             submitted_unix_ms: remembered.sent_unix_ms,
             source: address(&remembered.source),
             dest: address(&remembered.dest),
