@@ -297,7 +297,6 @@ impl VendorBooks {
                 unacknowledged.insert(sequence, id);
             }
             link.flush()?;
-            self.scissors.cut(moment)?;
             for (header, pdu) in link.read()? {
                 match header.command_id {
                     CommandId::SUBMIT_SM => {
@@ -326,6 +325,8 @@ impl VendorBooks {
                     _ => {}
                 }
             }
+            // With the answers to what it has just read: it has those messages, and the gateway cannot know.
+            self.scissors.cut(moment)?;
         }
     }
 }
