@@ -3,10 +3,14 @@
 //! What is checked at every octet that comes out: it is whole PDUs; each request of a customer is answered once and no
 //! other; windows hold; a vendor's deliver_sm is answered once; a slot is closed once. At rest nothing waits for anything.
 
+#[path = "step_settings.rs"]
+mod settings;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use settings::{CUSTOMERS, DELIVER_WINDOW, RESPONSE_MS, WINDOW, snapshot};
 use smpp_pdu::bind::Bind;
 use smpp_pdu::encode::{self, Encoder};
 use smpp_pdu::{Address, CommandId, CommandStatus, Deframed, Header, ShortMessage, Tlvs, deframe};
@@ -14,19 +18,11 @@ use smpp_shards::bounds::{DELIVER_RESPONSE_MS_MAX, LOBBY_MAX, PDU_BYTES_MAX};
 use smpp_shards::journal::{Batch, LogName, Replay};
 use smpp_shards::restore::{Restored, share};
 use smpp_shards::routing::Patterns;
-use smpp_shards::settings::{
-    CustomerSettings, GatewaySettings, RequestReceipts, RuleSettings, Settings, VendorSettings,
-};
 use smpp_shards::{
     Action, AuthRequest, CloseCause, Conn, ConnectFailure, ConnectStep, CustomerId, DrainPhase, JournalSetup, LinkId,
     Now, Output, ReadMode, Shard, ShardId, ShardSetup, Snapshot, Time, VendorId, Verdict, mesh,
 };
 
-const CUSTOMERS: u32 = 2;
-const VENDORS: [&str; 3] = ["north", "south", "west"];
-const WINDOW: u32 = 3;
-const DELIVER_WINDOW: u32 = 2;
-const RESPONSE_MS: u64 = 1_000;
 const START_UNIX_MS: u64 = 1_700_000_000_000;
 /// Connections of one shard at the most.
 const SLOTS_MAX: usize = 24;
@@ -445,7 +441,7 @@ impl World {
     /// Another configuration: limits differ, customers and vendors are the same.
     pub(super) fn reconfigure(&mut self, place: u8) {
         let setup = self.setup & 0x0F | place & 0xF0;
-        let next = self.snapshot.succeed(settings(setup), &mut Patterns::default());
+        let next = self.snapshot.succeed(settings::settings(setup), &mut Patterns::default());
         self.snapshot = Arc::new(next.expect("the settings are all right"));
         for host in &mut self.hosts {
             host.shard.apply(self.snapshot.clone(), &mut host.out);
@@ -659,52 +655,5 @@ fn blank(text: &[u8]) -> ShortMessage<'_> {
         short_message: text,
         tlvs: Tlvs::default(),
         ..blank
-    }
-}
-
-fn snapshot(setup: u8, shards: u16, version: u64) -> Arc<Snapshot> {
-    let snapshot = Snapshot::build(settings(setup), shards, version);
-    Arc::new(snapshot.expect("the settings are all right"))
-}
-
-fn settings(setup: u8) -> Settings {
-    let customer = |index: u32| CustomerSettings {
-        smpp_system_id: format!("customer{index}"),
-        smpp_password: Some("secret12".into()),
-        allowed_source_addresses: vec!["*".into()],
-        smpp_window: if setup & 0x10 != 0 { 4 } else { 0 },
-        smpp_throughput: if setup & 0x20 != 0 { 5 } else { 0 },
-        smpp_max_binds: 3,
-        ..CustomerSettings::default()
-    };
-    let vendor = |(index, name): (usize, &&str)| VendorSettings {
-        instance_name: (*name).into(),
-        host: "vendor.invalid".into(),
-        port: 2775,
-        username: "gateway".into(),
-        password: "secret12".into(),
-        binds: 1 + (index == 0) as u32,
-        window_size: WINDOW,
-        response_timeout_ms: RESPONSE_MS,
-        queue_messages: if setup & 0x40 != 0 { 4 } else { 100 },
-        queue_seconds: if setup & 0x80 != 0 { 2 } else { 0 },
-        request_receipts: if setup & 8 != 0 { RequestReceipts::Always } else { RequestReceipts::AsAsked },
-        ..VendorSettings::default()
-    };
-    let rule = |dest: &str, vendor: &str| RuleSettings {
-        dest_pattern: Some(dest.into()),
-        vendor: vendor.into(),
-        ..RuleSettings::default()
-    };
-    Settings {
-        gateway: GatewaySettings {
-            deliver_window: DELIVER_WINDOW,
-            late_answer_ms: if setup & 4 != 0 { 0 } else { 3_600_000 },
-            ..GatewaySettings::default()
-        },
-        customers: (0..CUSTOMERS).map(customer).collect(),
-        vendors: VENDORS.iter().enumerate().map(vendor).collect(),
-        routing_rules: vec![rule("^1", "north"), rule("^1555", "south"), rule("^44", "south"), rule("^1", "west")],
-        ..Settings::default()
     }
 }

@@ -97,7 +97,7 @@ fn the_store_is_redis_where_there_is_one_unless_set_otherwise() {
 }
 
 /// A text put behind the example, the line counted from its own first one, and words of what is said.
-const WRONG: [(&str, usize, &str); 51] = [
+const WRONG: [(&str, usize, &str); 52] = [
     ("[gateway]\nlate_answer_ms = 86400001", 2, "[gateway] late_answer_ms is 86400001; give at most 86400000: a day"),
     ("[journal]\nsegment_mb = 4", 2, "[journal] segment_mb is 4; give 8 to 1024 MiB"),
     ("[journal]\nmax_mb = 64", 2, "[journal] max_mb is 64; give at least 512 MiB: 8 segments"),

@@ -1,4 +1,5 @@
-//! The gateway is killed under load, over and over, and started again: nothing that it acknowledged may be lost.
+//! The gateway is killed under load, over and over, and started again, and meanwhile its vendor and its customer cut their
+//! connections: nothing that it acknowledged may be lost.
 //!
 //! `KILLS` in the environment says how often (10).
 
@@ -12,7 +13,7 @@ use std::time::{Duration, Instant};
 
 use smpp_pdu::message::resp_message_id;
 use smpp_pdu::receipt::Receipt;
-use smpp_pdu::{Address, CommandId, CommandStatus, Deframed, Header, ShortMessage, deframe, encode};
+use smpp_pdu::{Address, CommandId, CommandStatus, Deframed, Header, MessageState, ShortMessage, deframe, encode};
 
 use crate::harness::folder::Folder;
 use crate::harness::message::{deliver_sm, message, submit_sm};
@@ -25,19 +26,23 @@ const WINDOW: usize = 50;
 /// Sessions of the customer.
 const SESSIONS: usize = 4;
 
+/// Milliseconds after which a customer and a vendor cut a connection, at the least and at the most.
+const CUSTOMER_CUT_MS: (u64, u64) = (100, 2_000);
+const VENDOR_CUT_MS: (u64, u64) = (100, 1_500);
+
 /// How long the gateway may take to bring everything to its end after the last start.
 const SETTLE: Duration = Duration::from_secs(60);
 
 #[test]
 fn nothing_acknowledged_is_lost_when_the_gateway_is_killed_under_load() {
     let kills: u32 = std::env::var("KILLS").map_or(10, |text| text.parse().unwrap());
-    let (acknowledged, doubled) = restart_under_load(kills, Gateway::kill);
+    let (acknowledged, doubled) = restart_under_load(kills, true, Gateway::kill);
     println!("{kills} kills: {acknowledged} acknowledged, none lost; {doubled} came to the vendor more than once");
 }
 
 #[test]
 fn nothing_is_lost_or_doubled_when_the_gateway_is_stopped_under_load() {
-    let (acknowledged, doubled) = restart_under_load(3, |mut gateway| {
+    let (acknowledged, doubled) = restart_under_load(3, false, |mut gateway| {
         let ended = gateway.terminate();
         assert_eq!(ended.status.code(), Some(0), "{ended:?}");
         assert!(ended.after < Duration::from_secs(30), "{ended:?}");
@@ -48,13 +53,14 @@ fn nothing_is_lost_or_doubled_when_the_gateway_is_stopped_under_load() {
 }
 
 /// Ends the gateway so often under load, each time starting it again; how many messages were acknowledged, and how many of
-/// all came to the vendor more than once.
-fn restart_under_load(times: u32, end: impl Fn(Gateway) -> (Folder, Ports)) -> (usize, usize) {
-    let vendor = Vendor::start();
+/// all came to the vendor more than once. With `is_cut`, connections are reset at random moments all the while.
+fn restart_under_load(times: u32, is_cut: bool, end: impl Fn(Gateway) -> (Folder, Ports)) -> (usize, usize) {
+    let scissors = Arc::new(Scissors::new(is_cut));
+    let vendor = Vendor::start(&scissors);
     let setup = Setup::usual(Shards::One, vendor.address).journaled();
     let (one, two) = (setup.text(), setup.text_with(Shards::Two));
     let mut gateway = setup.launch();
-    let books = Arc::new(Books::default());
+    let books = Arc::new(Books { scissors: scissors.clone(), ..Books::default() });
     let customers: Vec<_> = (0..SESSIONS).map(|_| books.session(gateway.address())).collect();
     let mut random = Random(0x9E37_79B9_7F4A_7C15);
     for time in 0..times {
@@ -66,12 +72,16 @@ fn restart_under_load(times: u32, end: impl Fn(Gateway) -> (Folder, Ports)) -> (
     }
     thread::sleep(Duration::from_secs(1));
     books.is_over.store(true, Ordering::Release);
+    scissors.is_out.store(false, Ordering::Release);
     books.settle(&vendor);
     let acknowledged = books.acknowledged.lock().unwrap().len();
     assert!(acknowledged > 100 * times as usize, "only {acknowledged} were acknowledged");
     books.is_ended.store(true, Ordering::Release);
     customers.into_iter().for_each(|customer| customer.join().unwrap());
     gateway.end_well();
+    let cuts = scissors.cuts.load(Ordering::Relaxed);
+    assert_eq!(cuts > 0, is_cut, "{cuts} connections were cut");
+    println!("{cuts} connections cut");
     (acknowledged, vendor.doubled())
 }
 
@@ -84,6 +94,39 @@ impl Random {
     }
 }
 
+/// Cuts connections at random moments. What has come and was not read makes it a reset.
+#[derive(Default)]
+struct Scissors {
+    is_out: AtomicBool,
+    random: Mutex<Random>,
+    cuts: AtomicU64,
+}
+
+impl Default for Random {
+    fn default() -> Self {
+        Self(0x5851_F42D_4C95_7F2D)
+    }
+}
+
+impl Scissors {
+    fn new(is_out: bool) -> Self {
+        Self { is_out: AtomicBool::new(is_out), ..Self::default() }
+    }
+
+    /// When a connection that begins now is cut.
+    fn moment(&self, (least, most): (u64, u64)) -> Instant {
+        Instant::now() + Duration::from_millis(least + self.random.lock().unwrap().below(most - least))
+    }
+
+    fn cut(&self, moment: Instant) -> io::Result<()> {
+        if Instant::now() < moment || !self.is_out.load(Ordering::Acquire) {
+            return Ok(());
+        }
+        self.cuts.fetch_add(1, Ordering::Relaxed);
+        Err(io::ErrorKind::ConnectionAborted.into())
+    }
+}
+
 /// What the customer knows.
 #[derive(Default)]
 struct Books {
@@ -92,6 +135,9 @@ struct Books {
     acknowledged: Mutex<HashMap<String, String>>,
     /// The ids for which a receipt came.
     receipts: Mutex<HashSet<String>>,
+    /// Those of them that say that the message failed: a submit that was cut off twice is sent no third time.
+    failed: Mutex<HashSet<String>>,
+    scissors: Arc<Scissors>,
     /// No new messages.
     is_over: AtomicBool,
     /// The sessions end.
@@ -117,6 +163,7 @@ impl Books {
         let mut open: HashMap<u32, String> = HashMap::new();
         let mut sequence = 1;
         let mut is_bound = false;
+        let moment = self.scissors.moment(CUSTOMER_CUT_MS);
         while !self.is_ended.load(Ordering::Acquire) {
             while is_bound && open.len() < WINDOW && !self.is_over.load(Ordering::Acquire) {
                 sequence += 1;
@@ -126,6 +173,7 @@ impl Books {
                 open.insert(sequence, text);
             }
             link.flush()?;
+            self.scissors.cut(moment)?;
             for (header, pdu) in link.read()? {
                 match header.command_id {
                     CommandId::BIND_TRANSCEIVER_RESP if header.command_status.is_ok() => is_bound = true,
@@ -139,8 +187,12 @@ impl Books {
                     }
                     CommandId::DELIVER_SM => {
                         let delivered = ShortMessage::decode(&pdu).unwrap();
-                        let id = Receipt::parse(delivered.text()).id.unwrap().to_vec();
-                        self.receipts.lock().unwrap().insert(String::from_utf8(id).unwrap());
+                        let receipt = Receipt::parse(delivered.text());
+                        let id = String::from_utf8(receipt.id.unwrap().to_vec()).unwrap();
+                        if receipt.state() != Some(MessageState::Delivered) {
+                            self.failed.lock().unwrap().insert(id.clone());
+                        }
+                        self.receipts.lock().unwrap().insert(id);
                         link.answer(header);
                     }
                     _ if !header.command_id.is_response() => link.answer(header),
@@ -151,14 +203,17 @@ impl Books {
         Ok(())
     }
 
-    /// Waits until the vendor has every acknowledged message, and the customer a receipt for each.
+    /// Waits until the vendor has every acknowledged message that the customer was not told has failed, and the customer a receipt for each.
     fn settle(&self, vendor: &Vendor) {
         let until = Instant::now() + SETTLE;
         loop {
             let acknowledged = self.acknowledged.lock().unwrap().clone();
             let lost: Vec<_> = {
                 let seen = vendor.shared.seen.lock().unwrap();
-                acknowledged.values().filter(|text| !seen.contains_key(*text)).cloned().collect()
+                let failed = self.failed.lock().unwrap();
+                assert!(failed.len() * 2 < acknowledged.len(), "{} failed", failed.len());
+                let is_lost = |(id, text): &(&String, &String)| !seen.contains_key(*text) && !failed.contains(*id);
+                acknowledged.iter().filter(is_lost).map(|(_, text)| text.clone()).collect()
             };
             let silent: Vec<_> = {
                 let receipts = self.receipts.lock().unwrap();
@@ -194,19 +249,20 @@ struct VendorBooks {
     /// Ids whose receipts are to be sent.
     receipts: Mutex<VecDeque<String>>,
     ids: AtomicU64,
+    scissors: Arc<Scissors>,
 }
 
 impl Vendor {
-    fn start() -> Self {
+    fn start(scissors: &Arc<Scissors>) -> Self {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
         let address = listener.local_addr().unwrap();
-        let shared = Arc::new(VendorBooks::default());
+        let shared = Arc::new(VendorBooks { scissors: scissors.clone(), ..VendorBooks::default() });
         let books = shared.clone();
         thread::spawn(move || {
             for stream in listener.incoming().flatten() {
                 let books = books.clone();
                 thread::spawn(move || {
-                    // It ends when the gateway is killed.
+                    // It ends when the gateway is killed, or with a cut.
                     let _ = books.serve(stream);
                 });
             }
@@ -232,6 +288,7 @@ impl VendorBooks {
     fn serve_bound(&self, link: &mut Link, unacknowledged: &mut HashMap<u32, String>) -> io::Result<()> {
         let mut sequence = 0;
         let mut is_bound = false;
+        let moment = self.scissors.moment(VENDOR_CUT_MS);
         loop {
             while is_bound && unacknowledged.len() < WINDOW {
                 let Some(id) = self.receipts.lock().unwrap().pop_front() else { break };
@@ -268,6 +325,8 @@ impl VendorBooks {
                     _ => {}
                 }
             }
+            // With the answers to what it has just read: it has those messages, and the gateway cannot know.
+            self.scissors.cut(moment)?;
         }
     }
 }

@@ -1,6 +1,7 @@
 //! One run: the shards with their hosts, the peers, the control thread, and the phases from the first connection to
 //! the last unbind. Single thread; everything follows from the seed.
 
+use std::collections::BTreeSet;
 use std::rc::Rc;
 
 use smpp_shards::settings::BindType;
@@ -428,6 +429,7 @@ impl World {
     fn look(&mut self) {
         let settings = &self.ground.scenario.settings;
         for host in &self.hosts {
+            let mut clogged = BTreeSet::new();
             for (net, octets) in host.queued() {
                 let most = match self.ground.network.peer(net) {
                     Peer::Session(_) => bounds::SESSION_OUTPUT_BYTES_MAX + 4 * self.ground.receive_bytes,
@@ -436,13 +438,18 @@ impl World {
                 if octets > most + 2 * bounds::PDU_BYTES_MAX {
                     violation!(self.ground, "{octets} octets wait for {}", self.ground.model.name(net));
                 }
+                if let Peer::Vendor(vendor) = self.ground.network.peer(net)
+                    && octets >= bounds::LINK_OUTPUT_BYTES_MAX
+                {
+                    clogged.insert(vendor);
+                }
             }
             let report = host.report();
-            for (idle, counters) in self.idle.iter_mut().zip(&report.vendors) {
+            for (vendor, (idle, counters)) in self.idle.iter_mut().zip(&report.vendors).enumerate() {
                 if counters.state != VendorState::Off || counters.connects > 0 {
                     idle.look(counters, LOOK_MS);
-                    // What the journal keeps waits for the next start.
-                    if self.ground.model.draining && self.ground.disk.is_some() {
+                    // What the journal keeps waits for the next start; and to a link that takes nothing, nothing is given.
+                    if self.ground.model.draining && self.ground.disk.is_some() || clogged.contains(&vendor) {
                         *idle = Idle::default();
                     }
                 }

@@ -155,3 +155,22 @@ fn a_link_may_break_while_the_gateway_stops() {
 fn what_is_taken_over_passes_a_vendor_that_is_full() {
     journal(148);
 }
+
+/// The second final receipt of a message that was sent twice was acknowledged while the first one could still be lost in a crash.
+#[test]
+fn a_second_receipt_is_not_acknowledged_before_the_first_is_safe() {
+    journal(3119);
+}
+
+/// A receipt whose vendor sent it again over another link was taken for the second one of its message, and the first was
+/// given back to nobody.
+#[test]
+fn a_receipt_that_comes_again_is_not_taken_for_a_second_one() {
+    journal(4016);
+}
+
+/// A vendor that took nothing of what waited for it was taken for an idle one: a false alarm.
+#[test]
+fn messages_wait_for_a_link_that_takes_nothing() {
+    journal(5252);
+}
