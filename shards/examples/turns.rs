@@ -99,7 +99,7 @@ impl World {
             receipts,
             batch: Batch::default(),
             is_writing: false,
-            next_id: 0x6920_0000_0000_00,
+            next_id: 0x0069_2000_0000_0000,
             sequence: 0,
             answered: Vec::new(),
             dirty: Vec::new(),
