@@ -90,7 +90,7 @@ impl Authenticator {
         fixed_homes: &[(CustomerId, ShardId)],
         waker: ControlWaker,
     ) -> io::Result<Self> {
-        let mut homes = Homes::new(shards, snapshot.vendors.iter().filter(|vendor| vendor.settings.is_active));
+        let mut homes = Homes::new(shards, snapshot.vendors.iter().filter(|vendor| vendor.is_active()));
         for (customer, home) in fixed_homes {
             homes.fix(*customer, *home);
         }
@@ -109,10 +109,23 @@ impl Authenticator {
         })
     }
 
+    /// The version that binds are checked against.
+    pub(crate) fn version(&self) -> u64 {
+        self.snapshot.version
+    }
+
+    /// Checks binds against another configuration from now on. Passwords that were right stay known as such where they are
+    /// the same; binds that wait for bcrypt are judged by what they were asked about.
+    pub(crate) fn switch(&mut self, snapshot: Arc<Snapshot>) {
+        self.decoy = decoy(&snapshot);
+        self.patience = Duration::from_millis(snapshot.gateway.bind_timeout_ms);
+        self.snapshot = snapshot;
+    }
+
     /// Looks at a bind. `None`: the answer comes out of [`Authenticator::finish`] once bcrypt is through.
     pub(crate) fn check(&mut self, request: AuthRequest) -> Option<Answer> {
         let snapshot = Arc::clone(&self.snapshot);
-        let customer = snapshot.customer_by_system_id(&request.system_id).filter(|customer| customer.settings.active);
+        let customer = snapshot.customer_by_system_id(&request.system_id).filter(|customer| customer.is_active());
         let Some(customer) = customer else {
             return self.refuse_slowly(request, CommandStatus::ESME_RINVSYSID);
         };
@@ -217,7 +230,8 @@ fn refusal(request: &AuthRequest, status: CommandStatus) -> Answer {
 
 /// The costliest hash there is: what a bind that cannot succeed is checked against.
 fn decoy(snapshot: &Snapshot) -> Option<Arc<str>> {
-    let hashes = snapshot.customers.iter().filter_map(|customer| customer.settings.smpp_password_hash.as_deref());
+    let present = snapshot.customers.iter().filter(|customer| !customer.is_removed);
+    let hashes = present.filter_map(|customer| customer.settings.smpp_password_hash.as_deref());
     let cost = |hash: &&str| hash.parse::<bcrypt::HashParts>().map_or(0, |parts| parts.get_cost());
     hashes.max_by_key(cost).map(Arc::from)
 }

@@ -58,7 +58,6 @@ impl fmt::Debug for ToShard {
 }
 
 /// From a shard to the control thread.
-#[derive(Debug)]
 pub enum ToControl {
     /// A bind to check; answered by [`ToShard::Verdict`].
     Authenticate(AuthRequest),
@@ -66,6 +65,27 @@ pub enum ToControl {
     Event(ShardId, Event),
     /// The counters of one shard, once a second.
     Report(Box<Report>),
+    /// A shard has done with a configuration.
+    Retired {
+        /// Which shard.
+        shard: ShardId,
+        /// The version that is in force there now.
+        in_force: u64,
+        /// To be freed on the control's side, for that takes longer than a shard's turn may.
+        snapshot: Arc<Snapshot>,
+    },
+}
+
+/// Without the snapshot's content, for there are passwords in it.
+impl fmt::Debug for ToControl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Authenticate(request) => f.debug_tuple("Authenticate").field(request).finish(),
+            Self::Event(shard, event) => f.debug_tuple("Event").field(shard).field(event).finish(),
+            Self::Report(report) => f.debug_tuple("Report").field(report).finish(),
+            Self::Retired { shard, in_force, .. } => f.debug_tuple("Retired").field(shard).field(in_force).finish(),
+        }
+    }
 }
 
 /// Wakes a shard that may be asleep.
@@ -163,7 +183,7 @@ impl ControlSender {
         self.waker.wake();
         result.map_err(|error| match error.into_inner() {
             ToControl::Authenticate(request) => Box::new(request),
-            ToControl::Event(..) | ToControl::Report(_) => unreachable!("what comes back is what was sent"),
+            _ => unreachable!("what comes back is what was sent"),
         })
     }
 
@@ -181,6 +201,19 @@ impl ControlSender {
         // A lost report is made good by the next one, so nothing is done about it.
         let _ = self.sender.try_send(ToControl::Report(report));
         self.waker.wake();
+    }
+
+    /// Gives a configuration back that is not used any more, and tells which one is in force.
+    ///
+    /// # Errors
+    /// The configuration, when the channel is full: to be tried again later.
+    pub fn retire(&self, shard: ShardId, in_force: u64, snapshot: Arc<Snapshot>) -> Result<(), Arc<Snapshot>> {
+        let result = self.sender.try_send(ToControl::Retired { shard, in_force, snapshot });
+        self.waker.wake();
+        result.map_err(|error| match error.into_inner() {
+            ToControl::Retired { snapshot, .. } => snapshot,
+            _ => unreachable!("what comes back is what was sent"),
+        })
     }
 
     /// Events that found no room so far.

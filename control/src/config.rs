@@ -9,6 +9,7 @@ mod document;
 mod environment;
 mod fault;
 mod postgres;
+mod reread;
 mod sections;
 mod served;
 
@@ -28,6 +29,8 @@ pub(crate) use sections::bcrypt_fault;
 
 pub use fault::{ConfigError, Fault, Place};
 pub use postgres::{PostgresSettings, PostgresTls};
+pub use reread::{Reread, reread, reread_with};
+pub(crate) use sections::customer_problems;
 
 /// A whole configuration, checked. Relative paths in it are relative to the working directory.
 #[derive(Clone)]
@@ -222,7 +225,11 @@ impl Configuration {
 /// Everything that is wrong, at once: what cannot be read or parsed, keys that are unknown or not served yet,
 /// values of the wrong kind or out of range, and references to what is not there.
 pub fn load(path: &Path) -> Result<Configuration, ConfigError> {
-    load_with(path, &|name| std::env::var_os(name).map(|value| value.to_string_lossy().into_owned()))
+    load_with(path, &environment_variable)
+}
+
+fn environment_variable(name: &str) -> Option<String> {
+    std::env::var_os(name).map(|value| value.to_string_lossy().into_owned())
 }
 
 /// [`load`] with the environment as a function, for tests and tools.
@@ -230,11 +237,15 @@ pub fn load(path: &Path) -> Result<Configuration, ConfigError> {
 /// # Errors
 /// As [`load`].
 pub fn load_with(path: &Path, environment: &dyn Fn(&str) -> Option<String>) -> Result<Configuration, ConfigError> {
-    let text = std::fs::read_to_string(path).map_err(|error| {
+    let text = read_text(path)?;
+    parse(path, &text, environment)
+}
+
+fn read_text(path: &Path) -> Result<String, ConfigError> {
+    std::fs::read_to_string(path).map_err(|error| {
         let cure = "give --config a readable file in UTF-8; deploy/gateway.toml shows every key";
         ConfigError::new(vec![Fault::in_file(path, None, "", format!("cannot be read: {error}"), cure)])
-    })?;
-    parse(path, &text, environment)
+    })
 }
 
 /// [`load_with`] with the file's text already read; `path` is only named in errors.
@@ -247,7 +258,7 @@ pub fn parse(
     environment: &dyn Fn(&str) -> Option<String>,
 ) -> Result<Configuration, ConfigError> {
     let mut faults = Vec::new();
-    let configuration = sections::read(path, text, environment, &mut faults);
+    let configuration = sections::read(path, text, environment, true, &mut faults);
     match configuration {
         Some(configuration) if faults.is_empty() => Ok(configuration),
         _ => Err(ConfigError::new(faults)),

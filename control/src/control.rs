@@ -11,15 +11,19 @@ use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use crossbeam_channel::{Receiver, bounded};
-use smpp_shards::{CustomerId, Report, ShardId, Snapshot};
+use smpp_shards::{CustomerId, Report, ShardId};
 use tokio::sync::oneshot;
 use tokio::time::MissedTickBehavior;
 
 use crate::auth::{Answer, Authenticator, random_key};
-use crate::channel::{ControlChannels, ToControl, ToShard};
-use crate::config::Configuration;
+use crate::channel::{ControlChannels, ToControl, ToShard, control_channels};
+use crate::config::{Configuration, LogLevel};
 use crate::http::{self, Port, Site};
-use crate::log::Log;
+use crate::live::reloader::Reloader;
+use crate::live::{LiveSetup, ReloadHandle};
+use crate::log::{Field, Log};
+use crate::postgres::{BindTimes, Minder};
+use crate::service::Service;
 use crate::state::{Phase, State};
 
 /// Values from shards that are handled before other work gets its turn.
@@ -31,6 +35,7 @@ const STOP_TIME_MAX: Duration = Duration::from_secs(2);
 /// The running control thread, held by the program's main thread. Dropping it ends the thread without waiting.
 pub struct Control {
     state: Arc<State>,
+    reload: ReloadHandle,
     control_address: SocketAddr,
     metrics_address: SocketAddr,
     stop: Option<oneshot::Sender<()>>,
@@ -53,20 +58,20 @@ impl DrainState {
 }
 
 impl Control {
-    /// Binds both ports, then starts the thread, the log's and those of bcrypt. The snapshot is the one that the
-    /// shards were started with.
+    /// Binds both ports, then starts the thread, the log's and those of bcrypt. What is in force is what the shards were
+    /// started with.
     ///
     /// # Errors
     /// A port that cannot be bound, with the address and the cure; threads or random numbers that are not to be
     /// had.
     pub fn start(
         configuration: &Configuration,
-        snapshot: Arc<Snapshot>,
+        live: LiveSetup,
         channels: ControlChannels,
         fixed_homes: &[(CustomerId, ShardId)],
     ) -> io::Result<Control> {
         let log = Log::to_stdout(configuration.log)?;
-        Self::start_with_log(configuration, snapshot, channels, fixed_homes, log)
+        Self::start_with_log(configuration, live, channels, fixed_homes, log)
     }
 
     /// [`Control::start`] with a log that is there already.
@@ -75,11 +80,13 @@ impl Control {
     /// As [`Control::start`].
     pub fn start_with_log(
         configuration: &Configuration,
-        snapshot: Arc<Snapshot>,
+        mut live: LiveSetup,
         channels: ControlChannels,
         fixed_homes: &[(CustomerId, ShardId)],
         log: Log,
     ) -> io::Result<Control> {
+        let minder = live.postgres.take();
+        let snapshot = Arc::clone(&live.in_force.snapshot);
         let control = listen(configuration.control.listen, "listen")?;
         let metrics = listen(configuration.control.metrics_listen, "metrics_listen")?;
         let (control_address, metrics_address) = (control.local_addr()?, metrics.local_addr()?);
@@ -87,8 +94,15 @@ impl Control {
         let authenticator = Authenticator::start(Arc::clone(&snapshot), shards, fixed_homes, channels.waker.clone())?;
         let node_id = configuration.gateway.node_id.clone();
         let state = Arc::new(State::new(snapshot, node_id, log, shards, Arc::clone(&channels.dropped_events)));
+        state.set_faults(live.in_force.faults.clone());
+        if let Some(minder) = &minder {
+            state.watch_service(minder.service());
+        }
+        let (reload, requests) = ReloadHandle::new();
+        let reloader = Reloader::new(live, configuration.clone(), channels.shards.clone(), Arc::clone(&state));
         let site = Site {
             state: Arc::clone(&state),
+            reload: reload.clone(),
             token: configuration.control.token.clone(),
             key: random_key()?,
             ready_requires_vendor: configuration.control.ready_requires_vendor,
@@ -97,11 +111,32 @@ impl Control {
         let inbox = Inbox { state: Arc::clone(&state), authenticator, channels, answers: Vec::new() };
         let (stop, stopped) = oneshot::channel();
         let (end, ended) = bounded(1);
+        let (asking, minded) = (reload.clone(), Arc::clone(&state));
         let thread = thread::Builder::new().name("control".into()).spawn(move || {
-            runtime.block_on(live(inbox, control, metrics, Arc::new(site), stopped));
+            runtime.block_on(async {
+                tokio::spawn(reloader.run(requests));
+                if let Some(minder) = minder {
+                    mind(minder, asking, &minded);
+                }
+                serve(inbox, control, metrics, Arc::new(site), stopped).await;
+            });
+            // A reload that is being compiled holds nothing up.
+            runtime.shutdown_background();
             let _ = end.try_send(());
         })?;
-        Ok(Control { state, control_address, metrics_address, stop: Some(stop), ended, thread: Some(thread) })
+        Ok(Control { state, reload, control_address, metrics_address, stop: Some(stop), ended, thread: Some(thread) })
+    }
+
+    /// The control port alone, for as long as there is nothing to start with: `/health` tells why, `/ready` says no.
+    ///
+    /// # Errors
+    /// As [`Control::start`].
+    pub fn start_waiting(configuration: &Configuration, log: Log) -> io::Result<Waiting> {
+        let (channels, _) = control_channels(Vec::new());
+        let control = Self::start_with_log(configuration, LiveSetup::nothing(), channels, &[], log)?;
+        let service = Service::new("postgresql");
+        control.state.watch_service(Arc::clone(&service));
+        Ok(Waiting { control, service })
     }
 
     /// Where the control port listens; tells the port where the configuration said 0.
@@ -112,6 +147,11 @@ impl Control {
     /// Where the metrics port listens.
     pub fn metrics_address(&self) -> SocketAddr {
         self.metrics_address
+    }
+
+    /// With which a reload of the configuration is asked for.
+    pub fn reload_handle(&self) -> ReloadHandle {
+        self.reload.clone()
     }
 
     /// The log, for whoever has something to say beside the shards.
@@ -155,6 +195,29 @@ impl Control {
     }
 }
 
+/// The control thread of a gateway that has nothing to start with.
+pub struct Waiting {
+    control: Control,
+    service: Arc<Service>,
+}
+
+impl Waiting {
+    /// Tells why there is still nothing; a reason that is new has its line in the log.
+    pub fn tell(&self, reason: &str) {
+        let before = self.service.complaint();
+        self.service.is_away(reason.to_owned());
+        if before.as_deref() != Some(reason) {
+            let message = "nothing to start with; the listeners stay closed until PostgreSQL is there";
+            self.control.state.log.write(LogLevel::Error, "gateway", message, &[("reason", Field::Text(reason))]);
+        }
+    }
+
+    /// Closes its ports; as [`Control::stop`].
+    pub fn stop(self) -> bool {
+        self.control.stop()
+    }
+}
+
 fn listen(address: SocketAddr, key: &str) -> io::Result<std::net::TcpListener> {
     let listener = std::net::TcpListener::bind(address).map_err(|error| {
         let cure = match error.kind() {
@@ -169,7 +232,14 @@ fn listen(address: SocketAddr, key: &str) -> io::Result<std::net::TcpListener> {
     Ok(listener)
 }
 
-async fn live(
+/// Has PostgreSQL minded, within the runtime.
+fn mind(minder: Minder, reload: ReloadHandle, state: &Arc<State>) {
+    let (told, mut times) = (Arc::clone(state), BindTimes::default());
+    let health = Box::new(move || told.vendor_health(&mut times));
+    minder.start(reload, health, state.log.clone());
+}
+
+async fn serve(
     mut inbox: Inbox,
     control: std::net::TcpListener,
     metrics: std::net::TcpListener,
@@ -212,19 +282,37 @@ struct Inbox {
 impl Inbox {
     /// Handles what is there, at most [`BATCH_MAX`] values; tells whether there may be more.
     fn handle_batch(&mut self) -> bool {
+        self.admit();
         let mut handled = 0;
         while handled < BATCH_MAX {
             let Ok(value) = self.channels.incoming.try_recv() else { break };
             handled += 1;
             match value {
                 ToControl::Authenticate(request) => self.answers.extend(self.authenticator.check(request)),
-                ToControl::Event(shard, event) => self.state.log.event(shard, &event, &self.state.snapshot),
+                ToControl::Event(shard, event) => self.state.log.event(shard, &event, &self.state.snapshot()),
                 ToControl::Report(report) => self.state.take_report(*report),
+                ToControl::Retired { shard, in_force, snapshot } => {
+                    self.state.shard_has(shard, in_force);
+                    // Freeing ten thousand customers takes some milliseconds.
+                    tokio::task::spawn_blocking(move || drop(snapshot));
+                }
             }
         }
         self.authenticator.finish(&mut self.answers);
         self.send_answers();
         handled == BATCH_MAX
+    }
+
+    /// Customers are let in by a new configuration when every shard has it: their home, and those that their messages go to,
+    /// know them then.
+    fn admit(&mut self) {
+        let everywhere = self.state.in_force_everywhere();
+        if everywhere > self.authenticator.version() {
+            let newest = self.state.snapshot();
+            if newest.version <= everywhere && newest.version > self.authenticator.version() {
+                self.authenticator.switch(newest);
+            }
+        }
     }
 
     fn send_answers(&mut self) {

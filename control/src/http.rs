@@ -24,6 +24,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 
 use crate::config::Secret;
+use crate::live::ReloadHandle;
 use crate::state::State;
 use answer::Body;
 
@@ -57,6 +58,9 @@ pub(crate) enum Port {
 /// What the answers are made from.
 pub(crate) struct Site {
     pub(crate) state: Arc<State>,
+    /// With which a reload of the configuration is asked for.
+    #[allow(dead_code, reason = "for the administration's paths")]
+    pub(crate) reload: ReloadHandle,
     pub(crate) token: Option<Secret>,
     pub(crate) key: hmac::Key,
     pub(crate) ready_requires_vendor: bool,

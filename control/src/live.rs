@@ -3,9 +3,20 @@
 //!
 //! Lives on the control thread. A row that is wrong never takes another one with it.
 
+mod in_force;
+pub(crate) mod reloader;
+mod source;
+
 use tokio::sync::{mpsc, oneshot};
 
-use smpp_shards::Settings;
+use smpp_shards::routing::Patterns;
+use smpp_shards::{Settings, Snapshot};
+
+use crate::config::{Configuration, PostgresSettings};
+use crate::postgres::{self, Minder};
+
+pub use in_force::InForce;
+pub use source::{Loading, RowSource, Source};
 
 /// Requests for a reload that may wait; one more is answered [`ReloadError::Busy`].
 const REQUESTS_MAX: usize = 16;
@@ -17,9 +28,12 @@ pub struct Loaded {
     pub settings: Settings,
     /// By what name the operator knows each row.
     pub keys: RowKeys,
-    /// Rows that could not even be read (a column of the wrong type, a password that cannot be decrypted). They are
-    /// not in `settings`; their last good version stays in force.
+    /// Rows that could not even be read (a column of the wrong type, a password that cannot be decrypted). Whether or not
+    /// `settings` holds something under such a key, the row's last good version stays in force.
     pub faults: Vec<RowFault>,
+    /// Tables with a wrong row of which nobody can say which one it is: a row of before that is missing now may be it, and
+    /// stays in force.
+    pub nameless: Vec<&'static str>,
 }
 
 /// By table and place in [`Settings`]: the row's name for the operator, such as a smpp_system_id, an instance_name or a
@@ -34,6 +48,9 @@ pub struct RowKeys {
     pub routing_rules: Vec<String>,
     /// Of [`Settings::inbound_routes`]: did.
     pub inbound_routes: Vec<String>,
+    /// The rules' keys are lines of a file, which change when the file does: a wrong rule's last good version is found by
+    /// what else it says.
+    pub are_lines: bool,
 }
 
 /// What is wrong with one row, for log, `/health` and metric. Never holds a password.
@@ -52,7 +69,7 @@ pub struct RowFault {
 /// How a reload ended.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Reloaded {
-    /// The version that is in force now, on its way to every shard.
+    /// The version that is in force now, on every shard (unless one of them does not answer, which `/health` tells).
     pub version: u64,
     /// Whether anything differed from the version before.
     pub is_changed: bool,
@@ -82,6 +99,60 @@ impl std::fmt::Display for ReloadError {
 }
 
 impl std::error::Error for ReloadError {}
+
+/// What the program does with a new version before the shards get it: its own files that go with the settings, such as
+/// certificates.
+pub trait Companion: Send {
+    /// Called on a thread that may wait, with what the file says now and with what is about to be in force. What is wrong is
+    /// told; what was there before stays in its place.
+    fn prepare(&mut self, configuration: &Configuration, snapshot: &Snapshot) -> Vec<RowFault>;
+}
+
+/// A companion that has nothing to do.
+impl Companion for () {
+    fn prepare(&mut self, _: &Configuration, _: &Snapshot) -> Vec<RowFault> {
+        Vec::new()
+    }
+}
+
+/// With what the control thread starts: what is in force, where changes of it come from, and who else wants to know.
+pub struct LiveSetup {
+    /// What the shards were started with.
+    pub in_force: InForce,
+    /// Where rows come from.
+    pub source: Source,
+    /// The program.
+    pub companion: Box<dyn Companion>,
+    /// What minds PostgreSQL, where the rows come from there.
+    pub postgres: Option<Minder>,
+}
+
+impl LiveSetup {
+    /// For a configuration that is the file's altogether.
+    pub fn of_file(configuration: &Configuration, snapshot: std::sync::Arc<Snapshot>) -> Self {
+        let in_force = InForce::of_file(configuration, snapshot);
+        Self { in_force, source: Source::Toml, companion: Box::new(()), postgres: None }
+    }
+
+    /// For a process of that many shards whose rows come from PostgreSQL; what is wrong with a row keeps only that row back.
+    pub fn of_postgres(
+        configuration: &Configuration,
+        settings: &PostgresSettings,
+        mut opened: postgres::Opened,
+        shards: u16,
+    ) -> Self {
+        let loaded = core::mem::take(&mut opened.loaded);
+        let in_force = InForce::nothing(shards).succeed(loaded, &mut Patterns::default());
+        let (source, minder) = postgres::source(configuration, settings, opened);
+        Self { in_force, source: Source::Rows(Box::new(source)), companion: Box::new(()), postgres: Some(minder) }
+    }
+
+    /// For the time in which there is nothing to start with.
+    pub(crate) fn nothing() -> Self {
+        let in_force = InForce::nothing(1);
+        Self { in_force, source: Source::Toml, companion: Box::new(()), postgres: None }
+    }
+}
 
 /// One request for a reload.
 #[derive(Debug)]

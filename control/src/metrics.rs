@@ -10,7 +10,7 @@ mod gateway;
 use std::sync::atomic::Ordering;
 
 use smpp_shards::report::JournalReport;
-use smpp_shards::{Customer, CustomerCounters, Vendor, VendorCounters};
+use smpp_shards::{Customer, CustomerCounters, Snapshot, Vendor, VendorCounters};
 
 use crate::state::State;
 use exposition::{Exposition, Kind};
@@ -24,7 +24,8 @@ const RECEIPT_STATES: [&str; 8] =
 
 /// All metrics as text.
 pub(crate) fn render(state: &State) -> String {
-    let picture = Picture::of(state);
+    let snapshot = state.snapshot();
+    let picture = Picture::of(state, &snapshot);
     let mut out = Exposition::default();
     write_server(&mut out, &picture);
     write_client(&mut out, &picture);
@@ -57,15 +58,15 @@ struct ShardFigures {
 
 impl<'s> Picture<'s> {
     /// A customer's counters stand with its home shard and are zero on the others, a vendor's likewise.
-    fn of(state: &'s State) -> Self {
+    fn of(state: &State, snapshot: &'s Snapshot) -> Self {
         let shards = state.shards();
         let reports = || shards.iter().filter_map(|shard| shard.report.as_ref());
-        let customers = state.snapshot.customers.iter().filter_map(|customer| {
+        let customers = snapshot.customers.iter().filter_map(|customer| {
             let mut counters = reports().filter_map(|report| report.customers.get(customer.id.index()));
             let at_home = counters.find(|counters| **counters != CustomerCounters::default())?;
             Some((customer, at_home.clone()))
         });
-        let vendors = state.snapshot.vendors.iter().map(|vendor| {
+        let vendors = snapshot.vendors.iter().map(|vendor| {
             let home = shards.get(vendor.home.index());
             let report = home.and_then(|shard| shard.report.as_ref());
             let counters = report.and_then(|report| report.vendors.get(vendor.id.index())).cloned();
@@ -74,7 +75,7 @@ impl<'s> Picture<'s> {
         });
         let figures = reports().map(|report| ShardFigures {
             shard: report.shard.to_string(),
-            snapshot_version: report.snapshot_version,
+            snapshot_version: shards.get(report.shard.index()).map_or(0, |shard| shard.in_force),
             sessions: u64::from(report.sessions),
             lobby: u64::from(report.lobby),
             messages_open: u64::from(report.messages_open),

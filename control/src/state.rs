@@ -3,20 +3,28 @@
 //! Written by the control thread, read by it and by the program's main thread; behind a lock that no shard ever
 //! sees.
 
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
 use smpp_shards::settings::BindType;
-use smpp_shards::{Report, Snapshot, Vendor, VendorCounters, VendorState};
+use smpp_shards::{Report, ShardId, Snapshot, Vendor, VendorCounters, VendorState};
+use tokio::sync::Notify;
 
+use crate::live::RowFault;
 use crate::log::Log;
+use crate::postgres::{BindTimes, VendorHealth};
+use crate::service::Service;
 
 /// A shard that has not reported for that long counts as degraded; it reports once a second.
 const SILENCE_MAX: Duration = Duration::from_secs(5);
 
 /// Failures in a row from which on a vendor counts as degraded even while other binds of it are up.
 const FAILURES_MAX: u32 = 5;
+
+/// Wrong rows that `/health` names; the metric counts all of them.
+const COMPLAINTS_MAX: usize = 100;
 
 /// In which part of its life the gateway is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -42,7 +50,9 @@ impl Phase {
 
 /// Everything that the control thread's parts share.
 pub(crate) struct State {
-    pub(crate) snapshot: Arc<Snapshot>,
+    snapshot: Mutex<Arc<Snapshot>>,
+    configuration: Mutex<ConfigurationState>,
+    shard_changed: Notify,
     pub(crate) node_id: String,
     pub(crate) started: Instant,
     pub(crate) started_at: SystemTime,
@@ -50,7 +60,16 @@ pub(crate) struct State {
     pub(crate) dropped_events: Arc<AtomicU64>,
     pub(crate) dropped_verdicts: AtomicU64,
     draining: AtomicBool,
+    services: Mutex<Vec<Arc<Service>>>,
     shards: Mutex<Vec<ShardState>>,
+}
+
+/// What is wrong with the configuration's source.
+#[derive(Default)]
+struct ConfigurationState {
+    faults: Vec<RowFault>,
+    /// It could not be read at all the last time.
+    source: Option<String>,
 }
 
 /// What one shard has told.
@@ -62,6 +81,8 @@ pub(crate) struct ShardState {
     received: Option<Instant>,
     /// Reports so far.
     count: u64,
+    /// The version of the configuration in force.
+    pub(crate) in_force: u64,
     /// By vendor: submit_sm a second between the latest two reports.
     pub(crate) throughput: Vec<f64>,
 }
@@ -76,6 +97,7 @@ impl ShardState {
             };
             self.throughput = report.vendors.iter().enumerate().map(rate).collect();
         }
+        self.in_force = self.in_force.max(report.snapshot_version);
         self.report = Some(report);
         self.received = Some(now);
         self.count += 1;
@@ -91,7 +113,9 @@ impl State {
         dropped_events: Arc<AtomicU64>,
     ) -> Self {
         Self {
-            snapshot,
+            snapshot: Mutex::new(snapshot),
+            configuration: Mutex::default(),
+            shard_changed: Notify::new(),
             node_id,
             started: Instant::now(),
             started_at: SystemTime::now(),
@@ -99,6 +123,7 @@ impl State {
             dropped_events,
             dropped_verdicts: AtomicU64::new(0),
             draining: AtomicBool::new(false),
+            services: Mutex::default(),
             shards: Mutex::new(vec![ShardState::default(); shards]),
         }
     }
@@ -109,6 +134,88 @@ impl State {
         if let Some(shard) = self.shards().get_mut(report.shard.index()) {
             shard.take(report, now);
         }
+        self.shard_changed.notify_waiters();
+    }
+
+    /// The newest configuration; shards may be on their way to it still.
+    pub(crate) fn snapshot(&self) -> Arc<Snapshot> {
+        Arc::clone(&self.snapshot.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Puts another one in its place; gives the one before, which takes a while to free.
+    pub(crate) fn replace_snapshot(&self, snapshot: Arc<Snapshot>) -> Arc<Snapshot> {
+        core::mem::replace(&mut *self.snapshot.lock().unwrap_or_else(PoisonError::into_inner), snapshot)
+    }
+
+    /// A shard has taken a configuration over.
+    pub(crate) fn shard_has(&self, shard: ShardId, version: u64) {
+        if let Some(shard) = self.shards().get_mut(shard.index()) {
+            shard.in_force = shard.in_force.max(version);
+        }
+        self.shard_changed.notify_waiters();
+    }
+
+    /// The oldest version that is in force on a shard.
+    pub(crate) fn in_force_everywhere(&self) -> u64 {
+        self.shards().iter().map(|shard| shard.in_force).min().unwrap_or(u64::MAX)
+    }
+
+    /// Waits until that version, or a later one, is in force on every shard.
+    pub(crate) async fn wait_in_force(&self, version: u64) {
+        loop {
+            let mut changed = std::pin::pin!(self.shard_changed.notified());
+            // From here on no change is missed.
+            changed.as_mut().enable();
+            if self.in_force_everywhere() >= version {
+                return;
+            }
+            changed.await;
+        }
+    }
+
+    /// What is wrong with the configuration's rows.
+    pub(crate) fn set_faults(&self, faults: Vec<RowFault>) {
+        self.configuration().faults = faults;
+    }
+
+    /// Why the configuration could not be read; `None` when it could.
+    pub(crate) fn set_source_fault(&self, reason: Option<String>) {
+        self.configuration().source = reason;
+    }
+
+    /// What is wrong with the configuration's rows, by table: how many.
+    pub(crate) fn fault_counts(&self) -> BTreeMap<&'static str, u64> {
+        let mut counts = BTreeMap::new();
+        for fault in &self.configuration().faults {
+            *counts.entry(fault.table).or_default() += 1;
+        }
+        counts
+    }
+
+    fn configuration(&self) -> MutexGuard<'_, ConfigurationState> {
+        self.configuration.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// From now on this service is told of.
+    pub(crate) fn watch_service(&self, service: Arc<Service>) {
+        self.services.lock().unwrap_or_else(PoisonError::into_inner).push(service);
+    }
+
+    /// By service: its name, and why it counts as degraded.
+    pub(crate) fn services(&self) -> Vec<(&'static str, Option<String>)> {
+        let services = self.services.lock().unwrap_or_else(PoisonError::into_inner);
+        services.iter().map(|service| (service.name, service.complaint())).collect()
+    }
+
+    /// The health of every vendor that a shard has told of, to be written back to where vendors come from.
+    pub(crate) fn vendor_health(&self, times: &mut BindTimes) -> Vec<VendorHealth> {
+        let (snapshot, shards) = (self.snapshot(), self.shards());
+        let present = snapshot.vendors.iter().filter(|vendor| !vendor.is_removed);
+        let told = present.filter_map(|vendor| {
+            let report = shards.get(vendor.home.index())?.report.as_ref()?;
+            Some(times.health(&vendor.settings, report.vendors.get(vendor.id.index())?))
+        });
+        told.collect()
     }
 
     /// By shard.
@@ -138,7 +245,8 @@ impl State {
         if self.draining.load(Ordering::Acquire) {
             return Phase::Draining;
         }
-        match self.shards().iter().all(|shard| shard.report.is_some()) {
+        let shards = self.shards();
+        match !shards.is_empty() && shards.iter().all(|shard| shard.report.is_some()) {
             true => Phase::Accepting,
             false => Phase::Starting,
         }
@@ -152,38 +260,62 @@ impl State {
 
     /// What is not as it should be.
     pub(crate) fn degraded(&self) -> Vec<Degraded> {
+        let snapshot = self.snapshot();
+        let mut found = self.configuration_complaints();
+        for (name, complaint) in self.services() {
+            found.extend(complaint.map(|reason| Degraded::new("service", name.to_owned(), reason)));
+        }
         let shards = self.shards();
-        let mut found = Vec::new();
         for (index, shard) in shards.iter().enumerate() {
             if shard.received.is_none_or(|received| received.elapsed() > SILENCE_MAX) {
-                found.push(Degraded { part: "shard", name: index.to_string(), reason: "does not report".into() });
+                found.push(Degraded::new("shard", index.to_string(), "does not report".into()));
             }
             let journal = shard.report.as_ref().and_then(|report| report.journal);
             if journal.is_some_and(|journal| journal.is_failing) {
                 let reason = "cannot be written, or is full: new messages are refused".into();
-                found.push(Degraded { part: "journal", name: index.to_string(), reason });
+                found.push(Degraded::new("journal", index.to_string(), reason));
             }
         }
-        for vendor in self.snapshot.vendors.iter().filter(|vendor| vendor.settings.is_active) {
+        for vendor in snapshot.vendors.iter().filter(|vendor| vendor.is_active()) {
             let report = shards.get(vendor.home.index()).and_then(|shard| shard.report.as_ref());
             let Some(counters) = report.and_then(|report| report.vendors.get(vendor.id.index())) else { continue };
             if let Some(reason) = complaint(vendor, counters) {
                 let name = vendor.settings.instance_name.clone();
-                found.push(Degraded { part: "vendor", name, reason });
+                found.push(Degraded::new("vendor", name, reason));
             }
         }
         found
+    }
+
+    fn configuration_complaints(&self) -> Vec<Degraded> {
+        let configuration = self.configuration();
+        let source = configuration.source.iter();
+        let source = source.map(|reason| Degraded::new("configuration", "source".into(), reason.clone()));
+        let rows = configuration.faults.iter().map(|fault| Degraded {
+            table: Some(fault.table),
+            ..Degraded::new("configuration", fault.key.clone(), format!("{} {}", fault.column, fault.reason))
+        });
+        source.chain(rows.take(COMPLAINTS_MAX)).collect()
     }
 }
 
 /// One thing that is not as it should be.
 pub(crate) struct Degraded {
-    /// `shard`, `journal` or `vendor`.
+    /// `configuration`, `service`, `shard`, `journal` or `vendor`.
     pub(crate) part: &'static str,
-    /// The number of the shard or of the journal's, the vendor's instance_name.
+    /// The number of the shard or of the journal's, the vendor's instance_name; of the configuration the wrong row's key, or
+    /// `source` where it cannot be read at all.
     pub(crate) name: String,
+    /// The wrong row's table.
+    pub(crate) table: Option<&'static str>,
     /// What is wrong with it.
     pub(crate) reason: String,
+}
+
+impl Degraded {
+    fn new(part: &'static str, name: String, reason: String) -> Self {
+        Self { part, name, table: None, reason }
+    }
 }
 
 fn complaint(vendor: &Vendor, counters: &VendorCounters) -> Option<String> {

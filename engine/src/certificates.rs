@@ -1,6 +1,6 @@
 //! The certificates that the TLS listeners show and the authorities that vendors are checked against.
 //!
-//! Read on the main thread, at start and on SIGHUP, into values that are then only shared. Nothing here runs on a
+//! Read on the main thread at start, and beside the control thread with every reload, into values that are then only shared. Nothing here runs on a
 //! shard but the choice of a certificate by name.
 
 use std::collections::HashMap;
@@ -24,7 +24,7 @@ use smpp_shards::settings::VendorSettings;
 static VERSIONS: &[&rustls::SupportedProtocolVersion] = &[&version::TLS13, &version::TLS12];
 
 /// What TLS needs to know, for listeners and vendors.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct TlsConfigs {
     /// For connections that are accepted; `None` without certificates.
     pub(crate) server: Option<Arc<ServerConfig>>,
@@ -59,26 +59,40 @@ impl TlsConfigs {
     /// # Errors
     /// Every file that cannot be used.
     pub fn read(certificates: &[Certificate], vendors: &[VendorSettings]) -> Result<Self, Vec<CertificateError>> {
+        let mut found = Self::default();
+        let vendors: Vec<Option<&VendorSettings>> = vendors.iter().map(Some).collect();
+        let errors = found.renew(certificates, &vendors);
+        if errors.is_empty() { Ok(found) } else { Err(errors.into_iter().map(|(_, error)| error).collect()) }
+    }
+
+    /// Reads everything anew; of a vendor that was removed (`None`) nothing. What cannot be used stays as it was, and is told,
+    /// with the place of the vendor whose it is; without one for what the listeners show.
+    pub(crate) fn renew(
+        &mut self,
+        certificates: &[Certificate],
+        vendors: &[Option<&VendorSettings>],
+    ) -> Vec<(Option<usize>, CertificateError)> {
         let mut errors = Vec::new();
-        let server = server(certificates).unwrap_or_else(|found| {
-            errors.extend(found);
-            None
-        });
-        let mut cache: HashMap<(bool, Option<&str>), Arc<ClientConfig>> = HashMap::new();
-        let mut clients = Vec::new();
-        for vendor in vendors {
-            let key = (vendor.tls_verify, vendor.tls_ca.as_deref());
-            let known = cache.get(&key).cloned();
-            clients.push(match (vendor.use_tls, known) {
-                (false, _) => None,
-                (true, Some(config)) => Some(config),
-                (true, None) => client(key.0, key.1.map(Path::new))
-                    .map_err(|error| errors.push(error))
-                    .ok()
-                    .inspect(|config| drop(cache.insert(key, config.clone()))),
-            });
+        match server(certificates) {
+            Ok(server) => self.server = server,
+            Err(found) => errors.extend(found.into_iter().map(|error| (None, error))),
         }
-        if errors.is_empty() { Ok(Self { server, vendors: clients }) } else { Err(errors) }
+        let mut cache: HashMap<(bool, Option<&str>), Option<Arc<ClientConfig>>> = HashMap::new();
+        self.vendors.resize(vendors.len().max(self.vendors.len()), None);
+        for (place, vendor) in vendors.iter().enumerate() {
+            let Some(vendor) = vendor.filter(|vendor| vendor.use_tls) else {
+                self.vendors[place] = None;
+                continue;
+            };
+            let key = (vendor.tls_verify, vendor.tls_ca.as_deref());
+            let config = cache.entry(key).or_insert_with(|| {
+                client(key.0, key.1.map(Path::new)).map_err(|error| errors.push((Some(place), error))).ok()
+            });
+            if let Some(config) = config {
+                self.vendors[place] = Some(config.clone());
+            }
+        }
+        errors
     }
 }
 

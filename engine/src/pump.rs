@@ -97,7 +97,8 @@ pub(crate) struct Pump {
     net: Net,
     connections: Connections,
     links: Links,
-    snapshot: Arc<Snapshot>,
+    /// Configurations that the control thread had no room to take back yet.
+    retired: Vec<Arc<Snapshot>>,
     tls: Arc<TlsConfigs>,
     /// By listener number.
     listeners_tls: Vec<bool>,
@@ -142,12 +143,12 @@ impl Pump {
         let net = Net::new(setup.bell.clone())?;
         Ok(Self {
             id: setup.shard.shard,
-            snapshot: setup.shard.snapshot.clone(),
             shard: Shard::new(setup.shard, now),
             output: Output::new(),
             net,
             connections: Connections::default(),
             links: Links::default(),
+            retired: Vec::new(),
             tls: setup.tls,
             listeners_tls: Vec::new(),
             clock,
@@ -295,6 +296,7 @@ impl Pump {
             }
             Action::ReadSegment { segment } => self.read_segment(segment),
             Action::FreeSegments { before } => self.free_segments(before),
+            Action::Retire { in_force, snapshot } => self.retire(in_force, snapshot),
             Action::Log(event) => self.control.event(self.id, event),
         }
     }
@@ -318,12 +320,24 @@ impl Pump {
     fn report(&mut self) {
         if self.is_open && self.now.mono >= self.next_report {
             self.next_report = self.now.mono.after_ms(REPORT_MS);
-            self.control.report(Box::new(self.shard.report()));
+            let report = Box::new(self.shard.report());
+            for snapshot in core::mem::take(&mut self.retired) {
+                self.retire(report.snapshot_version, snapshot);
+            }
+            self.control.report(report);
             self.cut_off_stalled();
             self.carry_out();
         }
         if self.now.mono >= self.next_drain_look {
             self.look_at_drain();
+        }
+    }
+
+    /// Gives a configuration back; one that the control thread has no room for is kept until the next report.
+    #[cold]
+    fn retire(&mut self, in_force: u64, snapshot: Arc<Snapshot>) {
+        if let Err(snapshot) = self.control.retire(self.id, in_force, snapshot) {
+            self.retired.push(snapshot);
         }
     }
 

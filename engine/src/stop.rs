@@ -59,17 +59,11 @@ pub fn run_until_stopped(gateway: Gateway, signals: &mut Signals) -> Ending {
     }
 }
 
+/// Has the configuration and the certificates read again; what comes of it is in the log.
 fn reload(gateway: &Gateway) {
-    let log = gateway.control.log();
-    match gateway.reload_certificates() {
-        Ok(()) => tell(&log, LogLevel::Info, "certificates reloaded"),
-        Err(errors) => {
-            for error in errors {
-                let reason = error.to_string();
-                let message = "certificates not reloaded, the old ones stay in force";
-                log.write(LogLevel::Error, COMPONENT, message, &[("reason", Field::Text(&reason))]);
-            }
-        }
+    if let Err(error) = gateway.control.reload_handle().request() {
+        let reason = error.to_string();
+        gateway.control.log().write(LogLevel::Warn, COMPONENT, "not reloaded", &[("reason", Field::Text(&reason))]);
     }
 }
 

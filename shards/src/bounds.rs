@@ -32,6 +32,32 @@ pub const VENDOR_BINDS_MAX: u32 = 64;
 /// Connections of one shard that are not bound yet. Beyond it a new connection is closed at once.
 pub const LOBBY_MAX: usize = 4_096;
 
+/// Customers of one process's life, those that were removed among them: each name keeps its place. Beyond it a new one is
+/// refused with a sentence, and the others are used all the same.
+pub const CUSTOMER_PLACES_MAX: usize = 1 << 17;
+
+/// Vendors of one process's life, likewise.
+pub const VENDOR_PLACES_MAX: usize = 1 << 14;
+
+/// Customers and vendors for which a shard makes room in one turn, when a snapshot brings new ones.
+pub const PLACES_PER_TURN: usize = 1024;
+
+/// Places that a shard looks at in one turn for what a snapshot has changed.
+pub const CHANGES_LOOKED_AT_PER_TURN: usize = 2048;
+
+/// Customers whose limits and sessions a shard brings up to date in one turn.
+pub const CUSTOMERS_CHANGED_PER_TURN: usize = 256;
+
+/// Vendors whose limits and links a shard brings up to date in one turn.
+pub const VENDORS_CHANGED_PER_TURN: usize = 8;
+
+/// Messages that a shard takes out of the queues of vendors that are no longer used, in one turn.
+pub const MOVED_ON_PER_TURN: usize = 256;
+
+/// Milliseconds until messages that wait for a vendor which is no longer used, and for which no other had room, are offered
+/// again.
+pub const MOVE_ON_AGAIN_MS: u64 = 1_000;
+
 /// Connections of one shard in all. Beyond it a new connection is closed at once.
 pub const CONNECTIONS_MAX: usize = 65_536;
 

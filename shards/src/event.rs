@@ -32,8 +32,10 @@ pub enum EndReason {
     BindUnanswered,
     /// The gateway stops.
     Draining,
-    /// The configuration no longer has it.
+    /// The configuration no longer has it, or has it as not active.
     Removed,
+    /// A vendor's link whose settings have changed: it is bound anew.
+    Changed,
 }
 
 /// One thing that happened.

@@ -29,6 +29,8 @@ pub(crate) struct Lane {
     /// Nothing is sent before that: the vendor throttled us.
     pub(crate) paused_until: Time,
     pub(crate) alerted: bool,
+    /// The vendor is not used: not active, removed, or not known to every shard yet.
+    pub(crate) is_off: bool,
     /// Links that are bound and can submit.
     pub(crate) submitting: u32,
     pub(crate) early: Vec<EarlyReceipt>,
@@ -36,6 +38,8 @@ pub(crate) struct Lane {
     flights: [u32; 2],
     epoch: u8,
     queues: [VecDeque<Ticket>; PRIORITIES],
+    /// By priority: how many of the queue's front the present round has still to look at, see [`Lane::begin_round`].
+    round: [usize; PRIORITIES],
     queue_messages: u32,
     queue_bytes: u64,
     pause_ms: u64,
@@ -64,17 +68,38 @@ impl Lane {
             bucket: TokenBucket::new(settings.throughput, settings.burst, now),
             paused_until: Time::default(),
             alerted: false,
+            is_off: false,
             submitting: 0,
             early: Vec::new(),
             flights: [0; 2],
             epoch: 0,
             queues: Default::default(),
+            round: [0; PRIORITIES],
             queue_messages: settings.queue_messages,
             queue_bytes: settings.queue_bytes,
             pause_ms: THROTTLE_PAUSE_MS_MIN,
             turn: 0,
             run: 0,
         }
+    }
+
+    /// One that is not used yet.
+    pub(crate) fn unused(settings: &VendorSettings, now: Time) -> Self {
+        Self { is_off: true, ..Self::new(settings, now) }
+    }
+
+    /// Limits and bounds change; what there is stays.
+    pub(crate) fn reshape(&mut self, settings: &VendorSettings, now: Time) {
+        self.bucket.reshape(settings.throughput, settings.burst, now);
+        self.queue_messages = settings.queue_messages;
+        self.queue_bytes = settings.queue_bytes;
+    }
+
+    /// Forgets a link that is no more.
+    pub(crate) fn remove_link(&mut self, link: LinkId) {
+        self.links.retain(|other| *other != link);
+        self.turn = 0;
+        self.run = 0;
     }
 
     /// Whether a message of that many octets may wait here.
@@ -108,6 +133,26 @@ impl Lane {
     #[inline]
     pub(crate) fn pop(&mut self) -> Option<Ticket> {
         self.queues.iter_mut().rev().find_map(VecDeque::pop_front)
+    }
+
+    /// Begins a round through all that waits now: each is taken out once, and may be put back behind it.
+    pub(crate) fn begin_round(&mut self) {
+        for (left, queue) in self.round.iter_mut().zip(&self.queues) {
+            *left = queue.len();
+        }
+    }
+
+    /// The next one of the round, as [`Lane::pop`] gives them.
+    pub(crate) fn pop_of_round(&mut self) -> Option<Ticket> {
+        let priority = (0..PRIORITIES).rev().find(|priority| self.round[*priority] > 0)?;
+        self.round[priority] -= 1;
+        // Those that were swept away meanwhile end the round early.
+        let ticket = self.queues[priority].pop_front();
+        if ticket.is_none() {
+            self.round[priority] = 0;
+            return self.pop_of_round();
+        }
+        ticket
     }
 
     /// Drops tickets from the fronts while `is_gone` says so, that a queue which nothing is taken from does not

@@ -49,7 +49,7 @@ pub use output::{Action, AuthRequest, CloseCause, ConnectFailure, ConnectStep, O
 pub use report::{CustomerCounters, Report, VendorCounters, VendorState};
 pub use ring::{Rings, mesh};
 pub use session::SessionSeed;
-pub use settings::{Accept, Settings};
+pub use settings::{Accept, GatewaySettings, Settings};
 pub use shard::{DrainPhase, JournalSetup, Shard, ShardSetup};
 pub use snapshot::{Customer, Problem, Snapshot, Vendor};
 pub use time::{Now, Time};

@@ -22,10 +22,23 @@ pub(crate) enum LinkState {
     Bound,
     /// The vendor has unbound; answers that are due may still come.
     Leaving,
+    /// To be unbound when its window is empty: nothing more is submitted, receipts are still taken.
+    Retiring,
     /// We have unbound and wait for the answer.
     Unbinding,
     /// Not to come back.
     Off,
+}
+
+/// What becomes of a link when its connection has ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Afterwards {
+    /// It comes back after a while.
+    ComesBack,
+    /// It is connected at once: its settings have changed.
+    Rebinds,
+    /// It is no more.
+    Goes,
 }
 
 /// A bind towards a vendor.
@@ -34,6 +47,7 @@ pub(crate) struct Link {
     pub(crate) vendor: VendorId,
     pub(crate) bind_type: BindType,
     pub(crate) state: LinkState,
+    pub(crate) afterwards: Afterwards,
     pub(crate) conn: Option<Conn>,
     pub(crate) local: Option<SocketAddr>,
     /// Submits without an answer, and how many there may be.
@@ -54,6 +68,7 @@ impl Link {
             vendor,
             bind_type,
             state: LinkState::Waiting,
+            afterwards: Afterwards::ComesBack,
             conn: None,
             local: None,
             window: Window::default(),

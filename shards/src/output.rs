@@ -4,10 +4,12 @@
 //! it drains: takes the dirty connections' octets to send, and carries the actions out in their order.
 
 use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
 
 use crate::event::Event;
 use crate::names::{Conn, LinkId, ShardId, VendorId};
 use crate::session::SessionSeed;
+use crate::snapshot::Snapshot;
 
 /// How the host shall read from a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -118,6 +120,14 @@ pub enum Action {
     FreeSegments {
         /// The first segment that is still wanted.
         before: u32,
+    },
+    /// A configuration that this shard has done with: the one before, or one that was passed over. To be given back to the
+    /// control thread, and not freed here.
+    Retire {
+        /// The version that is in force on this shard now.
+        in_force: u64,
+        /// What is to be freed elsewhere.
+        snapshot: Arc<Snapshot>,
     },
     /// Something for the log; may be dropped (and counted) when the log cannot take it.
     Log(Event),

@@ -134,7 +134,7 @@ pub struct JournalReport {
 pub struct Report {
     /// Which shard.
     pub shard: ShardId,
-    /// Version of the snapshot in force.
+    /// Version of the configuration in force, altogether.
     pub snapshot_version: u64,
     /// Bound customer sessions.
     pub sessions: u32,

@@ -2,7 +2,11 @@
 //!
 //! Patterns that are a plain prefix (`^1.*`, `^4420`) or an exact number (`^15551234567$`) live in a digit trie
 //! that is walked once along the destination; only what is neither runs as a regular expression. A leading `+` of an
-//! address does not count.
+//! address does not count. Rules for one customer alone stand in a trie of that customer's, so that ten thousand customers
+//! with rules of their own cost a message nothing.
+
+use std::collections::HashMap;
+use std::sync::Arc;
 
 use regex::bytes::{Regex, RegexBuilder};
 
@@ -45,8 +49,10 @@ const LINEAR_RULES_MAX: usize = 12;
 #[derive(Debug, Default)]
 pub struct Routes {
     rules: Vec<Rule>,
+    /// The first one is the root for the rules of all customers.
     nodes: Vec<Node>,
-    unindexed: Vec<u32>,
+    /// By customer, as far as there are rules for one customer alone: the root of its own trie; 0 is none.
+    roots: Vec<u32>,
 }
 
 #[derive(Debug)]
@@ -72,7 +78,7 @@ enum Pattern {
     Any,
     Prefix(Box<[u8]>),
     Exact(Box<[u8]>),
-    Expression(Box<Regex>),
+    Expression(Arc<Regex>),
 }
 
 /// One digit's step of the trie: child 0 is no child.
@@ -82,13 +88,58 @@ struct Node {
     rules: Vec<u32>,
 }
 
-/// Collects rules; [`RoutesBuilder::build`] orders and indexes them.
+/// Expressions that were compiled before: what stays from one snapshot to the next is not compiled again.
+///
+/// Lives with whoever builds snapshots. It holds what the last building used, and nothing older.
 #[derive(Debug, Default)]
-pub struct RoutesBuilder {
-    rules: Vec<Rule>,
+pub struct Patterns {
+    before: HashMap<Box<str>, Arc<Regex>>,
+    used: HashMap<Box<str>, Arc<Regex>>,
 }
 
-impl RoutesBuilder {
+impl Patterns {
+    /// Another snapshot is about to be built.
+    pub(crate) fn begin(&mut self) {
+        let used = core::mem::take(&mut self.used);
+        self.before.extend(used);
+    }
+
+    /// It has been built: what it did not use is forgotten.
+    pub(crate) fn end(&mut self) {
+        self.before = HashMap::new();
+    }
+
+    fn expression(&mut self, text: &str) -> Result<Arc<Regex>, String> {
+        if let Some(known) = self.used.get(text) {
+            return Ok(known.clone());
+        }
+        let expression = match self.before.remove(text) {
+            Some(known) => known,
+            None => RegexBuilder::new(text)
+                .unicode(false)
+                .size_limit(1 << 20)
+                .build()
+                .map(Arc::new)
+                .map_err(|error| error.to_string().lines().last().unwrap_or_default().trim().to_owned())?,
+        };
+        self.used.insert(text.into(), expression.clone());
+        Ok(expression)
+    }
+}
+
+/// Collects rules; [`RoutesBuilder::build`] orders and indexes them.
+#[derive(Debug)]
+pub struct RoutesBuilder<'p> {
+    rules: Vec<Rule>,
+    patterns: &'p mut Patterns,
+}
+
+impl<'p> RoutesBuilder<'p> {
+    /// One without rules.
+    pub fn new(patterns: &'p mut Patterns) -> Self {
+        Self { rules: Vec::new(), patterns }
+    }
+
     /// Adds a rule. One that is not active is checked and left out.
     ///
     /// # Errors
@@ -99,9 +150,10 @@ impl RoutesBuilder {
         customer: Option<CustomerId>,
         vendor: &Vendor,
     ) -> Result<(), (&'static str, String)> {
-        let dest = Pattern::compile(rule.dest_pattern.as_deref()).map_err(|error| ("dest_pattern", error))?;
-        let source = Pattern::compile(rule.source_pattern.as_deref()).map_err(|error| ("source_pattern", error))?;
-        if !rule.is_active || !vendor.settings.is_active {
+        let mut compile = |text: &Option<String>| Pattern::compile(text.as_deref(), self.patterns);
+        let dest = compile(&rule.dest_pattern).map_err(|error| ("dest_pattern", error))?;
+        let source = compile(&rule.source_pattern).map_err(|error| ("source_pattern", error))?;
+        if !rule.is_active || !vendor.is_active() {
             return Ok(());
         }
         let rank = Rank {
@@ -116,17 +168,18 @@ impl RoutesBuilder {
     /// Orders and indexes the rules.
     pub fn build(mut self) -> Routes {
         self.rules.sort_by_key(|rule| rule.rank);
-        let mut routes = Routes { rules: self.rules, nodes: vec![Node::default()], unindexed: Vec::new() };
+        let mut routes = Routes { rules: self.rules, nodes: vec![Node::default()], roots: Vec::new() };
         for position in 0..routes.rules.len() as u32 {
-            let digits: Option<Vec<usize>> = match &routes.rules[position as usize].dest {
-                Pattern::Any => Some(Vec::new()),
-                Pattern::Prefix(digits) | Pattern::Exact(digits) => digits.iter().map(|octet| digit(*octet)).collect(),
-                Pattern::Expression(_) => None,
+            let rule = &routes.rules[position as usize];
+            let (customer, digits): (_, Option<Vec<usize>>) = match &rule.dest {
+                Pattern::Prefix(octets) | Pattern::Exact(octets) => {
+                    (rule.customer, octets.iter().map(|octet| digit(*octet)).collect())
+                }
+                Pattern::Any | Pattern::Expression(_) => (rule.customer, None),
             };
-            match digits {
-                Some(digits) => routes.index(&digits, position),
-                None => routes.unindexed.push(position),
-            }
+            // What fits no trie is met at its root.
+            let root = customer.map_or(0, |customer| routes.root_of(customer));
+            routes.index(root, &digits.unwrap_or_default(), position);
         }
         routes
     }
@@ -152,7 +205,7 @@ impl Routes {
                 }
             }
         } else {
-            let mut heads = self.heads(dest);
+            let mut heads = self.heads(customer, dest);
             while let Some(position) = heads.next_position() {
                 let rule = &self.rules[position as usize];
                 if rule.matches(customer, source, dest) && choice.add(rule, &mut draw) {
@@ -163,11 +216,18 @@ impl Routes {
         choice.finish(&mut draw)
     }
 
-    /// The lists of rules whose prefix the destination has, from the trie, and of those that are in no trie.
-    fn heads(&self, dest: &[u8]) -> Heads<'_> {
-        let mut heads = Heads::default();
-        heads.push(&self.unindexed);
-        let mut node = 0;
+    /// The lists of rules whose prefix the destination has: those for everybody, and this customer's own.
+    fn heads(&self, customer: CustomerId, dest: &[u8]) -> Heads<'_> {
+        let mut heads = Heads { lists: [&[]; HEADS_MAX], length: 0 };
+        self.walk(0, dest, &mut heads);
+        let own = self.roots.get(customer.index()).copied().unwrap_or(0);
+        if own != 0 {
+            self.walk(own as usize, dest, &mut heads);
+        }
+        heads
+    }
+
+    fn walk<'a>(&'a self, mut node: usize, dest: &[u8], heads: &mut Heads<'a>) {
         let mut depth = 0;
         while let Some(here) = self.nodes.get(node) {
             heads.push(&here.rules);
@@ -178,11 +238,21 @@ impl Routes {
             node = next as usize;
             depth += 1;
         }
-        heads
     }
 
-    fn index(&mut self, digits: &[usize], position: u32) {
-        let mut node = 0;
+    fn root_of(&mut self, customer: CustomerId) -> usize {
+        if customer.index() >= self.roots.len() {
+            self.roots.resize(customer.index() + 1, 0);
+        }
+        if self.roots[customer.index()] == 0 {
+            self.roots[customer.index()] = self.nodes.len() as u32;
+            self.nodes.push(Node::default());
+        }
+        self.roots[customer.index()] as usize
+    }
+
+    fn index(&mut self, root: usize, digits: &[usize], position: u32) {
+        let mut node = root;
         for &digit in digits {
             let next = self.nodes[node].children[digit];
             node = if next == 0 {
@@ -206,17 +276,12 @@ impl Rule {
 }
 
 impl Pattern {
-    fn compile(text: Option<&str>) -> Result<Self, String> {
+    fn compile(text: Option<&str>, patterns: &mut Patterns) -> Result<Self, String> {
         let Some(text) = text else { return Ok(Self::Any) };
         if let Some(simple) = Self::simple(text) {
             return Ok(simple);
         }
-        RegexBuilder::new(text)
-            .unicode(false)
-            .size_limit(1 << 20)
-            .build()
-            .map(|regex| Self::Expression(Box::new(regex)))
-            .map_err(|error| error.to_string().lines().last().unwrap_or_default().trim().to_owned())
+        patterns.expression(text).map(Self::Expression)
     }
 
     /// A pattern that needs no regular expression to run.
@@ -257,14 +322,13 @@ fn digit(octet: u8) -> Option<usize> {
 }
 
 /// The lists of rules met on the way, each in order, merged by taking the lowest head.
-#[derive(Default)]
 struct Heads<'a> {
     lists: [&'a [u32]; HEADS_MAX],
     length: usize,
 }
 
-/// One list for each digit of the longest address, one for the root and one for the unindexed rules.
-const HEADS_MAX: usize = smpp_pdu::message::ADDRESS_MAX + 2;
+/// In either trie one list for each digit of the longest address, and one for the root.
+const HEADS_MAX: usize = 2 * (smpp_pdu::message::ADDRESS_MAX + 1);
 
 impl<'a> Heads<'a> {
     #[inline]
@@ -453,6 +517,21 @@ mod tests {
         let snapshot = snapshot(vec![vendor("a"), vendor("b"), vendor("c")], rules);
         assert_eq!(names(&snapshot, b"ACME", b"1"), ["b", "c"]);
         assert_eq!(names(&snapshot, b"OTHER", b"1"), ["c"]);
+    }
+
+    #[test]
+    fn rules_for_one_customer_stand_in_order_with_those_for_all() {
+        let own = |priority, dest: &str, vendor: &str| RuleSettings {
+            customer: Some(if priority % 2 == 0 { "one" } else { "two" }.into()),
+            ..rule(priority, dest, vendor)
+        };
+        let mut rules: Vec<RuleSettings> = (0..20).map(|number| rule(50 + number, "^99", "c")).collect();
+        rules.extend([own(2, "^15", "a"), own(4, "5$", "b"), rule(3, "^1", "c"), own(1, "^15", "c"), own(6, "", "b")]);
+        let snapshot = snapshot(vec![vendor("a"), vendor("b"), vendor("c")], rules);
+        assert_eq!(names(&snapshot, b"", b"155"), ["a", "c", "b"]);
+        assert_eq!(names(&snapshot, b"", b"7"), ["b"]);
+        let two = snapshot.routes.candidates(CustomerId(1), b"", b"15", || 0);
+        assert_eq!(two.as_slice(), [VendorId(2)]);
     }
 
     #[test]

@@ -33,6 +33,8 @@ pub(crate) enum SessionState {
     Bound,
     /// The peer has unbound and been answered; closes when no submit waits for its answer any more.
     Leaving,
+    /// Its customer may not be bound any more; is unbound when no submit waits for its answer any more.
+    Dismissed,
     /// We have unbound and wait for the answer.
     Unbinding,
 }
@@ -56,7 +58,7 @@ pub(crate) struct Session {
     pub(crate) last_received: Time,
     pub(crate) enquired: bool,
     pub(crate) is_reading: bool,
-    /// When a session that is leaving or unbinding is cut off.
+    /// When a session that is leaving or unbinding is cut off, and one that was dismissed unbound.
     pub(crate) until: Time,
 }
 

@@ -6,7 +6,7 @@
 use serde::Deserialize;
 
 /// Everything a shard is told.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, PartialEq, Eq, Default)]
 pub struct Settings {
     /// `[gateway]` and `[smpp]`, as far as shards care.
     pub gateway: GatewaySettings,
@@ -32,7 +32,7 @@ pub enum Accept {
 }
 
 /// What holds for the whole gateway. The control crate fills it from `[gateway]`, `[smpp]` and `[statuses]`.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct GatewaySettings {
     /// The short number derived from `node_id`, 0 to 255; part of every message id as a hint.
     pub node: u8,
@@ -109,7 +109,7 @@ impl GatewaySettings {
 }
 
 /// `[statuses]`: the command_status of each refusal (the table of spec.md). Numbers.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct StatusSettings {
     /// The sender is not the customer's. Default ESME_RINVSRCADR 0x0A.
@@ -190,7 +190,7 @@ pub enum MessageIdFormat {
 }
 
 /// One of `[[customers]]`.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct CustomerSettings {
     /// The account that metrics and records name; the system_id where it is left out.
@@ -307,7 +307,7 @@ pub enum LongMessages {
 }
 
 /// One of `[[vendors]]`.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct VendorSettings {
     /// Unique name; what routing rules and metrics call it.
@@ -434,7 +434,7 @@ impl Default for VendorSettings {
 }
 
 /// One of `[[routing_rules]]`.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct RuleSettings {
     /// Lower is tried first.
@@ -477,7 +477,7 @@ pub enum DeliveryMethod {
 }
 
 /// One of `[[inbound_routes]]`.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct InboundRouteSettings {
     /// The number to which MO come, as vendors write it; a leading `+` does not count.

@@ -9,9 +9,12 @@ use smpp_pdu::bind::{PASSWORD_LENIENT_MAX, SYSTEM_ID_MAX, SYSTEM_TYPE_MAX};
 use smpp_pdu::message::{ADDRESS_MAX, SERVICE_TYPE_MAX};
 
 use crate::addresses::{IpNetwork, SourceAddresses};
-use crate::bounds::{DELIVER_WINDOW_MAX, LINK_WINDOW_MAX, RECEIPTS_AWAITED_MAX, SESSION_WINDOW_MAX, VENDOR_BINDS_MAX};
+use crate::bounds::{
+    CUSTOMER_PLACES_MAX, DELIVER_WINDOW_MAX, LINK_WINDOW_MAX, RECEIPTS_AWAITED_MAX, SESSION_WINDOW_MAX,
+    VENDOR_BINDS_MAX, VENDOR_PLACES_MAX,
+};
 use crate::names::{CustomerId, ShardId, VendorId};
-use crate::routing::{Routes, RoutesBuilder};
+use crate::routing::{Patterns, Routes, RoutesBuilder};
 use crate::settings::{
     CustomerSettings, GatewaySettings, InboundRouteSettings, RequestReceipts, RuleSettings, Settings, StatusSettings,
     VendorSettings,
@@ -39,10 +42,14 @@ impl core::fmt::Display for Problem {
 }
 
 /// A customer, compiled.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Customer {
     /// Its place in [`Snapshot::customers`].
     pub id: CustomerId,
+    /// No longer configured: the place stays its own, for what is still alive of it, and for the case that it comes back.
+    pub is_removed: bool,
+    /// The version in which it changed last.
+    pub changed_in: u64,
     /// account_id, or the system_id where there is none.
     pub name: String,
     /// As configured.
@@ -56,6 +63,12 @@ pub struct Customer {
 }
 
 impl Customer {
+    /// Whether it may be bound and submit.
+    #[inline]
+    pub fn is_active(&self) -> bool {
+        self.settings.active && !self.is_removed
+    }
+
     /// Whether it may bind from that address.
     pub fn allows_ip(&self, address: IpAddr) -> bool {
         self.allowed_ips.is_empty() || self.allowed_ips.iter().any(|network| network.contains(address))
@@ -63,10 +76,14 @@ impl Customer {
 }
 
 /// A vendor, compiled.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Vendor {
     /// Its place in [`Snapshot::vendors`].
     pub id: VendorId,
+    /// No longer configured: the place stays its own, for what is still alive of it, and for the case that it comes back.
+    pub is_removed: bool,
+    /// The version in which it changed last.
+    pub changed_in: u64,
     /// The shard on which all of its links live.
     pub home: ShardId,
     /// As configured, bounds applied.
@@ -76,6 +93,28 @@ pub struct Vendor {
 }
 
 impl Vendor {
+    /// Whether it is used.
+    #[inline]
+    pub fn is_active(&self) -> bool {
+        self.settings.is_active && !self.is_removed
+    }
+
+    /// Whether a bind made for the one does for the other: nothing that a bind depends on differs.
+    pub fn has_same_binds(&self, other: &VendorSettings) -> bool {
+        let own = &self.settings;
+        (&own.host, own.port, &own.username, &own.password, &own.system_type, own.interface_version, own.bind_type)
+            == (
+                &other.host,
+                other.port,
+                &other.username,
+                &other.password,
+                &other.system_type,
+                other.interface_version,
+                other.bind_type,
+            )
+            && (own.use_tls, own.tls_verify, &own.tls_ca) == (other.use_tls, other.tls_verify, &other.tls_ca)
+    }
+
     /// Whether receipts are asked for every message.
     pub fn always_receipts(&self) -> bool {
         self.settings.request_receipts == RequestReceipts::Always
@@ -120,61 +159,162 @@ pub struct Snapshot {
     pub gateway: GatewaySettings,
     /// The answers of our own refusals.
     pub statuses: Statuses,
-    /// By [`CustomerId`].
+    /// By [`CustomerId`], those that were removed among them.
     pub customers: Vec<Customer>,
-    /// By [`VendorId`].
+    /// By [`VendorId`], those that were removed among them.
     pub vendors: Vec<Vendor>,
+    /// For how many shards it was built.
+    pub shards: u16,
     /// The routing rules.
     pub routes: Routes,
     inbound: HashMap<Box<[u8]>, CustomerId>,
+    /// Those that were removed among them, as below.
     customers_by_system_id: HashMap<Box<[u8]>, CustomerId>,
+    vendors_by_name: HashMap<Box<str>, VendorId>,
 }
 
 impl Snapshot {
-    /// Compiles settings for a process of that many shards. Vendors get their homes in turn, from the first
+    /// Compiles the first settings of a process of that many shards. Vendors get their homes in turn, from the first
     /// shard on.
     ///
     /// # Errors
     /// Every problem there is, not just the first.
     pub fn build(settings: Settings, shards: u16, version: u64) -> Result<Snapshot, Vec<Problem>> {
+        let nothing = Snapshot { version: version.saturating_sub(1), ..Self::nothing(shards) };
+        let first = nothing.succeed(settings, &mut Patterns::default())?;
+        Ok(Snapshot { version, ..first })
+    }
+
+    /// A configuration without customers and vendors, version 0: what the first one succeeds.
+    pub fn nothing(shards: u16) -> Snapshot {
+        let gateway = GatewaySettings::default();
+        Snapshot {
+            version: 0,
+            statuses: Statuses::from(&gateway.statuses),
+            gateway,
+            customers: Vec::new(),
+            vendors: Vec::new(),
+            shards,
+            routes: Routes::default(),
+            inbound: HashMap::new(),
+            customers_by_system_id: HashMap::new(),
+            vendors_by_name: HashMap::new(),
+        }
+    }
+
+    /// Compiles the settings that come after this snapshot's. Whoever has a place keeps it: customers by smpp_system_id,
+    /// vendors by instance_name, and vendors their home too. Who is not in the settings any more keeps its place as one that
+    /// was removed, for messages, receipts and records may still name it; so places are used up by new names alone, and there
+    /// are [`CUSTOMER_PLACES_MAX`] and [`VENDOR_PLACES_MAX`] of them in a process's life.
+    ///
+    /// # Errors
+    /// Every problem there is, not just the first.
+    pub fn succeed(&self, settings: Settings, patterns: &mut Patterns) -> Result<Snapshot, Vec<Problem>> {
+        let version = self.version + 1;
         let mut problems = Problems::default();
         check_gateway(&settings.gateway, &mut problems);
-        let mut customers_by_system_id = HashMap::new();
-        let mut customers = Vec::with_capacity(settings.customers.len());
-        for (index, settings) in settings.customers.into_iter().enumerate() {
-            problems.row("customers", index);
-            let id = CustomerId(index as u32);
-            let name: Box<[u8]> = settings.smpp_system_id.as_bytes().into();
-            if customers_by_system_id.insert(name, id).is_some() {
-                problems.add("smpp_system_id", "is there twice", "give every customer its own");
-            }
-            customers.push(compile_customer(id, settings, &mut problems));
-        }
-        let mut vendors_by_name = HashMap::new();
-        let mut vendors = Vec::with_capacity(settings.vendors.len());
-        for (index, settings) in settings.vendors.into_iter().enumerate() {
-            problems.row("vendors", index);
-            let id = VendorId(index as u32);
-            if vendors_by_name.insert(settings.instance_name.clone(), id).is_some() {
-                problems.add("instance_name", "is there twice", "give every vendor its own");
-            }
-            let home = ShardId((index % usize::from(shards.max(1))) as u16);
-            vendors.push(compile_vendor(id, home, settings, &mut problems));
-        }
+        patterns.begin();
+        let (customers, customers_by_system_id) = self.place_customers(settings.customers, version, &mut problems);
+        let (vendors, vendors_by_name) = self.place_vendors(settings.vendors, version, &mut problems);
         let routes = compile_routes(
             settings.routing_rules,
             &vendors,
-            |name| vendors_by_name.get(name).copied(),
-            |name| customers_by_system_id.get(name.as_bytes()).copied(),
+            |name| vendors_by_name.get(name).copied().filter(|id| !vendors[id.index()].is_removed),
+            |name| present(&customers, customers_by_system_id.get(name.as_bytes())),
+            RoutesBuilder::new(patterns),
             &mut problems,
         );
-        let inbound = compile_inbound(settings.inbound_routes, &customers_by_system_id, &mut problems);
+        let customer_of = |name: &[u8]| present(&customers, customers_by_system_id.get(name));
+        let inbound = compile_inbound(settings.inbound_routes, customer_of, &mut problems);
         if !problems.found.is_empty() {
             return Err(problems.found);
         }
-        let statuses = Statuses::from(&settings.gateway.statuses);
-        let gateway = settings.gateway;
-        Ok(Snapshot { version, gateway, statuses, customers, vendors, routes, inbound, customers_by_system_id })
+        patterns.end();
+        Ok(Snapshot {
+            version,
+            statuses: Statuses::from(&settings.gateway.statuses),
+            gateway: settings.gateway,
+            customers,
+            vendors,
+            shards: self.shards,
+            routes,
+            inbound,
+            customers_by_system_id,
+            vendors_by_name,
+        })
+    }
+
+    fn place_customers(
+        &self,
+        settings: Vec<CustomerSettings>,
+        version: u64,
+        problems: &mut Problems,
+    ) -> (Vec<Customer>, HashMap<Box<[u8]>, CustomerId>) {
+        let mut places = self.customers_by_system_id.clone();
+        let mut customers = self.customers.clone();
+        let mut is_named = vec![false; customers.len()];
+        for (index, settings) in settings.into_iter().enumerate() {
+            problems.row("customers", index);
+            let next = CustomerId(customers.len() as u32);
+            let id = *places.entry(settings.smpp_system_id.as_bytes().into()).or_insert(next);
+            if id == next && next.index() >= CUSTOMER_PLACES_MAX {
+                problems.add("smpp_system_id", TOO_MANY_NAMES.0, TOO_MANY_NAMES.1);
+                places.remove(settings.smpp_system_id.as_bytes());
+                continue;
+            }
+            if is_named.get(id.index()) == Some(&true) {
+                problems.add("smpp_system_id", "is there twice", "give every customer its own");
+                continue;
+            }
+            let mut customer = compile_customer(id, settings, problems);
+            customer.changed_in = match customers.get(id.index()) {
+                Some(before) if !before.is_removed && before.settings == customer.settings => before.changed_in,
+                _ => version,
+            };
+            put(&mut customers, &mut is_named, id.index(), customer);
+        }
+        for customer in customers.iter_mut().filter(|customer| !is_named[customer.id.index()] && !customer.is_removed) {
+            customer.is_removed = true;
+            customer.changed_in = version;
+        }
+        (customers, places)
+    }
+
+    fn place_vendors(
+        &self,
+        settings: Vec<VendorSettings>,
+        version: u64,
+        problems: &mut Problems,
+    ) -> (Vec<Vendor>, HashMap<Box<str>, VendorId>) {
+        let mut places = self.vendors_by_name.clone();
+        let mut vendors = self.vendors.clone();
+        let mut is_named = vec![false; vendors.len()];
+        for (index, settings) in settings.into_iter().enumerate() {
+            problems.row("vendors", index);
+            let next = VendorId(vendors.len() as u32);
+            let id = *places.entry(settings.instance_name.as_str().into()).or_insert(next);
+            if id == next && next.index() >= VENDOR_PLACES_MAX {
+                problems.add("instance_name", TOO_MANY_NAMES.0, TOO_MANY_NAMES.1);
+                places.remove(settings.instance_name.as_str());
+                continue;
+            }
+            if is_named.get(id.index()) == Some(&true) {
+                problems.add("instance_name", "is there twice", "give every vendor its own");
+                continue;
+            }
+            let home = ShardId((id.index() % usize::from(self.shards.max(1))) as u16);
+            let mut vendor = compile_vendor(id, home, settings, problems);
+            vendor.changed_in = match vendors.get(id.index()) {
+                Some(before) if !before.is_removed && before.settings == vendor.settings => before.changed_in,
+                _ => version,
+            };
+            put(&mut vendors, &mut is_named, id.index(), vendor);
+        }
+        for vendor in vendors.iter_mut().filter(|vendor| !is_named[vendor.id.index()] && !vendor.is_removed) {
+            vendor.is_removed = true;
+            vendor.changed_in = version;
+        }
+        (vendors, places)
     }
 
     /// The customer of that name; `None` for a name of an older snapshot that is gone.
@@ -189,15 +329,43 @@ impl Snapshot {
         self.vendors.get(id.index())
     }
 
-    /// The customer that binds with that system_id.
+    /// The customer that binds with that system_id; `None` for one that was removed.
     pub fn customer_by_system_id(&self, system_id: &[u8]) -> Option<&Customer> {
-        self.customers_by_system_id.get(system_id).and_then(|id| self.customer(*id))
+        let customer = self.customers_by_system_id.get(system_id).and_then(|id| self.customer(*id))?;
+        (!customer.is_removed).then_some(customer)
+    }
+
+    /// The vendor of that instance_name; `None` for one that was removed.
+    pub fn vendor_by_name(&self, instance_name: &str) -> Option<&Vendor> {
+        let vendor = self.vendors_by_name.get(instance_name).and_then(|id| self.vendor(*id))?;
+        (!vendor.is_removed).then_some(vendor)
     }
 
     /// Whose number that is: the customer to whom MO for it go. A leading `+` does not count.
     pub fn inbound_customer(&self, did: &[u8]) -> Option<CustomerId> {
         self.inbound.get(did.strip_prefix(b"+").unwrap_or(did)).copied()
     }
+}
+
+/// Why there is no place for another name, and what helps.
+const TOO_MANY_NAMES: (&str, &str) = (
+    "is one name too many: of those that were removed, too, every one keeps its place until the gateway is restarted",
+    "restart the gateway, or use names again",
+);
+
+/// Puts a row where it belongs: at its place, or behind all others.
+fn put<T>(rows: &mut Vec<T>, is_named: &mut Vec<bool>, index: usize, row: T) {
+    if index < rows.len() {
+        rows[index] = row;
+        is_named[index] = true;
+    } else {
+        rows.push(row);
+        is_named.push(true);
+    }
+}
+
+fn present(customers: &[Customer], id: Option<&CustomerId>) -> Option<CustomerId> {
+    id.copied().filter(|id| !customers[id.index()].is_removed)
 }
 
 #[derive(Default)]
@@ -304,7 +472,7 @@ fn compile_customer(id: CustomerId, settings: CustomerSettings, problems: &mut P
         window => window.min(SESSION_WINDOW_MAX),
     };
     let name = settings.account_id.clone().unwrap_or_else(|| settings.smpp_system_id.clone());
-    Customer { id, name, settings, allowed_ips, sources, window }
+    Customer { id, is_removed: false, changed_in: 0, name, settings, allowed_ips, sources, window }
 }
 
 fn compile_vendor(id: VendorId, home: ShardId, mut settings: VendorSettings, problems: &mut Problems) -> Vendor {
@@ -354,7 +522,7 @@ fn compile_vendor(id: VendorId, home: ShardId, mut settings: VendorSettings, pro
         || settings.service_type.is_some()
         || settings.long_messages != crate::settings::LongMessages::AsSent
         || settings.interface_version <= 0x33;
-    Vendor { id, home, settings, rewrites }
+    Vendor { id, is_removed: false, changed_in: 0, home, settings, rewrites }
 }
 
 fn compile_routes(
@@ -362,9 +530,9 @@ fn compile_routes(
     vendors: &[Vendor],
     vendor_of: impl Fn(&str) -> Option<VendorId>,
     customer_of: impl Fn(&str) -> Option<CustomerId>,
+    mut builder: RoutesBuilder<'_>,
     problems: &mut Problems,
 ) -> Routes {
-    let mut builder = RoutesBuilder::default();
     for (index, rule) in rules.into_iter().enumerate() {
         problems.row("routing_rules", index);
         let vendor = vendor_of(&rule.vendor);
@@ -393,14 +561,14 @@ fn compile_routes(
 
 fn compile_inbound(
     routes: Vec<InboundRouteSettings>,
-    customers: &HashMap<Box<[u8]>, CustomerId>,
+    customer_of: impl Fn(&[u8]) -> Option<CustomerId>,
     problems: &mut Problems,
 ) -> HashMap<Box<[u8]>, CustomerId> {
     let mut inbound = HashMap::new();
     for (index, route) in routes.into_iter().enumerate() {
         problems.row("inbound_routes", index);
         problems.length("did", &route.did, 1, ADDRESS_MAX);
-        let Some(&customer) = customers.get(route.smpp_system_id.as_bytes()) else {
+        let Some(customer) = customer_of(route.smpp_system_id.as_bytes()) else {
             let reason = format!("is {:?}, which no customer has", route.smpp_system_id);
             problems.add("smpp_system_id", reason, "name one of the [[customers]]");
             continue;

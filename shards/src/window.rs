@@ -20,12 +20,16 @@ struct Place {
 }
 
 impl Window {
-    /// Makes room for `limit` requests; a window that has not been used yet allocates nothing before.
+    /// Makes room for `limit` requests; a window that has not been used yet allocates nothing before. Numbers that do not
+    /// fall on each other in a smaller ring do not in a larger one.
+    #[cold]
     fn reserve(&mut self, limit: u32) {
         let size = (limit.max(1) as usize * 2).next_power_of_two();
         if self.places.len() < size {
-            debug_assert!(self.open == 0, "a window is sized once");
-            self.places = vec![Place::default(); size];
+            let before = core::mem::replace(&mut self.places, vec![Place::default(); size]);
+            for place in before.into_iter().filter(|place| place.sequence != 0) {
+                self.places[place.sequence as usize & (size - 1)] = place;
+            }
         }
     }
 
@@ -43,14 +47,14 @@ impl Window {
     }
 
     /// Opens a request for `slot` and gives its sequence_number. The caller has seen that fewer than `limit` are
-    /// open, and gives the same limit each time.
+    /// open.
     ///
     /// # Panics
     /// When `limit` or more are open.
     #[inline]
     pub fn open_request(&mut self, slot: u32, limit: u32) -> u32 {
         assert!(self.open < limit.max(1), "the caller looks at the window first");
-        if self.places.is_empty() {
+        if self.places.len() < limit as usize * 2 {
             self.reserve(limit);
         }
         let mask = self.places.len() - 1;
@@ -132,6 +136,18 @@ mod tests {
         window.close_all(&mut slots);
         assert_eq!(slots, [0, 1, 2, 3]);
         assert_eq!(window.open(), 0);
+    }
+
+    #[test]
+    fn a_window_grows_and_shrinks_with_its_limit_and_keeps_what_is_open() {
+        let mut window = Window::default();
+        let mut open: Vec<u32> = (0..3).map(|slot| window.open_request(slot, 3)).collect();
+        open.extend((3..100).map(|slot| window.open_request(slot, 100)));
+        for (slot, sequence) in open.into_iter().enumerate().rev() {
+            assert_eq!(window.close_request(sequence), Some(slot as u32));
+        }
+        let again = window.open_request(7, 1);
+        assert_eq!(window.close_request(again), Some(7));
     }
 
     #[test]

@@ -161,6 +161,11 @@ pub enum Record<'a> {
         /// Whose.
         customer: CustomerId,
     },
+    /// The sending shard knows every customer and vendor up to that version of the configuration.
+    SnapshotKnown {
+        /// Which.
+        version: u64,
+    },
 }
 
 const SUBMIT: u8 = 1;
@@ -170,6 +175,7 @@ const DELIVER_ANSWER: u8 = 4;
 const VENDOR_VIEW: u8 = 5;
 const CUSTOMER_HOME: u8 = 6;
 const AWAIT: u8 = 7;
+const SNAPSHOT_KNOWN: u8 = 8;
 
 /// Octets of the length in front of each record.
 pub(crate) const PREFIX: usize = 4;
@@ -181,6 +187,7 @@ const DELIVER_FIXED: usize = 40;
 const DELIVER_ANSWER_FIXED: usize = 32;
 const VENDOR_VIEW_FIXED: usize = 7;
 const CUSTOMER_HOME_FIXED: usize = 5;
+const SNAPSHOT_KNOWN_FIXED: usize = 9;
 
 /// The prefix and the `FIELDS` octets of known place of one record. Every place is known when this is compiled, so that
 /// no more is left of it than stores.
@@ -248,6 +255,11 @@ impl<'a> Record<'a> {
                 head.put(customer.0.to_le_bytes());
                 head.append(to);
             }
+            Self::SnapshotKnown { version } => {
+                let mut head = Head::<SNAPSHOT_KNOWN_FIXED>::new(SNAPSHOT_KNOWN, 0);
+                head.put(version.to_le_bytes());
+                head.append(to);
+            }
         }
     }
 
@@ -289,6 +301,7 @@ impl<'a> Record<'a> {
                 Self::Await(Await { submit: Submit::read(&submit[PREFIX..]), vendor_message_id })
             }
             CUSTOMER_HOME => Self::CustomerHome { customer: CustomerId(fields.u32()) },
+            SNAPSHOT_KNOWN => Self::SnapshotKnown { version: fields.u64() },
             kind => panic!("no ring record has kind {kind}"),
         }
     }

@@ -47,7 +47,8 @@ impl Locations {
     fn fault_of(&self, path: &Path, problem: Problem) -> Fault {
         let table = home_table(&problem);
         let line = self.line(table, problem.index, problem.key);
-        Fault::in_file(path, line, named(table, problem.key), problem.reason, problem.cure)
+        let (index, key) = (problem.index, problem.key);
+        Fault::in_file(path, line, named(table, key), problem.reason, problem.cure).of_row(table, index, key)
     }
 }
 
@@ -90,7 +91,7 @@ impl<'a> Reader<'a> {
     ) {
         let line = self.locations.line(table, index, key);
         self.faulty.insert((table, index, key.to_owned()));
-        self.faults.push(Fault::in_file(self.path, line, named(table, key), reason, cure));
+        self.faults.push(Fault::in_file(self.path, line, named(table, key), reason, cure).of_row(table, index, key));
     }
 
     /// Notes a snapshot's problems, but for keys of which a fault is known already.

@@ -30,6 +30,8 @@ pub struct Fault {
     pub reason: String,
     /// What to do about it.
     pub cure: String,
+    /// In which row of which table, and under which key, where it stands in one.
+    pub(super) row: Option<(&'static str, usize, String)>,
 }
 
 impl Fault {
@@ -42,12 +44,18 @@ impl Fault {
         cure: impl Into<String>,
     ) -> Self {
         let place = Place::File { path: path.to_owned(), line };
-        Self { place, key: key.into(), reason: reason.into(), cure: cure.into() }
+        Self { place, key: key.into(), reason: reason.into(), cure: cure.into(), row: None }
+    }
+
+    /// The same, as one of a row of a table.
+    pub(super) fn of_row(self, table: &'static str, index: usize, key: &str) -> Self {
+        Self { row: Some((table, index, key.to_owned())), ..self }
     }
 
     /// One that was found in an environment variable.
     pub(super) fn in_environment(name: &str, reason: impl Into<String>, cure: impl Into<String>) -> Self {
-        Self { place: Place::Environment, key: name.into(), reason: reason.into(), cure: cure.into() }
+        let place = Place::Environment;
+        Self { place, key: name.into(), reason: reason.into(), cure: cure.into(), row: None }
     }
 
     /// The line, where there is one.

@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 use smpp_shards::bounds::{JOURNAL_SEGMENT_BYTES_MIN, MESSAGES_KEPT_MAX};
-use smpp_shards::settings::{GatewaySettings, StatusSettings};
-use smpp_shards::{Settings, Snapshot};
+use smpp_shards::settings::{CustomerSettings, GatewaySettings, StatusSettings};
+use smpp_shards::{Problem, Settings, Snapshot};
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
@@ -120,11 +120,13 @@ struct LogSection {
 }
 
 /// Reads the whole file. `None`, and at least one fault, where it does not even parse; otherwise a configuration
-/// that is only good if there is no fault.
+/// that is only good if there is no fault. With `is_whole` the rows are compiled, to find what is wrong with their values
+/// and between them; without, that is left to whoever compiles them.
 pub(super) fn read(
     path: &Path,
     text: &str,
     environment: &dyn Fn(&str) -> Option<String>,
+    is_whole: bool,
     faults: &mut Vec<Fault>,
 ) -> Option<Configuration> {
     let mut reader = Reader::new(path, text, faults);
@@ -157,9 +159,13 @@ pub(super) fn read(
     };
     environment::apply(environment, listeners, reader.faults);
     check_listeners(&mut reader, &smpp, &control);
-    check_customers(&mut reader, &settings);
-    if let Err(problems) = Snapshot::build(settings.clone(), 1, 1) {
-        reader.problems(problems);
+    if is_whole {
+        for problem in customer_problems(&settings.customers) {
+            reader.fault(problem.table, problem.index, problem.key, problem.reason, problem.cure);
+        }
+        if let Err(problems) = Snapshot::build(settings.clone(), 1, 1) {
+            reader.problems(problems);
+        }
     }
     let locations = core::mem::take(&mut reader.locations);
     let log = LogSettings { level: log.level };
@@ -430,21 +436,25 @@ fn check_listeners(reader: &mut Reader<'_>, smpp: &SmppSettings, control: &Contr
 }
 
 /// What a snapshot does not look at: hashes that bcrypt cannot use, and names that metrics could not tell apart.
-fn check_customers(reader: &mut Reader<'_>, settings: &Settings) {
+pub(crate) fn customer_problems(customers: &[CustomerSettings]) -> Vec<Problem> {
+    let mut found = Vec::new();
+    let mut add = |index, key, reason: String, cure: &str| {
+        found.push(Problem { table: "customers", index, key, reason, cure: cure.to_owned() });
+    };
     let mut names = HashMap::new();
-    for (index, customer) in settings.customers.iter().enumerate() {
+    for (index, customer) in customers.iter().enumerate() {
         if let Some((reason, cure)) = customer.smpp_password_hash.as_deref().and_then(bcrypt_fault) {
-            reader.fault("customers", index, "smpp_password_hash", reason, cure);
+            add(index, "smpp_password_hash", reason, cure);
         }
         let name = customer.account_id.as_deref().unwrap_or(&customer.smpp_system_id);
         let other = names.insert(name, index);
-        let same_system_id =
-            other.is_some_and(|other| settings.customers[other].smpp_system_id == customer.smpp_system_id);
+        let same_system_id = other.is_some_and(|other| customers[other].smpp_system_id == customer.smpp_system_id);
         if other.is_some() && !same_system_id {
             let reason = format!("is {name:?}, which another customer goes by");
-            reader.fault("customers", index, "account_id", reason, "give every customer its own");
+            add(index, "account_id", reason, "give every customer its own");
         }
     }
+    found
 }
 
 /// What is wrong with a hash that bcrypt cannot use, or not in time; and what to do about it.

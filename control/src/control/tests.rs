@@ -57,7 +57,8 @@ impl Bench {
         let (channels, sender) = control_channels(vec![ShardHandle { sender: to_shard, bell: Arc::new(Silent) }]);
         let page = Page::default();
         let log = Log::to(LogSettings { level: LogLevel::Info }, Box::new(page.clone())).unwrap();
-        let control = Control::start_with_log(&configuration, snapshot, channels, &[], log).unwrap();
+        let live = LiveSetup::of_file(&configuration, snapshot);
+        let control = Control::start_with_log(&configuration, live, channels, &[], log).unwrap();
         Self { control, sender, verdicts, page }
     }
 
@@ -175,7 +176,8 @@ fn a_port_that_is_taken_is_named_with_a_cure() {
     configuration.control.metrics_listen = taken.local_addr().unwrap();
     let (channels, _sender) = control_channels(Vec::new());
     let snapshot = Arc::new(configuration.snapshot(1, 1).unwrap());
-    let error = Control::start(&configuration, snapshot, channels, &[]).err().unwrap();
+    let live = LiveSetup::of_file(&configuration, snapshot);
+    let error = Control::start(&configuration, live, channels, &[]).err().unwrap();
     assert_eq!(error.kind(), io::ErrorKind::AddrInUse);
     let address = configuration.control.metrics_listen;
     assert!(error.to_string().starts_with(&format!("[control] metrics_listen {address} cannot be")), "{error}");

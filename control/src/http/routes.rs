@@ -9,7 +9,7 @@ use super::{Port, Site};
 use crate::auth::is_same;
 use crate::log::rfc3339;
 use crate::metrics;
-use crate::state::Phase;
+use crate::state::{Degraded, Phase};
 
 /// Octets of a request's body. Nothing here wants one; a small one is passed over.
 const BODY_BYTES_MAX: u64 = 64 * 1024;
@@ -74,16 +74,24 @@ fn health(site: &Site, may: bool) -> Response<Body> {
     });
     if may {
         let shard_value = |(index, shard): (usize, &crate::state::ShardState)| {
-            let version = shard.report.as_ref().map(|report| report.snapshot_version);
+            let version = shard.report.is_some().then_some(shard.in_force);
             json!({"shard": index, "snapshot_version": version})
         };
         value["node_id"] = state.node_id.as_str().into();
+        value["configuration_version"] = state.snapshot().version.into();
         value["shards"] = state.shards().iter().enumerate().map(shard_value).collect();
         let parts = degraded.iter();
-        value["degraded"] =
-            parts.map(|it| json!({"part": it.part, "name": it.name, "reason": it.reason})).collect::<Value>();
+        value["degraded"] = parts.map(degraded_value).collect::<Value>();
     }
     answer::json_answer(StatusCode::OK, &value)
+}
+
+fn degraded_value(it: &Degraded) -> Value {
+    let mut value = json!({"part": it.part, "name": it.name, "reason": it.reason});
+    if let Some(table) = it.table {
+        value["table"] = table.into();
+    }
+    value
 }
 
 /// Whether traffic should come here.

@@ -181,12 +181,13 @@ pub(crate) fn reason_text(reason: EndReason) -> String {
         EndReason::BindUnanswered => "the bind was not answered in time".into(),
         EndReason::Draining => "the gateway stops".into(),
         EndReason::Removed => "the configuration no longer has it".into(),
+        EndReason::Changed => "its settings have changed".into(),
     }
 }
 
 fn level_of(reason: EndReason) -> LogLevel {
     match reason {
-        EndReason::Unbound | EndReason::Draining | EndReason::Removed => LogLevel::Info,
+        EndReason::Unbound | EndReason::Draining | EndReason::Removed | EndReason::Changed => LogLevel::Info,
         _ => LogLevel::Warn,
     }
 }

@@ -7,18 +7,37 @@ use smpp_shards::report::JournalReport;
 use super::{Exposition, Kind, Ordering, Picture, ShardFigures, State};
 use crate::process;
 
+/// Tables of which faults are told though there are none.
+const FAULT_TABLES: [&str; 4] = ["customers", "vendors", "routing_rules", "inbound_routes"];
+
 /// Writes them all.
 pub(super) fn write(out: &mut Exposition, picture: &Picture<'_>, state: &State) {
     let family = "smpp_gateway_info";
     out.family(family, Kind::Gauge, "Always 1; the labels tell the version and the node.");
     out.sample(&[("version", env!("CARGO_PKG_VERSION")), ("node_id", &state.node_id)], 1);
+    write_configuration(out, state);
     write_shards(out, picture);
     write_journal(out, picture);
     write_customers(out, picture);
     write_vendors(out, picture);
     write_receipts(out, picture);
     write_control(out, state);
+    write_services(out, state);
     write_process(out, state);
+}
+
+fn write_configuration(out: &mut Exposition, state: &State) {
+    let help = "Version of the newest configuration; the shards' own tell what is in force.";
+    out.single("smpp_gateway_configuration_version", Kind::Gauge, help, state.snapshot().version);
+    let help = "What is wrong in the configuration, by table; the last good version of each row stays in force.";
+    out.family("smpp_gateway_configuration_faults", Kind::Gauge, help);
+    let counts = state.fault_counts();
+    for table in FAULT_TABLES {
+        out.sample(&[("table", table)], counts.get(table).copied().unwrap_or(0));
+    }
+    for (table, count) in counts.iter().filter(|(table, _)| !FAULT_TABLES.contains(table)) {
+        out.sample(&[("table", table)], *count);
+    }
 }
 
 fn write_shards(out: &mut Exposition, picture: &Picture<'_>) {
@@ -140,6 +159,18 @@ fn write_control(out: &mut Exposition, state: &State) {
     let help = "Answers to binds that found a shard's channel full.";
     let dropped = state.dropped_verdicts.load(Ordering::Relaxed);
     out.single("smpp_gateway_verdicts_dropped_total", Kind::Counter, help, dropped);
+}
+
+/// Nothing where the gateway needs none.
+fn write_services(out: &mut Exposition, state: &State) {
+    let services = state.services();
+    if services.is_empty() {
+        return;
+    }
+    out.family("service_up", Kind::Gauge, "1 while a service beside the gateway is there and answers.");
+    for (service, complaint) in services {
+        out.sample(&[("service", service)], u64::from(complaint.is_none()));
+    }
 }
 
 fn write_process(out: &mut Exposition, state: &State) {

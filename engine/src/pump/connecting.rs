@@ -56,7 +56,7 @@ impl Links {
 impl Pump {
     /// Begins to connect a link.
     pub(super) fn connect(&mut self, link: LinkId, vendor: VendorId) {
-        let snapshot = self.snapshot.clone();
+        let snapshot = self.shard.snapshot().clone();
         let Some(settings) = vendor_settings(&snapshot, vendor) else {
             self.fail(link, ConnectStep::Name, None, "the vendor is not in the configuration".into());
             return;
@@ -196,7 +196,7 @@ impl Pump {
 
     /// TCP stands: shakes hands where the vendor wants TLS, else hands over.
     fn begin_tls(&mut self, slot: Slot, vendor: VendorId) {
-        let snapshot = self.snapshot.clone();
+        let snapshot = self.shard.snapshot().clone();
         let uses_tls = vendor_settings(&snapshot, vendor).filter(|settings| settings.use_tls);
         let Some(settings) = uses_tls else {
             self.finish_connect(slot);

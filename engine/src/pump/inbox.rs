@@ -28,8 +28,9 @@ impl Pump {
             match command {
                 ToShard::Verdict(verdict) => self.shard.authenticated(verdict, self.now, &mut self.output),
                 ToShard::Snapshot(snapshot) => {
-                    self.snapshot = snapshot.clone();
-                    self.shard.apply(snapshot, self.now);
+                    // What goes with it was sent before it, as mail.
+                    while self.take_mail() {}
+                    self.shard.apply(snapshot, &mut self.output);
                 }
                 ToShard::Drain(phase) => self.drain(phase),
                 ToShard::Stop => self.stop_at = self.now.mono.after_ms(STOP_MS),

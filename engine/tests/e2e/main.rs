@@ -15,6 +15,7 @@ mod interop;
 mod journal;
 mod kept;
 mod kills;
+mod live;
 mod many;
 mod receipts;
 mod routing;

@@ -445,7 +445,7 @@ impl Host {
                 ground.model.adopted(net, octets.len(), ground.schedule.now());
                 self.shard.adopted(conn, seed, now(ground), &mut self.out);
             }
-            Mail::Apply(snapshot) => self.shard.apply(snapshot, now(ground)),
+            Mail::Apply(snapshot) => self.shard.apply(snapshot, &mut self.out),
             Mail::Drain(phase) => self.shard.drain(phase, now(ground), &mut self.out),
         }
     }
@@ -522,6 +522,7 @@ impl Host {
                 self.connecting.remove(&link);
             }
             Action::Authenticate(request) => wishes.binds.push(request),
+            Action::Retire { .. } => {}
             Action::ReadSegment { segment } => {
                 ground.trace.step(17, self.id as u64, u64::from(segment));
                 if let (Some(log), Some(disk)) = (self.log, &ground.disk) {

@@ -84,6 +84,9 @@ impl Shard {
                     self.fail(slot, status, now, out);
                 } else {
                     self.requeue_first(slot, now);
+                    if self.lanes[vendor.index()].is_off {
+                        self.begin_leaving(vendor);
+                    }
                 }
             }
             Refusal::Permanent => {
@@ -288,7 +291,7 @@ impl Shard {
             counters.submits_failed += 1;
             encode::header_only(buffer, CommandId::SUBMIT_SM_RESP, status, sequence);
         }
-        if session.state == SessionState::Leaving {
+        if session.state != SessionState::Bound {
             self.close_if_drained(conn, now, out);
         }
     }

@@ -8,7 +8,7 @@ use smpp_pdu::{CommandId, CommandStatus, Header, encode};
 use super::{Role, Shard};
 use crate::bounds::{ALERT_FAILURES, UNBIND_MS_MAX};
 use crate::event::{EndReason, Event};
-use crate::link::{Link, LinkState};
+use crate::link::{Afterwards, LinkState};
 use crate::names::{Conn, LinkId, VendorId};
 use crate::output::{Action, ConnectFailure, Output};
 use crate::report::VendorState;
@@ -16,22 +16,18 @@ use crate::settings::BindType;
 use crate::time::{Now, Time};
 
 impl Shard {
-    pub(super) fn start_lanes(&mut self, out: &mut Output) {
+    pub(super) fn start_lanes(&mut self, now: Now, out: &mut Output) {
+        self.is_started = true;
         let snapshot = std::sync::Arc::clone(&self.snapshot);
         let home = self.id;
-        for vendor in snapshot.vendors.iter().filter(|vendor| vendor.home == home && vendor.settings.is_active) {
-            let settings = &vendor.settings;
-            for _ in 0..settings.binds {
-                let link = LinkId(self.links.len() as u32);
-                self.links.push(Link::new(vendor.id, settings.bind_type, settings.window_size));
-                self.lanes[vendor.id.index()].links.push(link);
-                self.connect(link, out);
+        for vendor in snapshot.vendors.iter().filter(|vendor| vendor.home == home) {
+            if !self.is_unopened(vendor.id) {
+                self.set_links(vendor.id, false, 0, now, out);
             }
-            self.refresh_state(vendor.id);
         }
     }
 
-    fn connect(&mut self, link_id: LinkId, out: &mut Output) {
+    pub(super) fn connect(&mut self, link_id: LinkId, out: &mut Output) {
         let link = &mut self.links[link_id.index()];
         link.state = LinkState::Connecting;
         out.push(Action::Connect { link: link_id, vendor: link.vendor });
@@ -120,7 +116,7 @@ impl Shard {
             }
             CommandId::UNBIND_RESP => {
                 if state == LinkState::Unbinding {
-                    self.hang_up(conn, EndReason::Draining, now, out);
+                    self.hang_up(conn, self.unbind_cause(link), now, out);
                 }
                 return;
             }
@@ -157,7 +153,8 @@ impl Shard {
     /// The vendor has unbound and been answered: nothing more is submitted; answers that are due may still come.
     fn vendor_unbound(&mut self, link_id: LinkId, conn: Conn, now: Now, out: &mut Output) {
         let link = &mut self.links[link_id.index()];
-        if link.state != LinkState::Bound || link.window.open() == 0 {
+        let is_in_use = matches!(link.state, LinkState::Bound | LinkState::Retiring);
+        if !is_in_use || link.window.open() == 0 {
             self.hang_up(conn, EndReason::Unbound, now, out);
             return;
         }
@@ -169,11 +166,21 @@ impl Shard {
         self.refresh_state(vendor);
     }
 
-    /// Closes a link whose vendor has unbound and answered everything since.
+    /// Closes a link whose vendor has unbound and answered everything since; unbinds one that is to go.
+    #[inline]
     pub(super) fn close_if_left(&mut self, link_id: LinkId, now: Now, out: &mut Output) {
+        if self.links[link_id.index()].state != LinkState::Bound {
+            self.go_on_leaving(link_id, now, out);
+        }
+    }
+
+    #[cold]
+    fn go_on_leaving(&mut self, link_id: LinkId, now: Now, out: &mut Output) {
         let link = &self.links[link_id.index()];
-        if let (LinkState::Leaving, 0, Some(conn)) = (link.state, link.window.open(), link.conn) {
-            self.hang_up(conn, EndReason::Unbound, now, out);
+        match (link.state, link.window.open(), link.conn) {
+            (LinkState::Leaving, 0, Some(conn)) => self.hang_up(conn, EndReason::Unbound, now, out),
+            (LinkState::Retiring, 0, Some(conn)) => self.unbind_link(link_id, conn, now, out),
+            _ => {}
         }
     }
 
@@ -183,7 +190,8 @@ impl Shard {
         let was = link.state;
         let submitted = link.can_submit();
         let (vendor, local) = (link.vendor, link.local);
-        let ending = matches!(was, LinkState::Off | LinkState::Unbinding);
+        let afterwards = link.afterwards;
+        let ending = matches!(was, LinkState::Off | LinkState::Unbinding) || afterwards != Afterwards::ComesBack;
         link.state = if ending { LinkState::Off } else { LinkState::Waiting };
         link.conn = None;
         let mut slots = Vec::new();
@@ -193,7 +201,7 @@ impl Shard {
         self.link_timers.set(link_id.index(), due);
         let lane = &mut self.lanes[vendor.index()];
         lane.counters.last_end = Some(reason);
-        if matches!(was, LinkState::Bound | LinkState::Unbinding | LinkState::Leaving) {
+        if matches!(was, LinkState::Bound | LinkState::Unbinding | LinkState::Leaving | LinkState::Retiring) {
             lane.submitting -= u32::from(submitted);
             lane.counters.links_bound -= 1;
             lane.counters.disconnects += 1;
@@ -206,7 +214,12 @@ impl Shard {
             self.count_failure(vendor, out);
         }
         let unanswered = slots.len() as u32;
+        let again_ms = if afterwards == Afterwards::Rebinds { Some(0) } else { again_ms };
         self.log_noise(now, out, || Event::LinkDown { vendor, link: link_id, local, reason, again_ms, unanswered });
+        if afterwards != Afterwards::ComesBack {
+            self.link_over(link_id, out);
+            self.refresh_state(vendor);
+        }
     }
 
     fn count_failure(&mut self, vendor: VendorId, out: &mut Output) {
@@ -220,7 +233,7 @@ impl Shard {
     }
 
     /// The vendor's state as a whole, for reports and for the other shards.
-    fn refresh_state(&mut self, vendor: VendorId) {
+    pub(super) fn refresh_state(&mut self, vendor: VendorId) {
         let lane = &mut self.lanes[vendor.index()];
         lane.counters.state = match (lane.submitting, lane.counters.links_bound) {
             (1.., _) => VendorState::Bound,
@@ -231,7 +244,7 @@ impl Shard {
         self.refresh_view(vendor);
     }
 
-    fn link_timer(&mut self, link_id: LinkId, now: Now) {
+    pub(super) fn link_timer(&mut self, link_id: LinkId, now: Now) {
         let link = &self.links[link_id.index()];
         let settings = &self.snapshot.vendors[link.vendor.index()].settings;
         let due = match (settings.enquire_link_ms, link.enquired_at) {
@@ -248,7 +261,8 @@ impl Shard {
         match (link.state, link.conn) {
             (LinkState::Waiting, _) => self.connect(link_id, out),
             (LinkState::Binding, Some(conn)) => self.hang_up(conn, EndReason::BindUnanswered, now, out),
-            (LinkState::Unbinding, Some(conn)) => self.hang_up(conn, EndReason::Draining, now, out),
+            (LinkState::Unbinding, Some(conn)) => self.hang_up(conn, self.unbind_cause(link_id), now, out),
+            (LinkState::Retiring, Some(conn)) => self.unbind_link(link_id, conn, now, out),
             (LinkState::Leaving, Some(conn)) => self.hang_up(conn, EndReason::Unbound, now, out),
             (LinkState::Bound, Some(conn)) => {
                 let silent_ms = now.mono.millis_since(link.last_received);
@@ -276,16 +290,15 @@ impl Shard {
         for index in 0..self.links.len() {
             let link_id = LinkId(index as u32);
             let link = &mut self.links[index];
+            link.afterwards = Afterwards::ComesBack;
             let was = core::mem::replace(&mut link.state, LinkState::Off);
             match (was, link.conn) {
-                (LinkState::Bound, Some(conn)) => {
-                    link.state = LinkState::Unbinding;
-                    let sequence = link.window.next_sequence();
-                    let status = CommandStatus::ESME_ROK;
-                    encode::header_only(out.buffer(conn), CommandId::UNBIND, status, sequence);
-                    self.link_timers.set(index, now.mono.after_ms(UNBIND_MS_MAX));
+                (LinkState::Bound | LinkState::Retiring, Some(conn)) => {
                     let (vendor, submitted) = (link.vendor, link.bind_type != BindType::Receiver);
-                    self.lanes[vendor.index()].submitting -= u32::from(submitted);
+                    if was == LinkState::Bound {
+                        self.lanes[vendor.index()].submitting -= u32::from(submitted);
+                    }
+                    self.unbind_link(link_id, conn, now, out);
                     self.refresh_view(vendor);
                 }
                 (LinkState::Unbinding | LinkState::Leaving, Some(_)) => link.state = was,
@@ -295,6 +308,24 @@ impl Shard {
                 (LinkState::Connecting, _) => out.push(Action::AbandonConnect { link: link_id }),
                 _ => self.link_timers.set(index, Time::NEVER),
             }
+        }
+    }
+
+    /// Sends unbind; the link closes when it is answered, or soon after.
+    pub(super) fn unbind_link(&mut self, link_id: LinkId, conn: Conn, now: Now, out: &mut Output) {
+        let link = &mut self.links[link_id.index()];
+        link.state = LinkState::Unbinding;
+        let sequence = link.window.next_sequence();
+        encode::header_only(out.buffer(conn), CommandId::UNBIND, CommandStatus::ESME_ROK, sequence);
+        self.link_timers.set(link_id.index(), now.mono.after_ms(UNBIND_MS_MAX));
+    }
+
+    /// Why we unbind a link.
+    fn unbind_cause(&self, link_id: LinkId) -> EndReason {
+        match self.links[link_id.index()].afterwards {
+            Afterwards::ComesBack => EndReason::Draining,
+            Afterwards::Rebinds => EndReason::Changed,
+            Afterwards::Goes => EndReason::Removed,
         }
     }
 }

@@ -4,7 +4,7 @@ use smpp_pdu::frame::HEADER_LENGTH;
 use smpp_pdu::{CommandStatus, ShortMessage};
 
 use super::Shard;
-use crate::bounds::{LINK_OUTPUT_BYTES_MAX, LINK_RUN, RING_OUTSTANDING_MAX, RING_STAGED_BYTES_MAX};
+use crate::bounds::{LINK_OUTPUT_BYTES_MAX, LINK_RUN, MOVE_ON_AGAIN_MS, RING_OUTSTANDING_MAX, RING_STAGED_BYTES_MAX};
 use crate::kept::KeptRef;
 use crate::lane::Ticket;
 use crate::link::LinkState;
@@ -96,6 +96,19 @@ impl Shard {
         if self.messages.get(slot).carried.deadline <= now.mono {
             return self.give_up(slot, now, out);
         }
+        if self.move_on(slot, now, out) {
+            return;
+        }
+        let status = match self.messages.get(slot).carried.refusal {
+            CommandStatus::ESME_ROK => self.snapshot.statuses.queue_full,
+            refusal => refusal,
+        };
+        self.fail(slot, status, now, out);
+    }
+
+    /// Gives a message to the next vendors of its route, one after the other, until one sends or queues it; `false` when none
+    /// does.
+    pub(super) fn move_on(&mut self, slot: u32, now: Now, out: &mut Output) -> bool {
         while let Some(vendor) = self.next_vendor(slot) {
             let message = self.messages.get_mut(slot);
             message.vendor = vendor;
@@ -103,18 +116,14 @@ impl Shard {
             message.unknown = 0;
             if !self.is_home(vendor) {
                 self.hand_on(slot);
-                return;
+                return true;
             }
             if self.send_or_queue(slot, now, out) {
-                return;
+                return true;
             }
             self.lanes[vendor.index()].counters.queue_full += 1;
         }
-        let status = match self.messages.get(slot).carried.refusal {
-            CommandStatus::ESME_ROK => self.snapshot.statuses.queue_full,
-            refusal => refusal,
-        };
-        self.fail(slot, status, now, out);
+        false
     }
 
     /// Marks the present vendor as tried and gives the next usable one of the route.
@@ -171,6 +180,9 @@ impl Shard {
             let again = lane.bucket.next_at(now.mono);
             self.lane_timers.hasten(vendor.index(), again);
         }
+        if self.lanes[vendor.index()].is_off && self.leave_off_vendor(slot, vendor, now, out) {
+            return true;
+        }
         let lane = &mut self.lanes[vendor.index()];
         if !lane.has_room(bytes) {
             self.refresh_view(vendor);
@@ -181,6 +193,18 @@ impl Shard {
         self.mark_queued(slot, now);
         self.refresh_view(vendor);
         true
+    }
+
+    /// A message has come for a vendor that is not used any more: another one gets it. `false` when there is none: then it
+    /// waits here, as what was here before.
+    #[cold]
+    fn leave_off_vendor(&mut self, slot: u32, vendor: VendorId, now: Now, out: &mut Output) -> bool {
+        let is_gone = self.move_on(slot, now, out);
+        if !is_gone {
+            self.messages.get_mut(slot).vendor = vendor;
+            self.lane_timers.hasten(vendor.index(), now.mono.after_ms(MOVE_ON_AGAIN_MS));
+        }
+        is_gone
     }
 
     /// Puts a message that the vendor throttled back to the front of its queue: the order is kept.
@@ -309,8 +333,8 @@ impl Shard {
         }
     }
 
-    /// Whether a link is up at all.
+    /// Whether receipts and MO may come over a link.
     pub(super) fn is_link_bound(&self, link: LinkId) -> bool {
-        self.links[link.index()].state == LinkState::Bound
+        matches!(self.links[link.index()].state, LinkState::Bound | LinkState::Retiring)
     }
 }

@@ -225,8 +225,9 @@ impl Shard {
         if self.refusing {
             return Err((self.snapshot.statuses.unavailable, "the gateway is stopping"));
         }
-        let Some(settings) = self.snapshot.customer(customer).map(|customer| &customer.settings) else {
-            return Err((CommandStatus::ESME_RINVSYSID, "the customer is no longer configured"));
+        let active = self.snapshot.customer(customer).filter(|customer| customer.is_active());
+        let Some(settings) = active.map(|customer| &customer.settings) else {
+            return Err((CommandStatus::ESME_RINVSYSID, "the customer is no longer configured, or not active"));
         };
         let bound = self.desks[customer.index()].sessions.len();
         if settings.smpp_max_binds != 0 && bound >= settings.smpp_max_binds as usize {

@@ -10,6 +10,8 @@ mod deliver;
 mod dispatch;
 mod drain;
 mod journal;
+mod links;
+mod live;
 mod lobby;
 mod peers;
 mod receipt;
@@ -48,6 +50,7 @@ use crate::stream::{Next, PartialPdu};
 use crate::time::{Now, Time};
 
 use carry::Carrying;
+use live::Changing;
 use restore::Restoring;
 
 pub use drain::DrainPhase;
@@ -98,6 +101,7 @@ struct VendorView {
 pub struct Shard {
     id: ShardId,
     snapshot: Arc<Snapshot>,
+    changing: Changing,
     rings: Rings,
     random: Random,
     ids: MessageIds,
@@ -112,6 +116,10 @@ pub struct Shard {
     lanes: Vec<Lane>,
     lane_timers: Deadlines,
     links: Vec<Link>,
+    /// Of links that are no more.
+    free_links: Vec<LinkId>,
+    /// Vendors may be connected.
+    is_started: bool,
     link_timers: Deadlines,
     messages: Messages,
     awaited: AwaitedReceipts,
@@ -168,6 +176,8 @@ impl Shard {
             lanes: lanes.collect(),
             lane_timers: Deadlines::new(1),
             links: Vec::new(),
+            free_links: Vec::new(),
+            is_started: false,
             link_timers: Deadlines::new(1),
             messages: Messages::new(),
             awaited: AwaitedReceipts::new(snapshot.gateway.receipts_awaited as usize, setup.seed),
@@ -179,6 +189,7 @@ impl Shard {
             ledger: setup.journal.map(JournalSetup::ledger),
             kept: KeptMessages::new(MESSAGES_KEPT_MAX as usize),
             restoring: Restoring::new(setup.restored),
+            changing: Changing::new(snapshot.version, setup.shards),
             is_restore_uncommitted: false,
             carrying: Carrying::Idle,
             possible_duplicates: 0,
@@ -198,8 +209,8 @@ impl Shard {
     }
 
     /// The first call: the vendors that are at home here begin to be connected.
-    pub fn start(&mut self, _now: Now, out: &mut Output) {
-        self.start_lanes(out);
+    pub fn start(&mut self, now: Now, out: &mut Output) {
+        self.start_lanes(now, out);
     }
 
     /// A customer has connected. The first answer is how to read from it, or to close it.
@@ -266,6 +277,9 @@ impl Shard {
     /// Everything that is due. Call it every turn; it is cheap when nothing is.
     pub fn tick(&mut self, now: Now, out: &mut Output) {
         self.run_timers(now, out);
+        if self.changing.has_work() {
+            self.change_on(now, out);
+        }
         if self.has_to_carry() {
             self.carry(out);
         }
@@ -286,30 +300,17 @@ impl Shard {
             .min(self.lane_timers.next())
             .min(self.link_timers.next())
             .min(self.restoring.next_due())
+            .min(self.changing.next_due())
             .min(self.kept.next_due())
             .min(if self.has_to_carry() && !self.is_journal_behind() { Time::default() } else { Time::NEVER })
             .min(self.ledger.as_ref().map_or(Time::NEVER, Ledger::again_at))
-    }
-
-    /// Puts a new configuration in force.
-    ///
-    /// Customers and vendors keep their places; this version changes limits, rules and lists in place and does not
-    /// yet add or remove either.
-    pub fn apply(&mut self, snapshot: Arc<Snapshot>, now: Now) {
-        for (desk, customer) in self.desks.iter_mut().zip(&snapshot.customers) {
-            desk.bucket.reshape(customer.settings.smpp_throughput, customer.settings.smpp_burst, now.mono);
-        }
-        for (lane, vendor) in self.lanes.iter_mut().zip(&snapshot.vendors) {
-            lane.bucket.reshape(vendor.settings.throughput, vendor.settings.burst, now.mono);
-        }
-        self.snapshot = snapshot;
     }
 
     /// Everything this shard tells about itself, copied.
     pub fn report(&self) -> Report {
         Report {
             shard: self.id,
-            snapshot_version: self.snapshot.version,
+            snapshot_version: self.changing.in_force(),
             sessions: self.session_count,
             lobby: self.lobby_count as u32,
             binds_refused: self.binds_refused,

@@ -45,6 +45,7 @@ impl Shard {
                 self.views[vendor.index()] = VendorView { is_up, is_full };
             }
             Record::CustomerHome { customer } => self.homes[customer.index()] = Some(from),
+            Record::SnapshotKnown { version } => self.snapshot_known(from, version, now, out),
         }
     }
 }

@@ -85,8 +85,14 @@ impl Shard {
 
     fn unbind_answered(&mut self, conn: Conn, now: Now, out: &mut Output) {
         if self.session_mut(conn).is_some_and(|session| session.state == SessionState::Unbinding) {
-            self.hang_up(conn, EndReason::Draining, now, out);
+            let reason = self.unbind_reason();
+            self.hang_up(conn, reason, now, out);
         }
+    }
+
+    /// Why we unbind a session.
+    const fn unbind_reason(&self) -> EndReason {
+        if self.phase.is_some() { EndReason::Draining } else { EndReason::Removed }
     }
 
     /// Sends unbind; the session closes when it is answered, or soon after.
@@ -103,7 +109,7 @@ impl Shard {
         self.connection_timers.hasten(conn.index(), until);
     }
 
-    fn leave_desk(&mut self, customer: CustomerId, conn: Conn) {
+    pub(super) fn leave_desk(&mut self, customer: CustomerId, conn: Conn) {
         let desk = &mut self.desks[customer.index()];
         if let Some(place) = desk.sessions.iter().position(|other| *other == conn) {
             desk.sessions.swap_remove(place);
@@ -157,11 +163,11 @@ impl Shard {
         let Some(session) = self.session_mut(conn) else { return };
         let silent_ms = now.mono.millis_since(session.last_received);
         if session.until <= now.mono {
-            let reason = match session.state {
-                SessionState::Unbinding => EndReason::Draining,
-                _ => EndReason::Unbound,
-            };
-            self.hang_up(conn, reason, now, out);
+            match session.state {
+                SessionState::Dismissed => self.unbind_session(conn, now, out),
+                SessionState::Unbinding => self.hang_up(conn, self.unbind_reason(), now, out),
+                SessionState::Bound | SessionState::Leaving => self.hang_up(conn, EndReason::Unbound, now, out),
+            }
             return;
         }
         // A session whose reading we stopped is not silent by its own fault; the host cuts off peers that take nothing.
@@ -179,13 +185,14 @@ impl Shard {
         self.session_timer(conn, now);
     }
 
-    /// Closes a session that has left and got its last answer.
+    /// Closes a session that has left and got its last answer; unbinds one that was dismissed and has got it.
+    #[cold]
     pub(super) fn close_if_drained(&mut self, conn: Conn, now: Now, out: &mut Output) {
-        let done = self
-            .session_mut(conn)
-            .is_some_and(|session| session.state == SessionState::Leaving && session.unanswered == 0);
-        if done {
-            self.hang_up(conn, EndReason::Unbound, now, out);
+        let Some(session) = self.session_mut(conn).filter(|session| session.unanswered == 0) else { return };
+        match session.state {
+            SessionState::Leaving => self.hang_up(conn, EndReason::Unbound, now, out),
+            SessionState::Dismissed => self.unbind_session(conn, now, out),
+            SessionState::Bound | SessionState::Unbinding => {}
         }
     }
 

@@ -39,7 +39,8 @@ impl Shard {
         let id = session.customer;
         let statuses = &self.snapshot.statuses;
         let refuse = |status| Err((id, status));
-        if !session.can_submit() || session.state == SessionState::Leaving {
+        let is_unbound_by_stop = session.state == SessionState::Unbinding && self.refusing;
+        if !session.can_submit() || session.state != SessionState::Bound && !is_unbound_by_stop {
             return refuse(CommandStatus::ESME_RINVBNDSTS);
         }
         if self.refusing {

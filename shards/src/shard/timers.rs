@@ -78,6 +78,9 @@ impl Shard {
     /// A lane's pause is over, its limit has a token again, or an early receipt has waited long enough.
     fn lane_due(&mut self, vendor: VendorId, now: Now, out: &mut Output) {
         self.expire_early(vendor, now, out);
+        if self.lanes[vendor.index()].is_off {
+            self.begin_leaving(vendor);
+        }
         let paused_until = self.lanes[vendor.index()].paused_until;
         if paused_until > now.mono {
             self.lane_timers.hasten(vendor.index(), paused_until);

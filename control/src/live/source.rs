@@ -1,0 +1,30 @@
+//! Where the rows come from.
+
+use std::future::Future;
+use std::pin::Pin;
+
+use super::{Loaded, ReloadError, RowFault};
+
+/// Rows on their way.
+pub type Loading<'a> = Pin<Box<dyn Future<Output = Result<Loaded, ReloadError>> + Send + 'a>>;
+
+/// A service that holds customers, vendors, rules and routes.
+pub trait RowSource: Send {
+    /// Reads all rows. It must come to an end in a time of its own, and never compute for long: it runs on the control
+    /// thread. `settings.gateway` is filled in by whoever asked.
+    ///
+    /// # Errors
+    /// [`ReloadError::Source`]; then everything stays as it is.
+    fn load(&mut self) -> Loading<'_>;
+
+    /// What was loaded last is in force, but for the rows that these faults name.
+    fn applied(&mut self, _faults: &[RowFault]) {}
+}
+
+/// Where the rows come from. The sections of the file are the file's in any case.
+pub enum Source {
+    /// From the file as well.
+    Toml,
+    /// From a service.
+    Rows(Box<dyn RowSource>),
+}
