@@ -17,12 +17,14 @@ use tokio::time::MissedTickBehavior;
 
 use crate::attachments::Attachments;
 use crate::auth::{Answer, Authenticator, random_key};
-use crate::channel::{ControlChannels, ToControl, ToShard};
-use crate::config::{Configuration, StoreChoice};
+use crate::channel::{ControlChannels, ToControl, ToShard, control_channels};
+use crate::config::{Configuration, LogLevel, StoreChoice};
 use crate::http::{self, Port, Site};
 use crate::live::reloader::Reloader;
 use crate::live::{LiveSetup, ReloadHandle};
-use crate::log::Log;
+use crate::log::{Field, Log};
+use crate::postgres::{BindTimes, Minder};
+use crate::service::Service;
 use crate::shard_desk::ShardDesk;
 use crate::state::{Phase, State};
 use crate::store::{Store, StoreKind, StoreThread};
@@ -86,12 +88,13 @@ impl Control {
     /// As [`Control::start`].
     pub fn start_with_log(
         configuration: &Configuration,
-        live: LiveSetup,
+        mut live: LiveSetup,
         mut channels: ControlChannels,
         fixed_homes: &[(CustomerId, ShardId)],
         log: Log,
         attachments: Attachments,
     ) -> io::Result<Control> {
+        let minder = live.postgres.take();
         let snapshot = Arc::clone(&live.in_force.snapshot);
         let control = listen(configuration.control.listen, "listen")?;
         let metrics = listen(configuration.control.metrics_listen, "metrics_listen")?;
@@ -102,6 +105,9 @@ impl Control {
         let state = Arc::new(State::new(snapshot, node_id, log, shards, Arc::clone(&channels.dropped_events)));
         state.set_faults(live.in_force.faults.clone());
         let store = start_store(configuration, &mut channels, &state)?;
+        if let Some(minder) = &minder {
+            state.watch_service(minder.service());
+        }
         let (reload, requests) = ReloadHandle::new();
         let reloader = Reloader::new(live, configuration.clone(), channels.shards.clone(), Arc::clone(&state));
         let attachments = Attachments { reload: Some(reload.clone()), ..attachments };
@@ -113,9 +119,13 @@ impl Control {
         let inbox = Inbox { state: Arc::clone(&state), authenticator, channels, desk, answers: Vec::new() };
         let (stop, stopped) = oneshot::channel();
         let (end, ended) = bounded(1);
+        let (asking, minded) = (reload.clone(), Arc::clone(&state));
         let thread = thread::Builder::new().name("control".into()).spawn(move || {
             runtime.block_on(async {
                 tokio::spawn(reloader.run(requests));
+                if let Some(minder) = minder {
+                    mind(minder, asking, &minded);
+                }
                 serve(inbox, control, metrics, Arc::new(site), stopped).await;
             });
             // A reload that is being compiled, or a name that is being looked up for a trial bind, holds nothing up.
@@ -132,6 +142,18 @@ impl Control {
             thread: Some(thread),
             store,
         })
+    }
+
+    /// The control port alone, for as long as there is nothing to start with: `/health` tells why, `/ready` says no.
+    ///
+    /// # Errors
+    /// As [`Control::start`].
+    pub fn start_waiting(configuration: &Configuration, log: Log) -> io::Result<Waiting> {
+        let (channels, _) = control_channels(Vec::new());
+        let control = Self::start_with_log(configuration, LiveSetup::nothing(), channels, &[], log, Attachments::default())?;
+        let service = Service::new("postgresql");
+        control.state.watch_service(Arc::clone(&service));
+        Ok(Waiting { control, service })
     }
 
     /// Where the control port listens; tells the port where the configuration said 0.
@@ -213,6 +235,29 @@ fn start_store(
     Ok(Some(thread))
 }
 
+/// The control thread of a gateway that has nothing to start with.
+pub struct Waiting {
+    control: Control,
+    service: Arc<Service>,
+}
+
+impl Waiting {
+    /// Tells why there is still nothing; a reason that is new has its line in the log.
+    pub fn tell(&self, reason: &str) {
+        let before = self.service.complaint();
+        self.service.is_away(reason.to_owned());
+        if before.as_deref() != Some(reason) {
+            let message = "nothing to start with; the listeners stay closed until PostgreSQL is there";
+            self.control.state.log.write(LogLevel::Error, "gateway", message, &[("reason", Field::Text(reason))]);
+        }
+    }
+
+    /// Closes its ports; as [`Control::stop`].
+    pub fn stop(self) -> bool {
+        self.control.stop()
+    }
+}
+
 fn listen(address: SocketAddr, key: &str) -> io::Result<std::net::TcpListener> {
     let listener = std::net::TcpListener::bind(address).map_err(|error| {
         let cure = match error.kind() {
@@ -225,6 +270,13 @@ fn listen(address: SocketAddr, key: &str) -> io::Result<std::net::TcpListener> {
     })?;
     listener.set_nonblocking(true)?;
     Ok(listener)
+}
+
+/// Has PostgreSQL minded, within the runtime.
+fn mind(minder: Minder, reload: ReloadHandle, state: &Arc<State>) {
+    let (told, mut times) = (Arc::clone(state), BindTimes::default());
+    let health = Box::new(move || told.vendor_health(&mut times));
+    minder.start(reload, health, state.log.clone());
 }
 
 async fn serve(

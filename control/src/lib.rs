@@ -35,7 +35,7 @@ pub use channel::{
     shard_channel,
 };
 pub use config::{ConfigError, Configuration, load};
-pub use control::{Control, DrainState};
+pub use control::{Control, DrainState, Waiting};
 pub use live::{Companion, InForce, LiveSetup, ReloadHandle, RowFault};
 pub use log::{Field, Log};
 pub use state::Phase;

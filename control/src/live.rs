@@ -9,9 +9,11 @@ mod source;
 
 use tokio::sync::{mpsc, oneshot};
 
+use smpp_shards::routing::Patterns;
 use smpp_shards::{Settings, Snapshot};
 
-use crate::config::Configuration;
+use crate::config::{Configuration, PostgresSettings};
+use crate::postgres::{self, Minder};
 
 pub use in_force::InForce;
 pub use source::{Loading, RowSource, Source};
@@ -121,13 +123,34 @@ pub struct LiveSetup {
     pub source: Source,
     /// The program.
     pub companion: Box<dyn Companion>,
+    /// What minds PostgreSQL, where the rows come from there.
+    pub postgres: Option<Minder>,
 }
 
 impl LiveSetup {
     /// For a configuration that is the file's altogether.
     pub fn of_file(configuration: &Configuration, snapshot: std::sync::Arc<Snapshot>) -> Self {
         let in_force = InForce::of_file(configuration, snapshot);
-        Self { in_force, source: Source::Toml, companion: Box::new(()) }
+        Self { in_force, source: Source::Toml, companion: Box::new(()), postgres: None }
+    }
+
+    /// For a process of that many shards whose rows come from PostgreSQL; what is wrong with a row keeps only that row back.
+    pub fn of_postgres(
+        configuration: &Configuration,
+        settings: &PostgresSettings,
+        mut opened: postgres::Opened,
+        shards: u16,
+    ) -> Self {
+        let loaded = core::mem::take(&mut opened.loaded);
+        let in_force = InForce::nothing(shards).succeed(loaded, &mut Patterns::default());
+        let (source, minder) = postgres::source(configuration, settings, opened);
+        Self { in_force, source: Source::Rows(Box::new(source)), companion: Box::new(()), postgres: Some(minder) }
+    }
+
+    /// For the time in which there is nothing to start with.
+    pub(crate) fn nothing() -> Self {
+        let in_force = InForce::nothing(1);
+        Self { in_force, source: Source::Toml, companion: Box::new(()), postgres: None }
     }
 }
 

@@ -27,10 +27,10 @@ use crate::service::Service;
 pub use connect::{CHANNEL, PostgresError};
 pub use migrate::{MIGRATIONS, Migrated, Migration, migrate};
 pub use rotate::{Rotated, rotate_keys};
-pub use source::{Opened, open};
+pub use source::{Opened, look, open};
 pub use tables::ROWS_MAX;
 
-pub(crate) use health::BindTimes;
+pub(crate) use health::{BindTimes, VendorHealth};
 pub(crate) use source::PostgresSource;
 pub(crate) use watch::HealthNow;
 
@@ -51,7 +51,7 @@ pub fn block_on<T>(work: impl Future<Output = Result<T, PostgresError>>) -> Resu
 }
 
 /// What minds PostgreSQL, before it runs.
-pub(crate) struct Minder {
+pub struct Minder {
     settings: PostgresSettings,
     data_dir: PathBuf,
     ends: source::Ends,

@@ -14,7 +14,9 @@ use tokio::sync::Notify;
 
 use crate::live::RowFault;
 use crate::log::Log;
+use crate::postgres::{BindTimes, VendorHealth};
 use crate::rates::{self, RecentAnswers};
+use crate::service::Service;
 use crate::store::Store;
 use crate::vendor_news::VendorNews;
 
@@ -63,6 +65,7 @@ pub(crate) struct State {
     pub(crate) vendor_news: VendorNews,
     draining: AtomicBool,
     store: OnceLock<Store>,
+    services: Mutex<Vec<Arc<Service>>>,
     shards: Mutex<Vec<ShardState>>,
 }
 
@@ -133,6 +136,7 @@ impl State {
             vendor_news: VendorNews::default(),
             draining: AtomicBool::new(false),
             store: OnceLock::new(),
+            services: Mutex::default(),
             shards: Mutex::new(vec![ShardState::default(); shards]),
         }
     }
@@ -215,6 +219,28 @@ impl State {
         self.configuration.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// From now on this service is told of.
+    pub(crate) fn watch_service(&self, service: Arc<Service>) {
+        self.services.lock().unwrap_or_else(PoisonError::into_inner).push(service);
+    }
+
+    /// By service: its name, and why it counts as degraded.
+    pub(crate) fn services(&self) -> Vec<(&'static str, Option<String>)> {
+        let services = self.services.lock().unwrap_or_else(PoisonError::into_inner);
+        services.iter().map(|service| (service.name, service.complaint())).collect()
+    }
+
+    /// The health of every vendor that a shard has told of, to be written back to where vendors come from.
+    pub(crate) fn vendor_health(&self, times: &mut BindTimes) -> Vec<VendorHealth> {
+        let (snapshot, shards) = (self.snapshot(), self.shards());
+        let present = snapshot.vendors.iter().filter(|vendor| !vendor.is_removed);
+        let told = present.filter_map(|vendor| {
+            let report = shards.get(vendor.home.index())?.report.as_ref()?;
+            Some(times.health(&vendor.settings, report.vendors.get(vendor.id.index())?))
+        });
+        told.collect()
+    }
+
     /// By shard.
     pub(crate) fn shards(&self) -> MutexGuard<'_, Vec<ShardState>> {
         self.shards.lock().unwrap_or_else(PoisonError::into_inner)
@@ -247,7 +273,7 @@ impl State {
         if self.draining.load(Ordering::Acquire) {
             return Phase::Draining;
         }
-        match shards.iter().all(|shard| shard.report.is_some()) {
+        match !shards.is_empty() && shards.iter().all(|shard| shard.report.is_some()) {
             true => Phase::Accepting,
             false => Phase::Starting,
         }
@@ -268,6 +294,9 @@ impl State {
     pub(crate) fn degraded(&self) -> Vec<Degraded> {
         let snapshot = self.snapshot();
         let mut found = self.configuration_complaints();
+        for (name, complaint) in self.services() {
+            found.extend(complaint.map(|reason| Degraded::new("service", name.to_owned(), reason)));
+        }
         let shards = self.shards();
         for (index, shard) in shards.iter().enumerate() {
             if shard.received.is_none_or(|received| received.elapsed() > SILENCE_MAX) {

@@ -4,7 +4,8 @@
 use std::fmt;
 
 use smpp_control::Configuration;
-use smpp_control::config::Certificate;
+use smpp_control::config::{Certificate, PostgresSettings};
+use smpp_control::postgres;
 
 use crate::certificates::{TlsConfigs, read_certificate};
 use crate::net;
@@ -77,6 +78,7 @@ pub fn configuration(configuration: &Configuration) -> Vec<Finding> {
     findings.push(address_is_free("control.listen", configuration.control.listen));
     findings.push(address_is_free("control.metrics_listen", configuration.control.metrics_listen));
     findings.extend(smpp.certificates.iter().map(certificate));
+    findings.extend(configuration.postgres.as_ref().map(|settings| rows(configuration, settings)));
     for vendor in configuration.settings.vendors.iter().filter(|vendor| vendor.is_active) {
         findings.push(vendor_name(&vendor.instance_name, &vendor.host, vendor.port));
     }
@@ -175,6 +177,36 @@ fn address_is_free(key: &str, address: std::net::SocketAddr) -> Finding {
             };
             Finding::failure(format!("{key} {address} cannot be had ({error})"), cure)
         }
+    }
+}
+
+fn rows(configuration: &Configuration, settings: &PostgresSettings) -> Finding {
+    match postgres::look(configuration, settings) {
+        Ok(loaded) => {
+            let found = &loaded.settings;
+            let text = format!(
+                "PostgreSQL has {} customer(s), {} vendor(s), {} rule(s)",
+                found.customers.len(),
+                found.vendors.len(),
+                found.routing_rules.len()
+            );
+            let wrong: Vec<String> = loaded
+                .faults
+                .iter()
+                .take(10)
+                .map(|fault| format!("{} {} {} {}", fault.table, fault.key, fault.column, fault.reason))
+                .collect();
+            match wrong.is_empty() {
+                true => Finding::fine(text),
+                false => {
+                    Finding::warning(format!("{text}, and {} wrong row(s)", loaded.faults.len()), wrong.join("; "))
+                }
+            }
+        }
+        Err(error) => Finding::failure(
+            error.to_string(),
+            "see [postgres] url and the POSTGRES_ variables; the gateway starts from what is kept, or waits",
+        ),
     }
 }
 

@@ -17,6 +17,7 @@ pub mod platform;
 mod pump;
 mod recovery;
 mod resolve;
+pub mod rows;
 pub mod start;
 pub mod stop;
 mod tls;

@@ -8,6 +8,7 @@ use clap::{Parser, Subcommand};
 use smpp_control::Configuration;
 use smpp_gateway::check::{self, Severity};
 use smpp_gateway::inspect;
+use smpp_gateway::rows::{self, Rows};
 use smpp_gateway::start::Gateway;
 use smpp_gateway::stop::{self, Ending};
 
@@ -107,7 +108,13 @@ fn run(path: &Path) -> ExitCode {
         Ok(configuration) => configuration,
         Err(code) => return code,
     };
-    match Gateway::start(configuration) {
+    let rows = match rows::open(&configuration, &mut signals) {
+        Ok(Rows::Stopped) => return ExitCode::SUCCESS,
+        Ok(Rows::OfFile) => None,
+        Ok(Rows::OfPostgres(opened)) => Some(*opened),
+        Err(error) => return refuse(&error),
+    };
+    match Gateway::start(configuration, rows) {
         Ok(gateway) => match stop::run_until_stopped(gateway, &mut signals) {
             Ending::Drained => ExitCode::SUCCESS,
             Ending::Cut => ExitCode::FAILURE,

@@ -14,13 +14,15 @@ use std::time::{Duration, Instant};
 use crossbeam_channel::{Receiver, Sender, bounded};
 use glommio::{LocalExecutorBuilder, Placement};
 use smpp_control::config::{ConfigError, ShardsSettings, StoreChoice};
+use smpp_control::live::Source;
+use smpp_control::postgres::Opened;
 use smpp_control::{
-    Attachments, Bell, Configuration, Control, ControlChannels, ControlWaker, LiveSetup, Log, ShardHandle,
+    Attachments, Bell, Configuration, Control, ControlChannels, ControlWaker, LiveSetup, Log, RowFault, ShardHandle,
     StoreChannels, control_channels, shard_channel,
 };
 use smpp_shards::restore::Restored;
 use smpp_shards::settings::VendorSettings;
-use smpp_shards::{Accept, CustomerId, Feed, ShardId, ShardSetup, Snapshot, feed, mesh};
+use smpp_shards::{Accept, CustomerId, Feed, ShardId, ShardSetup, feed, mesh};
 
 use crate::certificates::{self, CertificateError, TlsConfigs};
 use crate::check::{self, Finding, Severity};
@@ -100,17 +102,27 @@ pub struct Gateway {
 }
 
 impl Gateway {
-    /// Starts everything; when this returns, the listeners accept.
+    /// Starts everything; when this returns, the listeners accept. `rows` are those of PostgreSQL, where it is their source.
     ///
     /// # Errors
     /// The first thing that is in the way, with its cure where there is one.
-    pub fn start(configuration: Configuration) -> Result<Self, StartError> {
+    pub fn start(configuration: Configuration, rows: Option<Opened>) -> Result<Self, StartError> {
         check_machine()?;
         let cores = shard_cores(&configuration.shards);
         let count = u16::try_from(cores.len()).unwrap_or(u16::MAX);
-        let snapshot = configuration.snapshot(count, 1).map_err(StartError::Configuration)?;
-        let snapshot = Arc::new(snapshot);
-        let tls = read_tls(&configuration).map_err(StartError::Certificates)?;
+        let log = Log::to_stdout(configuration.log).map_err(|error| StartError::Io("no thread for the log", error))?;
+        let mut live = match (rows, &configuration.postgres) {
+            (Some(opened), Some(settings)) => {
+                opened.tell(&log, &configuration.gateway.data_dir);
+                LiveSetup::of_postgres(&configuration, settings, opened, count)
+            }
+            _ => {
+                let snapshot = configuration.snapshot(count, 1).map_err(StartError::Configuration)?;
+                LiveSetup::of_file(&configuration, Arc::new(snapshot))
+            }
+        };
+        let snapshot = Arc::clone(&live.in_force.snapshot);
+        let tls = read_tls(&configuration, &mut live).map_err(StartError::Certificates)?;
         let listeners = open_listeners(&configuration, cores.len())?;
 
         let bells = bells(cores.len())?;
@@ -134,7 +146,7 @@ impl Gateway {
         let resolver = Resolver::start(&post).map_err(|error| StartError::Io("no thread for the resolver", error))?;
         let (news_sender, drain_news) = bounded(cores.len() * 8);
         let (ended_sender, ended) = bounded(0);
-        let running = start_control(&configuration, &snapshot, channels, &homes, &tls, &post)
+        let running = start_control(&configuration, live, channels, &homes, &tls, &post, log)
             .map_err(|error| StartError::Io("the control thread did not start", error))?;
 
         let origin = Instant::now();
@@ -190,15 +202,15 @@ impl Gateway {
 /// Starts the control thread, and with it whatever changes the configuration later.
 fn start_control(
     configuration: &Configuration,
-    snapshot: &Arc<Snapshot>,
+    live: LiveSetup,
     channels: ControlChannels,
     homes: &[(CustomerId, ShardId)],
     tls: &TlsConfigs,
     post: &Post,
+    log: Log,
 ) -> io::Result<Control> {
-    let log = Log::to_stdout(configuration.log)?;
     let companion = Box::new(TlsKeeper::new(tls, post.clone(), log.clone()));
-    let live = LiveSetup { companion, ..LiveSetup::of_file(configuration, Arc::clone(snapshot)) };
+    let live = LiveSetup { companion, ..live };
     Control::start_with_log(configuration, live, channels, homes, log, attachments())
 }
 
@@ -234,8 +246,25 @@ fn check_machine() -> Result<(), StartError> {
     if failures.is_empty() { Ok(()) } else { Err(StartError::Machine(failures)) }
 }
 
-fn read_tls(configuration: &Configuration) -> Result<Arc<TlsConfigs>, Vec<CertificateError>> {
-    TlsConfigs::read(&configuration.smpp.certificates, &configuration.settings.vendors).map(Arc::new)
+/// What is wrong with the authorities of a row of a service keeps that vendor from TLS, and nobody from starting.
+fn read_tls(configuration: &Configuration, live: &mut LiveSetup) -> Result<Arc<TlsConfigs>, Vec<CertificateError>> {
+    let vendors: Vec<Option<&VendorSettings>> =
+        live.in_force.snapshot.vendors.iter().map(|vendor| Some(&vendor.settings)).collect();
+    let mut found = TlsConfigs::default();
+    let errors = found.renew(&configuration.smpp.certificates, &vendors);
+    let is_of_file = matches!(live.source, Source::Toml);
+    let (ours, theirs): (Vec<_>, Vec<_>) = errors.into_iter().partition(|(place, _)| is_of_file || place.is_none());
+    if !ours.is_empty() {
+        return Err(ours.into_iter().map(|(_, error)| error).collect());
+    }
+    let faults = theirs.into_iter().filter_map(|(place, error)| {
+        let vendor = vendors.get(place?).copied().flatten()?;
+        let (key, column) = (vendor.instance_name.clone(), "tls_ca".to_owned());
+        Some(RowFault { table: "vendors", key, column, reason: error.to_string() })
+    });
+    let faults: Vec<RowFault> = faults.collect();
+    live.in_force.faults.extend(faults);
+    Ok(Arc::new(found))
 }
 
 /// For each shard, its own listener on every address, and whether TLS is spoken there.

@@ -51,7 +51,7 @@ pub(super) fn apply(
                 addresses.dedup();
             }
             Some(Ok((Some(address), _))) => *addresses = vec![address],
-            Some(Err(fault)) => faults.push(fault),
+            Some(Err(fault)) => faults.push(*fault),
             None => {}
         }
     }
@@ -59,7 +59,7 @@ pub(super) fn apply(
         match set(name).map(|value| port_of(name, &value)) {
             Some(Ok((None, port))) => address.set_port(port),
             Some(Ok((Some(whole), _))) => *address = whole,
-            Some(Err(fault)) => faults.push(fault),
+            Some(Err(fault)) => faults.push(*fault),
             None => {}
         }
     }
@@ -89,7 +89,7 @@ fn apply_host(value: &str, listeners: &mut Listeners<'_>, faults: &mut Vec<Fault
 }
 
 /// The whole address where the value has one, and the port.
-fn port_of(name: &str, value: &str) -> Result<(Option<SocketAddr>, u16), Fault> {
+fn port_of(name: &str, value: &str) -> Result<(Option<SocketAddr>, u16), Box<Fault>> {
     if let Ok(port) = value.trim().parse() {
         return Ok((None, port));
     }
@@ -100,7 +100,7 @@ fn port_of(name: &str, value: &str) -> Result<(Option<SocketAddr>, u16), Fault> 
         true => "Kubernetes sets it for a service of that name: set enableServiceLinks: false, or the port itself",
         false => PORT_CURE,
     };
-    Err(Fault::in_environment(name, format!("is {value:?}, which is no port"), cure))
+    Err(Box::new(Fault::in_environment(name, format!("is {value:?}, which is no port"), cure)))
 }
 
 #[cfg(test)]

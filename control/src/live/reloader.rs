@@ -54,7 +54,7 @@ struct Work {
 
 impl Reloader {
     pub(crate) fn new(setup: LiveSetup, started: Configuration, shards: Vec<ShardHandle>, state: Arc<State>) -> Self {
-        let LiveSetup { in_force, source, companion } = setup;
+        let LiveSetup { in_force, source, companion, .. } = setup;
         let work = Some(Work { in_force, patterns: Patterns::default(), companion });
         Self { state, shards, started, source, work, told: BTreeSet::new() }
     }
@@ -124,6 +124,9 @@ impl Reloader {
         if is_changed {
             self.put_in_force(&snapshot).await;
         }
+        if let Source::Rows(source) = &mut self.source {
+            source.applied(&faults);
+        }
         let fields = [("version", Field::Number(snapshot.version)), ("faults", Field::Number(faults.len() as u64))];
         let message = if is_changed { "configuration in force" } else { "configuration read, nothing has changed" };
         self.state.log.write(LogLevel::Info, COMPONENT, message, &fields);
@@ -169,6 +172,7 @@ impl Reloader {
             ("[smpp] tls_listen", file.smpp.tls_listen != started.smpp.tls_listen),
             ("[control]", file.control != started.control),
             ("[log]", file.log != started.log),
+            ("[postgres]", file.postgres != started.postgres),
         ];
         gateway.node = kept.node;
         gateway.receipts_awaited = kept.receipts_awaited;

@@ -3,7 +3,7 @@
 use std::future::Future;
 use std::pin::Pin;
 
-use super::{Loaded, ReloadError};
+use super::{Loaded, ReloadError, RowFault};
 
 /// Rows on their way.
 pub type Loading<'a> = Pin<Box<dyn Future<Output = Result<Loaded, ReloadError>> + Send + 'a>>;
@@ -16,6 +16,9 @@ pub trait RowSource: Send {
     /// # Errors
     /// [`ReloadError::Source`]; then everything stays as it is.
     fn load(&mut self) -> Loading<'_>;
+
+    /// What was loaded last is in force, but for the rows that these faults name.
+    fn applied(&mut self, _faults: &[RowFault]) {}
 }
 
 /// Where the rows come from. The sections of the file are the file's in any case.

@@ -22,6 +22,7 @@ pub(super) fn write(out: &mut Exposition, picture: &Picture<'_>, state: &State) 
     write_vendors(out, picture);
     write_receipts(out, picture);
     write_control(out, state);
+    write_services(out, state);
     write_process(out, state);
 }
 
@@ -164,6 +165,18 @@ fn write_control(out: &mut Exposition, state: &State) {
     let help = "Answers to binds that found a shard's channel full.";
     let dropped = state.dropped_verdicts.load(Ordering::Relaxed);
     out.single("smpp_gateway_verdicts_dropped_total", Kind::Counter, help, dropped);
+}
+
+/// Nothing where the gateway needs none.
+fn write_services(out: &mut Exposition, state: &State) {
+    let services = state.services();
+    if services.is_empty() {
+        return;
+    }
+    out.family("service_up", Kind::Gauge, "1 while a service beside the gateway is there and answers.");
+    for (service, complaint) in services {
+        out.sample(&[("service", service)], u64::from(complaint.is_none()));
+    }
 }
 
 fn write_process(out: &mut Exposition, state: &State) {

@@ -15,7 +15,7 @@ use super::kept::{Kept, KeptError, path_in};
 use super::rows;
 use super::tables::Tables;
 use crate::config::{Configuration, LogLevel, PostgresSettings};
-use crate::live::{Loaded, RowFault};
+use crate::live::{Loaded, Loading, ReloadError, RowFault, RowSource};
 use crate::log::{Field, Log};
 use crate::secrets::KeyRing;
 
@@ -41,7 +41,7 @@ struct Shared {
     readings: mpsc::Sender<Reading>,
     gateway: GatewaySettings,
     keys: KeyRing,
-    /// What was read last, for [`PostgresSource::applied`].
+    /// What was read last, for [`PostgresSource::keep`].
     last: Mutex<Option<Tables>>,
     /// What is in force, on its way to the file.
     kept: watch::Sender<Option<Arc<Kept>>>,
@@ -85,7 +85,7 @@ impl PostgresSource {
     ///
     /// # Errors
     /// [`PostgresError`], at once where the server is known to be away.
-    pub(crate) async fn load(&self) -> Result<Loaded, PostgresError> {
+    pub(super) async fn read(&self) -> Result<Loaded, PostgresError> {
         let ending = || PostgresError::Away("the gateway is on its way down".into());
         let (answer, reading) = oneshot::channel();
         self.shared.readings.send(answer).await.map_err(|_| ending())?;
@@ -97,7 +97,7 @@ impl PostgresSource {
     }
 
     /// What was read last is in force, but for these rows; it is kept for a start without the server.
-    pub(crate) fn applied(&self, faults: &[RowFault]) {
+    pub(super) fn keep(&self, faults: &[RowFault]) {
         let last = self.shared.last.lock().unwrap_or_else(PoisonError::into_inner).take();
         let Some(tables) = last else { return };
         self.shared.kept.send_if_modified(|kept| {
@@ -108,6 +108,16 @@ impl PostgresSource {
             }
             is_new
         });
+    }
+}
+
+impl RowSource for PostgresSource {
+    fn load(&mut self) -> Loading<'_> {
+        Box::pin(async { self.read().await.map_err(|error| ReloadError::Source(error.to_string())) })
+    }
+
+    fn applied(&mut self, faults: &[RowFault]) {
+        self.keep(faults);
     }
 }
 
@@ -166,6 +176,15 @@ pub fn open(configuration: &Configuration, settings: &PostgresSettings) -> Resul
     };
     let read = rows::read(&tables, &configuration.settings.gateway, &configuration.secrets);
     Ok(Opened { loaded: read.loaded, stale, kept, damaged })
+}
+
+/// Reads the rows once, and only looks at them.
+///
+/// # Errors
+/// [`PostgresError`].
+pub fn look(configuration: &Configuration, settings: &PostgresSettings) -> Result<Loaded, PostgresError> {
+    let tables = read_once(settings, None)?;
+    Ok(rows::read(&tables, &configuration.settings.gateway, &configuration.secrets).loaded)
 }
 
 fn with_damage(error: PostgresError, damaged: Option<String>) -> PostgresError {

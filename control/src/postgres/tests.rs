@@ -229,7 +229,6 @@ fn every_column_of_a_vendor_becomes_its_setting() {
         long_messages: LongMessages::MessagePayload,
         temporary_statuses: vec![1024],
         permanent_statuses: vec![u32::MAX],
-        ..VendorSettings::default()
     };
     let loaded = loaded(&database);
     assert_eq!(faults(&loaded), Vec::<String>::new());

@@ -138,10 +138,10 @@ impl Watch {
                             self.has_told_plain = self.has_told_plain || self.ends.tell_plain(&self.log);
                         }
                         Err(ReloadError::Stopping) => {}
-                        Err(error) => {
+                        Err(_) => {
+                            // The reloader has said why.
                             let again = Instant::now() + rests.next();
                             reload = Some(reload.map_or(again, |at| at.min(again)));
-                            self.tell_not_read(&error);
                         }
                     }
                 }
@@ -219,16 +219,6 @@ impl Watch {
             let message = "PostgreSQL is away; the configuration in force stays so";
             self.log.write(LogLevel::Error, COMPONENT, message, &[("reason", Field::Text(&reason))]);
         }
-    }
-
-    fn tell_not_read(&self, error: &ReloadError) {
-        let reason = error.to_string();
-        self.log.write(
-            LogLevel::Error,
-            COMPONENT,
-            "the configuration was not read",
-            &[("reason", Field::Text(&reason))],
-        );
     }
 }
 

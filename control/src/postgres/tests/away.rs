@@ -118,9 +118,9 @@ async fn reloader(
     teller: mpsc::UnboundedSender<Result<Loaded, ReloadError>>,
 ) {
     while let Some(request) = requests.recv().await {
-        let outcome = source.load().await.map_err(|error| ReloadError::Source(error.to_string()));
+        let outcome = source.read().await.map_err(|error| ReloadError::Source(error.to_string()));
         let reloaded = outcome.clone().map(|loaded| {
-            source.applied(&loaded.faults);
+            source.keep(&loaded.faults);
             Reloaded { version: 1, is_changed: true, faults: loaded.faults }
         });
         let _ = request.outcome.send(reloaded);
@@ -307,7 +307,7 @@ fn a_server_that_is_stopped_and_started_is_told_and_read_again() {
         server.stop();
         let complaint = bench.wait_until_away(true).await;
         assert!(complaint.contains("PostgreSQL is away"), "{complaint}");
-        let error = bench.source.load().await.unwrap_err();
+        let error = bench.source.read().await.unwrap_err();
         assert!(matches!(error, postgres::PostgresError::Away(_)), "at once, and not after a timeout: {error}");
         server.start_again();
         add(&database, "north");
@@ -355,7 +355,7 @@ fn a_server_that_falls_silent_is_told_and_left_and_found_again() {
             assert!(Instant::now() < until);
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
-        assert!(bench.source.load().await.is_err());
+        assert!(bench.source.read().await.is_err());
         proxy.silence(false);
         proxy.cut();
         add(&database, "north");
