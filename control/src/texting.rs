@@ -63,7 +63,7 @@ pub(crate) fn compose(text: Text<'_>) -> Result<Texted, Fault> {
         return Err(("content", reason));
     }
     let total = pieces.len() as u8;
-    let parts = pieces.into_iter().zip(1..).map(|(piece, number)| {
+    let parts = pieces.into_iter().zip(1..=total).map(|(piece, number)| {
         let part = (total > 1).then_some(Part { reference, total, number });
         submit_sm(source, dest, alphabet, piece, part, text.dlr_requested)
     });
@@ -116,7 +116,8 @@ pub(crate) fn source_address(from: &str) -> Result<Address<'_>, Fault> {
 
 /// The destination.
 pub(crate) fn dest_address(to: &str) -> Result<Address<'_>, Fault> {
-    number(to).ok_or_else(|| ("to", format!("Is no number; give at most {DIGITS_MAX} digits, with or without a leading +.")))
+    number(to)
+        .ok_or_else(|| ("to", format!("Is no number; give at most {DIGITS_MAX} digits, with or without a leading +.")))
 }
 
 /// A number of the international plan, or a short code; a leading `+` is not part of it.

@@ -19,3 +19,4 @@ mod resolve;
 pub mod start;
 pub mod stop;
 mod tls;
+pub mod top;

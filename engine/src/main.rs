@@ -1,4 +1,4 @@
-//! The command line: `run`, `check`, `journal inspect`, `hash-password`.
+//! The command line: `run`, `check`, `journal inspect`, `top`, `hash-password`.
 
 use std::io::{self, BufRead, IsTerminal, Write};
 use std::path::{Path, PathBuf};
@@ -10,6 +10,7 @@ use smpp_gateway::check::{self, Severity};
 use smpp_gateway::inspect;
 use smpp_gateway::start::Gateway;
 use smpp_gateway::stop::{self, Ending};
+use smpp_gateway::top::{self, TopOptions};
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
@@ -39,6 +40,18 @@ enum Command {
     /// Look at the journal on disk.
     #[command(subcommand)]
     Journal(Journal),
+    /// Show what a running gateway tells, live in the terminal; `q` ends it.
+    Top {
+        /// Its control port.
+        #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:8080")]
+        url: String,
+        /// A file that holds the token of [control] token.
+        #[arg(long, value_name = "FILE")]
+        token_file: Option<PathBuf>,
+        /// Print it once as plain text, and end.
+        #[arg(long)]
+        once: bool,
+    },
     /// Read a password from the terminal or standard input and print its bcrypt hash.
     HashPassword,
 }
@@ -68,6 +81,10 @@ fn main() -> ExitCode {
         Command::Run { config } => run(&config),
         Command::Check { config } => check(&config),
         Command::Journal(Journal::Inspect { config, data_dir }) => inspect_journal(config.as_deref(), data_dir),
+        Command::Top { url, token_file, once } => match top::run(&TopOptions { url, token_file, once }) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(error) => refuse(&error),
+        },
         Command::HashPassword => hash_password(),
     }
 }

@@ -23,14 +23,7 @@ pub(super) fn call(site: &Site, peer: SocketAddr, method: &Method, path: &str, s
 
 /// A call that met no route: told when it was one that changes something. Anybody can cause these, so that the log
 /// counts them when there are too many.
-pub(super) fn unrouted(
-    site: &Site,
-    peer: SocketAddr,
-    method: &Method,
-    path: &str,
-    may: bool,
-    status: StatusCode,
-) {
+pub(super) fn unrouted(site: &Site, peer: SocketAddr, method: &Method, path: &str, may: bool, status: StatusCode) {
     if matches!(*method, Method::GET | Method::HEAD | Method::OPTIONS) {
         return;
     }

@@ -67,6 +67,8 @@ pub(super) enum Kind {
     Number(usize, usize),
     /// A text of at most [`TEXT_BYTES_MAX`] octets, and not empty.
     Text,
+    /// Two numbers with a dash between, as lists of several shards give them out.
+    Place,
     /// One of these.
     OneOf(&'static [&'static str]),
 }
@@ -141,6 +143,12 @@ impl Parameter {
                 let is_good = !value.is_empty() && value.len() <= TEXT_BYTES_MAX;
                 (!is_good).then(|| format!("give 1 to {TEXT_BYTES_MAX} octets"))
             }
+            Kind::Place => {
+                let is_number =
+                    |text: &str| (1..=9).contains(&text.len()) && text.bytes().all(|it| it.is_ascii_digit());
+                let is_good = value.split_once('-').is_some_and(|(one, two)| is_number(one) && is_number(two));
+                (!is_good).then(|| "give what the list has given as its next_cursor".to_owned())
+            }
             Kind::OneOf(words) => (!words.contains(&value)).then(|| format!("give one of {}", words.join(", "))),
         };
         match complaint {
@@ -198,7 +206,13 @@ mod tests {
     fn variables_are_taken_out_of_a_path_and_decoded() {
         let pattern = "/api/v1/vendors/{vendor_id}/status";
         assert_eq!(variables_of("/api/v1/vendors/a%20b/status", pattern), Some(vec!["a b".to_owned()]));
-        for other in ["/api/v1/vendors//status", "/api/v1/vendors/a", "/api/v1/vendors/a/status/", "/api/v1/vendors/%4/status", "/api/v1/vendors/%ff/status"] {
+        for other in [
+            "/api/v1/vendors//status",
+            "/api/v1/vendors/a",
+            "/api/v1/vendors/a/status/",
+            "/api/v1/vendors/%4/status",
+            "/api/v1/vendors/%ff/status",
+        ] {
             assert_eq!(variables_of(other, pattern), None, "{other}");
         }
         assert_eq!(variables_of("/health", "/health"), Some(Vec::new()));
@@ -214,7 +228,17 @@ mod tests {
         let read = read_query("limit=10&search=a%20b&order=rate", &KNOWN).unwrap();
         assert_eq!(read, [("limit", "10".to_owned()), ("search", "a b".to_owned()), ("order", "rate".to_owned())]);
         assert!(read_query("", &KNOWN).unwrap().is_empty());
-        for bad in ["limit=0", "limit=11", "limit=+1", "limit=", "limit=99999999999999999999", "search=", "order=x", "other=1", "limit=1&limit=1"] {
+        for bad in [
+            "limit=0",
+            "limit=11",
+            "limit=+1",
+            "limit=",
+            "limit=99999999999999999999",
+            "search=",
+            "order=x",
+            "other=1",
+            "limit=1&limit=1",
+        ] {
             assert!(read_query(bad, &KNOWN).is_err(), "{bad}");
         }
     }

@@ -26,10 +26,12 @@ pub(super) async fn document(_: Call) -> Answer {
 
 fn build() -> Value {
     // What is read may leave fields out, what is written has them all; so they are described apart.
-    let settings = || SchemaSettings::draft2020_12().with(|settings| {
-        settings.definitions_path = "/components/schemas".into();
-        settings.meta_schema = None;
-    });
+    let settings = || {
+        SchemaSettings::draft2020_12().with(|settings| {
+            settings.definitions_path = "/components/schemas".into();
+            settings.meta_schema = None;
+        })
+    };
     let mut read = settings().for_deserialize().into_generator();
     let mut written = settings().for_serialize().into_generator();
     let error = schema(&mut written, ErrorAnswer::<'static>::json_schema_of);
@@ -103,13 +105,14 @@ fn operation_id(route: &Route) -> String {
 
 fn parameters(route: &Route) -> Vec<Value> {
     let in_path = route.path.split('/').filter_map(|segment| segment.strip_prefix('{')?.strip_suffix('}'));
-    let in_path = in_path.map(|name| {
-        json!({"name": name, "in": "path", "required": true, "schema": {"type": "string", "minLength": 1}})
-    });
+    let in_path = in_path.map(
+        |name| json!({"name": name, "in": "path", "required": true, "schema": {"type": "string", "minLength": 1}}),
+    );
     let in_query = route.query.iter().map(|parameter| {
         let schema = match parameter.kind {
             Kind::Number(least, most) => json!({"type": "integer", "minimum": least, "maximum": most}),
             Kind::Text => json!({"type": "string", "minLength": 1, "maxLength": TEXT_BYTES_MAX}),
+            Kind::Place => json!({"type": "string", "pattern": "^[0-9]{1,9}-[0-9]{1,9}$"}),
             Kind::OneOf(words) => json!({"type": "string", "enum": words}),
         };
         json!({"name": parameter.name, "in": "query", "description": parameter.description, "schema": schema})

@@ -30,11 +30,8 @@ pub(super) async fn page(_: Call) -> Answer {
          base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
     );
     let mut response = answer::text_answer(StatusCode::OK, "text/html; charset=utf-8", PAGE.replace(PLACE, &nonce));
-    let headers: [(HeaderName, &str); 3] = [
-        (CONTENT_SECURITY_POLICY, &policy),
-        (X_CONTENT_TYPE_OPTIONS, "nosniff"),
-        (REFERRER_POLICY, "no-referrer"),
-    ];
+    let headers: [(HeaderName, &str); 3] =
+        [(CONTENT_SECURITY_POLICY, &policy), (X_CONTENT_TYPE_OPTIONS, "nosniff"), (REFERRER_POLICY, "no-referrer")];
     for (name, value) in headers {
         if let Ok(value) = HeaderValue::from_str(value) {
             response.headers_mut().insert(name, value);

@@ -13,23 +13,14 @@ const LIMIT_MAX: usize = 1_000;
 /// A cursor of a list whose cursors are numbers.
 const CURSOR_MAX: usize = 1 << 32;
 
-const LIMIT: Parameter = Parameter {
-    name: "limit",
-    kind: Kind::Number(1, LIMIT_MAX),
-    description: "How many a page holds at the most.",
-};
+const LIMIT: Parameter =
+    Parameter { name: "limit", kind: Kind::Number(1, LIMIT_MAX), description: "How many a page holds at the most." };
 
-const CURSOR: Parameter = Parameter {
-    name: "cursor",
-    kind: Kind::Number(0, CURSOR_MAX),
-    description: "next_cursor of the page before.",
-};
+const CURSOR: Parameter =
+    Parameter { name: "cursor", kind: Kind::Number(0, CURSOR_MAX), description: "next_cursor of the page before." };
 
-const SEARCH: Parameter = Parameter {
-    name: "search",
-    kind: Kind::Text,
-    description: "Only those whose names hold this, whatever the case.",
-};
+const SEARCH: Parameter =
+    Parameter { name: "search", kind: Kind::Text, description: "Only those whose names hold this, whatever the case." };
 
 static VENDOR_QUERY: [Parameter; 3] = [LIMIT, CURSOR, SEARCH];
 
@@ -46,7 +37,7 @@ static CUSTOMER_QUERY: [Parameter; 4] = [
 
 static SESSION_QUERY: [Parameter; 3] = [
     LIMIT,
-    Parameter { name: "cursor", kind: Kind::Text, description: "next_cursor of the page before." },
+    Parameter { name: "cursor", kind: Kind::Place, description: "next_cursor of the page before." },
     Parameter {
         name: "customer_id",
         kind: Kind::Text,
@@ -134,17 +125,17 @@ pub(super) static ROUTES: &[Route] = &[
     act!(
         POST "/api/v1/vendors", "Add a vendor",
         "409 where the vendors stand in a file. instance_name, host and port must be there.",
-        schema_of!(vendor_rows::VendorRow), 201 vendor_rows::VendorWritten, &[409, 503], vendor_rows::add
+        Some(vendor_rows::whole_row), 201 vendor_rows::VendorWritten, &[409, 503], vendor_rows::add
     ),
     act!(
         PUT "/api/v1/vendors/{vendor_id}", "Replace a vendor",
         "Columns that are left out get their defaults. 409 where the vendors stand in a file.",
-        schema_of!(vendor_rows::VendorRow), 200 vendor_rows::VendorWritten, &[404, 409, 503], vendor_rows::replace
+        Some(vendor_rows::whole_row), 200 vendor_rows::VendorWritten, &[404, 409, 503], vendor_rows::replace
     ),
     act!(
         PATCH "/api/v1/vendors/{vendor_id}", "Change columns of a vendor",
         "Columns that are left out stay. 409 where the vendors stand in a file.",
-        schema_of!(vendor_rows::VendorRow), 200 vendor_rows::VendorWritten, &[404, 409, 503], vendor_rows::patch
+        Some(vendor_rows::some_columns), 200 vendor_rows::VendorWritten, &[404, 409, 503], vendor_rows::patch
     ),
     act!(
         DELETE "/api/v1/vendors/{vendor_id}", "Remove a vendor",
@@ -152,8 +143,13 @@ pub(super) static ROUTES: &[Route] = &[
         None, 200 vendor_rows::VendorWritten, &[404, 409, 503], vendor_rows::remove
     ),
     get!(
-        "/api/v1/vendors/{vendor_id}/status", "One vendor with everything that is known", Token, &[],
-        schema_of!(vendors::VendorStatusAnswer), &[404], vendors::status
+        "/api/v1/vendors/{vendor_id}/status",
+        "One vendor with everything that is known",
+        Token,
+        &[],
+        schema_of!(vendors::VendorStatusAnswer),
+        &[404],
+        vendors::status
     ),
     act!(
         POST "/api/v1/vendors/{vendor_id}/reconnect", "Unbind a vendor's binds and bind them anew",
@@ -167,12 +163,22 @@ pub(super) static ROUTES: &[Route] = &[
         None, 200 trial::Trial, &[404, 429], trial::test
     ),
     get!(
-        "/api/v1/customers", "Customers", Token, &CUSTOMER_QUERY, schema_of!(customers::CustomerList), &[],
+        "/api/v1/customers",
+        "Customers",
+        Token,
+        &CUSTOMER_QUERY,
+        schema_of!(customers::CustomerList),
+        &[],
         customers::list
     ),
     get!(
-        "/api/v1/sessions", "Sessions of customers", Token, &SESSION_QUERY, schema_of!(sessions::SessionList),
-        &[404, 429, 503], sessions::list
+        "/api/v1/sessions",
+        "Sessions of customers",
+        Token,
+        &SESSION_QUERY,
+        schema_of!(sessions::SessionList),
+        &[404, 429, 503],
+        sessions::list
     ),
     act!(
         DELETE "/api/v1/sessions/{session_id}", "Unbind a session and close it", "",
@@ -185,12 +191,22 @@ pub(super) static ROUTES: &[Route] = &[
         schema_of!(messages::NewMessage), 202 messages::MessageAccepted, &[403, 404, 422, 429, 503, 504], messages::send
     ),
     get!(
-        "/api/v1/messages/{message_id}", "What is kept of a message", Token, &[], schema_of!(lookup::MessageFound),
-        &[404, 503], lookup::message
+        "/api/v1/messages/{message_id}",
+        "What is kept of a message",
+        Token,
+        &[],
+        schema_of!(lookup::MessageFound),
+        &[404, 503],
+        lookup::message
     ),
     get!(
-        "/api/v1/messages/{message_id}/dlr", "The receipt of a message", Token, &[], schema_of!(lookup::ReceiptFound),
-        &[404, 503], lookup::receipt
+        "/api/v1/messages/{message_id}/dlr",
+        "The receipt of a message",
+        Token,
+        &[],
+        schema_of!(lookup::ReceiptFound),
+        &[404, 503],
+        lookup::receipt
     ),
     Route {
         is_audited: false,
@@ -208,8 +224,13 @@ pub(super) static ROUTES: &[Route] = &[
         None, 200 admin::ReloadDone, &[429, 502, 503], admin::reload
     ),
     get!(
-        "/api/v1/admin/log-level", "From which level on each component's lines are logged", Token, &[],
-        schema_of!(admin::LogLevels), &[], admin::levels
+        "/api/v1/admin/log-level",
+        "From which level on each component's lines are logged",
+        Token,
+        &[],
+        schema_of!(admin::LogLevels),
+        &[],
+        admin::levels
     ),
     act!(
         PUT "/api/v1/admin/log-level", "Set the level of one component, or of all",

@@ -25,7 +25,12 @@ const BODY_TIME_MAX: Duration = Duration::from_secs(5);
 const HANDLER_TIME_MAX: Duration = Duration::from_secs(30);
 
 /// Answers one request.
-pub(super) async fn answer(request: Request<Incoming>, peer: SocketAddr, port: Port, site: Arc<Site>) -> Response<Body> {
+pub(super) async fn answer(
+    request: Request<Incoming>,
+    peer: SocketAddr,
+    port: Port,
+    site: Arc<Site>,
+) -> Response<Body> {
     let is_left_over = !request.body().is_end_stream();
     let wants_body = request.body().size_hint().lower() <= BODY_BYTES_MAX as u64;
     let (mut response, is_read) = match wants_body {

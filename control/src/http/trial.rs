@@ -160,13 +160,16 @@ impl Steps {
             Err(_) => Err("the bind was not answered in time".to_owned()),
             Ok(answer) => answer,
         };
-        let is_bound =
-            answer.as_ref().is_ok_and(|it| it.command_status.is_ok() && it.command_id == command.response());
-        self.note("bind_answer", start, match &answer {
-            Ok(_) if is_bound => Ok("the vendor took the bind".to_owned()),
-            Ok(header) => Err(format!("the vendor refused the bind with {}", status_name(header.command_status))),
-            Err(reason) => Err(reason.clone()),
-        });
+        let is_bound = answer.as_ref().is_ok_and(|it| it.command_status.is_ok() && it.command_id == command.response());
+        self.note(
+            "bind_answer",
+            start,
+            match &answer {
+                Ok(_) if is_bound => Ok("the vendor took the bind".to_owned()),
+                Ok(header) => Err(format!("the vendor refused the bind with {}", status_name(header.command_status))),
+                Err(reason) => Err(reason.clone()),
+            },
+        );
         if let (Some(step), Ok(header)) = (self.steps.last_mut(), &answer) {
             step.command_status = Some(status_name(header.command_status));
         }
@@ -257,7 +260,9 @@ async fn read_pdu(
                 continue;
             }
             Deframed::NeedMore { .. } => {}
-            Deframed::Fatal { .. } => return Err("the vendor does not speak SMPP: what it sent cannot be framed".to_owned()),
+            Deframed::Fatal { .. } => {
+                return Err("the vendor does not speak SMPP: what it sent cannot be framed".to_owned());
+            }
         }
         if read >= READ_BYTES_MAX {
             return Err("the vendor sent much, but no answer".to_owned());

@@ -48,7 +48,10 @@ mod tests {
     fn a_level_is_set_for_one_component_or_for_all() {
         let levels = Levels::new(LogLevel::Info);
         assert!(levels.set(Some("dlr"), LogLevel::Error));
-        assert_eq!((levels.of("dlr"), levels.of("journal"), levels.of("new")), (LogLevel::Error, LogLevel::Info, LogLevel::Info));
+        assert_eq!(
+            (levels.of("dlr"), levels.of("journal"), levels.of("new")),
+            (LogLevel::Error, LogLevel::Info, LogLevel::Info)
+        );
         assert!(levels.set(None, LogLevel::Debug));
         assert_eq!((levels.of("dlr"), levels.of("new")), (LogLevel::Debug, LogLevel::Debug));
         assert!(!levels.set(Some("nothing"), LogLevel::Warn));

@@ -22,6 +22,7 @@ need nodejs node --version
 need npm npm --version
 need tshark tshark --version
 need valgrind valgrind --version
+need chromium chromium --version
 need gcc cc --version
 
 if [ "${#packages[@]}" -gt 0 ]; then
@@ -42,7 +43,7 @@ fi
 # What was installed is told by copies of the lists, which are written last.
 mkdir -p "$interop"
 if ! cmp -s requirements.txt "$interop/requirements.txt"; then
-    echo "installing python-smpplib into $interop"
+    echo "installing python-smpplib and schemathesis into $interop"
     rm -rf "$interop/python" "$interop/requirements.txt"
     python3 -m venv "$interop/python"
     "$interop/python/bin/pip" install --quiet --disable-pip-version-check -r requirements.txt

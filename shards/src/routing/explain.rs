@@ -140,10 +140,7 @@ mod tests {
         let snapshot = Snapshot::build(settings, 1, 1).unwrap();
         let looks: Vec<Considered> = snapshot.routes.explain(CustomerId(0), b"A", b"+15551").collect();
         let verdicts: Vec<_> = looks.iter().map(|look| (look.priority, look.matches)).collect();
-        assert_eq!(
-            verdicts,
-            [(1, Match::OtherCustomer), (2, Match::Dest), (3, Match::Source), (4, Match::Yes)]
-        );
+        assert_eq!(verdicts, [(1, Match::OtherCustomer), (2, Match::Dest), (3, Match::Source), (4, Match::Yes)]);
         let patterns: Vec<_> = looks.iter().map(|look| look.dest_pattern.as_str()).collect();
         assert_eq!(patterns, [".*", "^44", "^15551$", "^1"]);
         assert_eq!((looks[3].vendor, looks[3].source_pattern.as_str()), (VendorId(1), "(A|B)$"));
