@@ -63,7 +63,7 @@ pub(crate) fn compose(text: Text<'_>) -> Result<Texted, Fault> {
         return Err(("content", reason));
     }
     let total = pieces.len() as u8;
-    let parts = pieces.into_iter().zip(1..).map(|(piece, number)| {
+    let parts = pieces.into_iter().zip(1..=total).map(|(piece, number)| {
         let part = (total > 1).then_some(Part { reference, total, number });
         submit_sm(source, dest, alphabet, piece, part, text.dlr_requested)
     });

@@ -21,3 +21,4 @@ pub mod rows;
 pub mod start;
 pub mod stop;
 mod tls;
+pub mod top;

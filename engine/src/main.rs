@@ -1,4 +1,4 @@
-//! The command line: `run`, `check`, `migrate`, `journal inspect`, `hash-password`, `encrypt-password`, `rotate-keys`.
+//! The command line: `run`, `check`, `migrate`, `journal inspect`, `top`, `hash-password`, `encrypt-password`, `rotate-keys`.
 
 use std::io::{self, BufRead, IsTerminal, Write};
 use std::path::{Path, PathBuf};
@@ -11,6 +11,7 @@ use smpp_gateway::inspect;
 use smpp_gateway::rows::{self, Rows};
 use smpp_gateway::start::Gateway;
 use smpp_gateway::stop::{self, Ending};
+use smpp_gateway::top::{self, TopOptions};
 
 mod commands;
 
@@ -50,6 +51,18 @@ enum Command {
         /// Put in a customer, a vendor and a rule to try the gateway with.
         #[arg(long)]
         seed: bool,
+    },
+    /// Show what a running gateway tells, live in the terminal; `q` ends it.
+    Top {
+        /// Its control port.
+        #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:8080")]
+        url: String,
+        /// A file that holds the token of [control] token.
+        #[arg(long, value_name = "FILE")]
+        token_file: Option<PathBuf>,
+        /// Print it once as plain text, and end.
+        #[arg(long)]
+        once: bool,
     },
     /// Read a password from the terminal or standard input and print its bcrypt hash.
     HashPassword,
@@ -93,6 +106,10 @@ fn main() -> ExitCode {
         Command::Check { config } => check(&config),
         Command::Journal(Journal::Inspect { config, data_dir }) => inspect_journal(config.as_deref(), data_dir),
         Command::Migrate { config, seed } => commands::migrate(&config, seed),
+        Command::Top { url, token_file, once } => match top::run(&TopOptions { url, token_file, once }) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(error) => refuse(&error),
+        },
         Command::HashPassword => hash_password(),
         Command::EncryptPassword { config } => encrypt_password(&config),
         Command::RotateKeys { config } => commands::rotate_keys(&config),

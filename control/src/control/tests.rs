@@ -4,7 +4,9 @@ use super::*;
 use crate::channel::{Bell, ControlSender, ShardHandle, control_channels, shard_channel};
 use crate::config::{self, LogLevel, LogSettings};
 use smpp_pdu::CommandStatus;
-use smpp_shards::{AuthRequest, Conn, CustomerId, EndReason, Event, ShardId, VendorCounters, VendorId, VendorState};
+use smpp_shards::{
+    AuthRequest, Command, Conn, CustomerId, EndReason, Event, Reply, ShardId, VendorCounters, VendorId, VendorState,
+};
 use std::io::{Read, Write};
 use std::net::{IpAddr, Ipv4Addr, TcpStream};
 use std::path::Path;
@@ -85,6 +87,16 @@ impl Bench {
                 verdict.result
             }
             other => panic!("no verdict: {other:?}"),
+        }
+    }
+
+    /// Answers the next command that a shard is given.
+    pub(crate) fn answer(&self, answers: impl FnOnce(Command) -> Vec<Reply>) {
+        match self.verdicts.recv_timeout(PATIENCE).unwrap() {
+            ToShard::Command(ticket, command) => {
+                answers(*command).into_iter().for_each(|reply| self.sender.reply(ticket, reply));
+            }
+            other => panic!("no command: {other:?}"),
         }
     }
 

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use hyper::StatusCode;
-use schemars::JsonSchema;
+use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::{Deserialize, Serialize};
 
 use super::Site;
@@ -53,7 +53,13 @@ pub(super) struct LogLevels {
 pub(super) struct NewLevel {
     level: LevelName,
     /// One of those that GET names; left out: all of them.
+    #[schemars(schema_with = "component_schema")]
     component: Option<String>,
+}
+
+fn component_schema(_: &mut SchemaGenerator) -> Schema {
+    let names = COMPONENTS.iter().map(|name| Some(*name)).chain([None]);
+    schemars::json_schema!({"type": ["string", "null"], "enum": names.collect::<Vec<_>>()})
 }
 
 #[derive(Clone, Copy, Deserialize, JsonSchema)]

@@ -67,6 +67,8 @@ pub(super) enum Kind {
     Number(usize, usize),
     /// A text of at most [`TEXT_BYTES_MAX`] octets, and not empty.
     Text,
+    /// Two numbers with a dash between, as lists of several shards give them out.
+    Place,
     /// One of these.
     OneOf(&'static [&'static str]),
 }
@@ -140,6 +142,12 @@ impl Parameter {
             Kind::Text => {
                 let is_good = !value.is_empty() && value.len() <= TEXT_BYTES_MAX;
                 (!is_good).then(|| format!("give 1 to {TEXT_BYTES_MAX} octets"))
+            }
+            Kind::Place => {
+                let is_number =
+                    |text: &str| (1..=9).contains(&text.len()) && text.bytes().all(|it| it.is_ascii_digit());
+                let is_good = value.split_once('-').is_some_and(|(one, two)| is_number(one) && is_number(two));
+                (!is_good).then(|| "give what the list has given as its next_cursor".to_owned())
             }
             Kind::OneOf(words) => (!words.contains(&value)).then(|| format!("give one of {}", words.join(", "))),
         };

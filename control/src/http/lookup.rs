@@ -58,8 +58,7 @@ pub(super) async fn receipt(call: Call) -> Answer {
 async fn find(call: &Call) -> Result<StoredMessage, Refusal> {
     let id = call.variable().to_ascii_lowercase();
     if id.len() != 36 || parse_uuid(id.as_bytes()).is_none() {
-        let message = "That is no message id; ids are UUIDs of 36 characters.";
-        return Err(Refusal::bad_request("invalid_message_id", message));
+        return Err(Refusal::not_found("There is no message of that id; ids are UUIDs of 36 characters."));
     }
     let Some(store) = &call.site.attachments.messages else {
         let message = "No message store is configured, so that messages cannot be looked up.";

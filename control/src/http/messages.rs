@@ -5,7 +5,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use hyper::StatusCode;
-use schemars::JsonSchema;
+use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::{Deserialize, Serialize};
 use smpp_pdu::CommandStatus;
 use smpp_shards::message_id::IdStyle;
@@ -32,7 +32,7 @@ pub(super) struct NewMessage {
     #[schemars(length(min = 1, max = 16), regex(pattern = r"^\+?[0-9]{1,15}$"))]
     to: String,
     /// The sender: a number, a short code, or a name of at most 11 characters. It must be one of the customer's.
-    #[schemars(length(min = 1, max = 16))]
+    #[schemars(schema_with = "sender_schema")]
     from: String,
     /// The text. Sent in GSM 03.38 where that has every character, else in UCS-2; split where it does not fit.
     #[schemars(length(min = 1))]
@@ -40,8 +40,8 @@ pub(super) struct NewMessage {
     /// Whether the customer's bind is to get a receipt.
     #[serde(default)]
     dlr_requested: bool,
-    /// Whose message it is: a customer_id or smpp_system_id. May be left out where there is one customer alone.
-    customer_id: Option<String>,
+    /// Whose message it is: a customer_id or smpp_system_id.
+    customer_id: String,
 }
 
 /// A message that was accepted.
@@ -64,7 +64,7 @@ pub(super) struct MessageAccepted {
 pub(super) async fn send(call: Call) -> Answer {
     let message: NewMessage = call.json()?;
     let snapshot = call.site.snapshot();
-    let customer = the_customer(&snapshot, message.customer_id.as_deref())?;
+    let customer = customer_of(&snapshot, &message.customer_id)?;
     let reference = call.site.reference.fetch_add(1, Ordering::Relaxed);
     let NewMessage { from, to, content, dlr_requested, .. } = &message;
     let text = Text { from, to, content, dlr_requested: *dlr_requested, reference };
@@ -120,16 +120,15 @@ pub(super) fn customer_of(snapshot: &Snapshot, name: &str) -> Result<CustomerId,
     found.map(|customer| customer.id).ok_or_else(|| Refusal::not_found(format!("There is no customer {name:?}.")))
 }
 
-/// The customer that a body names, or the only one there is.
-pub(super) fn the_customer(snapshot: &Snapshot, name: Option<&str>) -> Result<CustomerId, Refusal> {
-    let mut present = snapshot.present_customers();
-    match (name, present.next(), present.next()) {
-        (Some(name), ..) => customer_of(snapshot, name),
-        (None, Some(only), None) => Ok(only.id),
-        (None, ..) => {
-            Err(field_fault(("customer_id", "Is left out, and there is more than one customer, or none.".into())))
-        }
-    }
+/// What may stand as a sender: see [`texting::source_address`].
+pub(super) fn sender_schema(_: &mut SchemaGenerator) -> Schema {
+    schemars::json_schema!({
+        "type": "string",
+        "anyOf": [
+            {"pattern": r"^\+?[0-9]{1,15}$"},
+            {"pattern": "^[ -~]*[A-Za-z][ -~]*$", "maxLength": 11},
+        ],
+    })
 }
 
 pub(super) fn field_fault((field, reason): Fault) -> Refusal {

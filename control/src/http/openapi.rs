@@ -112,6 +112,7 @@ fn parameters(route: &Route) -> Vec<Value> {
         let schema = match parameter.kind {
             Kind::Number(least, most) => json!({"type": "integer", "minimum": least, "maximum": most}),
             Kind::Text => json!({"type": "string", "minLength": 1, "maxLength": TEXT_BYTES_MAX}),
+            Kind::Place => json!({"type": "string", "pattern": "^[0-9]{1,9}-[0-9]{1,9}$"}),
             Kind::OneOf(words) => json!({"type": "string", "enum": words}),
         };
         json!({"name": parameter.name, "in": "query", "description": parameter.description, "schema": schema})

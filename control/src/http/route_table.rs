@@ -37,7 +37,7 @@ static CUSTOMER_QUERY: [Parameter; 4] = [
 
 static SESSION_QUERY: [Parameter; 3] = [
     LIMIT,
-    Parameter { name: "cursor", kind: Kind::Text, description: "next_cursor of the page before." },
+    Parameter { name: "cursor", kind: Kind::Place, description: "next_cursor of the page before." },
     Parameter {
         name: "customer_id",
         kind: Kind::Text,
@@ -125,17 +125,17 @@ pub(super) static ROUTES: &[Route] = &[
     act!(
         POST "/api/v1/vendors", "Add a vendor",
         "409 where the vendors stand in a file. instance_name, host and port must be there.",
-        schema_of!(vendor_rows::VendorRow), 201 vendor_rows::VendorWritten, &[409, 503], vendor_rows::add
+        Some(vendor_rows::whole_row), 201 vendor_rows::VendorWritten, &[409, 503], vendor_rows::add
     ),
     act!(
         PUT "/api/v1/vendors/{vendor_id}", "Replace a vendor",
         "Columns that are left out get their defaults. 409 where the vendors stand in a file.",
-        schema_of!(vendor_rows::VendorRow), 200 vendor_rows::VendorWritten, &[404, 409, 503], vendor_rows::replace
+        Some(vendor_rows::whole_row), 200 vendor_rows::VendorWritten, &[404, 409, 503], vendor_rows::replace
     ),
     act!(
         PATCH "/api/v1/vendors/{vendor_id}", "Change columns of a vendor",
         "Columns that are left out stay. 409 where the vendors stand in a file.",
-        schema_of!(vendor_rows::VendorRow), 200 vendor_rows::VendorWritten, &[404, 409, 503], vendor_rows::patch
+        Some(vendor_rows::some_columns), 200 vendor_rows::VendorWritten, &[404, 409, 503], vendor_rows::patch
     ),
     act!(
         DELETE "/api/v1/vendors/{vendor_id}", "Remove a vendor",

@@ -7,7 +7,7 @@ use smpp_shards::{Customer, Snapshot, Vendor, VendorCounters, VendorState};
 
 use super::answer::{self, Answer};
 use super::call::Call;
-use super::messages::{field_fault, the_customer};
+use super::messages::{customer_of, field_fault};
 use super::vendors::{counters_of, key_of};
 use crate::texting;
 
@@ -19,13 +19,13 @@ const RULES_MAX: usize = 100;
 #[serde(deny_unknown_fields)]
 pub(super) struct RouteQuestion {
     /// The sender.
-    #[schemars(length(min = 1, max = 16))]
+    #[schemars(schema_with = "super::messages::sender_schema")]
     from: String,
     /// The destination: digits, with or without a leading +.
     #[schemars(length(min = 1, max = 16), regex(pattern = r"^\+?[0-9]{1,15}$"))]
     to: String,
-    /// Whose: a customer_id or smpp_system_id. May be left out where there is one customer alone.
-    customer_id: Option<String>,
+    /// Whose: a customer_id or smpp_system_id.
+    customer_id: String,
 }
 
 /// Where it would go.
@@ -86,7 +86,7 @@ struct RuleLook {
 pub(super) async fn test(call: Call) -> Answer {
     let question: RouteQuestion = call.json()?;
     let snapshot = call.site.snapshot();
-    let customer = &snapshot.customers[the_customer(&snapshot, question.customer_id.as_deref())?.index()];
+    let customer = &snapshot.customers[customer_of(&snapshot, &question.customer_id)?.index()];
     let source = texting::source_address(&question.from).map_err(field_fault)?.addr;
     let dest = texting::dest_address(&question.to).map_err(field_fault)?.addr;
     let checks = checks(customer, source);

@@ -1,4 +1,7 @@
-//! The ports over real sockets: paths, methods, token, probes, bounds.
+//! The ports over real sockets: paths, methods, token, probes, bounds. What each call answers is in `tests/`.
+
+mod calls;
+mod vendor_changes;
 
 use crate::control::tests::{Bench, exchange};
 use serde_json::Value;
@@ -30,6 +33,19 @@ fn parsed(text: &str) -> Answer {
 impl Bench {
     fn ask(&self, request_line: &str, headers: &str) -> Answer {
         let request = format!("{request_line} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n{headers}\r\n");
+        parsed(&exchange(self.control.control_address(), &request))
+    }
+
+    fn post(&self, path: &str, body: &str) -> Answer {
+        self.send("POST", path, body)
+    }
+
+    fn send(&self, method: &str, path: &str, body: &str) -> Answer {
+        let request = format!(
+            "{method} {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Type: application/json\r\n\
+             Content-Length: {}\r\n\r\n{body}",
+            body.len()
+        );
         parsed(&exchange(self.control.control_address(), &request))
     }
 
@@ -95,23 +111,35 @@ fn metrics_are_on_both_ports() {
 #[test]
 fn other_paths_and_methods_are_refused_in_json() {
     let bench = Bench::start("");
-    for (request_line, status, code) in [
-        ("GET /", 404, "not_found"),
-        ("GET /api/v1/vendors", 404, "not_found"),
-        ("GET /health/", 404, "not_found"),
-        ("POST /health", 405, "method_not_allowed"),
-        ("DELETE /metrics", 405, "method_not_allowed"),
-        ("POST /nowhere", 404, "not_found"),
+    for (request_line, status, code, allow) in [
+        ("GET /nowhere", 404, "not_found", None),
+        ("GET /api/v1/vendors/", 404, "not_found", None),
+        ("GET /health/", 404, "not_found", None),
+        ("POST /nowhere", 404, "not_found", None),
+        ("POST /health", 405, "method_not_allowed", Some("allow: get, head\r\n")),
+        ("DELETE /metrics", 405, "method_not_allowed", Some("allow: get, head\r\n")),
+        ("OPTIONS /api/v1/messages", 405, "method_not_allowed", Some("allow: post\r\n")),
+        ("BREW /api/v1/vendors", 405, "method_not_allowed", Some("allow: get, head, post\r\n")),
+        ("GET /api/v1/vendors/north", 405, "method_not_allowed", Some("allow: put, patch, delete\r\n")),
+        ("HEAD /api/v1/admin/reload", 405, "", Some("allow: post\r\n")),
     ] {
         let answer = bench.ask(request_line, "Content-Length: 0\r\n");
-        let value = answer.json();
-        assert_eq!((answer.status, &value["success"]), (status, &false.into()), "{request_line}");
-        assert_eq!(value["error"]["code"], code, "{request_line}");
-        assert!(value["error"]["message"].as_str().is_some_and(|message| message.ends_with('.')), "{request_line}");
-        assert_eq!(answer.head.contains("allow: get, head"), status == 405, "{request_line}");
+        assert_eq!(answer.status, status, "{request_line}");
+        assert_eq!(
+            allow.map(|allow| answer.head.contains(allow)),
+            allow.map(|_| true),
+            "{request_line}: {}",
+            answer.head
+        );
+        if !code.is_empty() {
+            let value = answer.json();
+            assert_eq!((&value["success"], &value["error"]["code"]), (&false.into(), &code.into()), "{request_line}");
+            assert!(value["error"]["message"].as_str().is_some_and(|it| it.ends_with('.')), "{request_line}");
+        }
     }
     assert_eq!(bench.ask_metrics_port("GET /health").status, 404);
-    let head = bench.ask("HEAD /health", "");
+    assert_eq!(bench.ask_metrics_port("POST /metrics").status, 405);
+    let head = bench.ask("HEAD /api/v1/vendors", "");
     assert_eq!((head.status, head.body.as_str()), (200, ""));
     assert_eq!(bench.ask("GET /health?verbose=1", "").status, 200);
 }
@@ -123,7 +151,7 @@ fn a_token_is_wanted_everywhere_but_for_probes_and_prometheus() {
     for headers in
         ["", "Authorization: Bearer opensesam\r\n", "Authorization: Basic opensesame\r\n", "Authorization: B\r\n"]
     {
-        for path in ["/metrics", "/nowhere"] {
+        for path in ["/metrics", "/nowhere", "/api/v1/vendors", "/api/v1/openapi.json"] {
             let answer = bench.ask(&format!("GET {path}"), headers);
             assert_eq!((answer.status, &answer.json()["error"]["code"]), (401, &"unauthorized".into()), "{headers}");
             assert!(answer.head.contains("www-authenticate: bearer"), "{}", answer.head);
@@ -134,6 +162,7 @@ fn a_token_is_wanted_everywhere_but_for_probes_and_prometheus() {
         assert_eq!(bench.ask("GET /nowhere", headers).status, 404, "{headers}");
     }
     assert_eq!(bench.ask("GET /ready", "").status, 200);
+    assert_eq!(bench.ask("GET /", "").status, 200, "the page holds nothing but itself");
     assert_eq!(bench.ask_metrics_port("GET /metrics").status, 200);
 }
 
@@ -154,6 +183,34 @@ fn what_is_too_large_is_refused() {
     assert_eq!((answer.status, &answer.json()["error"]["code"]), (413, &"body_too_large".into()));
     assert_eq!(bench.ask("GET /health", &format!("X: {}\r\n", "x".repeat(40_000))).status, 431);
     assert_eq!(bench.ask("GET /health", &"X: y\r\n".repeat(100)).status, 431);
+}
+
+#[test]
+fn a_body_is_read_within_its_bounds() {
+    let bench = Bench::start("");
+    let post = |headers: &str, body: &str| {
+        let request = format!("POST /api/v1/messages HTTP/1.1\r\nHost: x\r\nConnection: close\r\n{headers}\r\n{body}");
+        let answer = parsed(&exchange(bench.control.control_address(), &request));
+        (answer.status, answer.json()["error"]["code"].as_str().unwrap_or_default().to_owned())
+    };
+    let json = "Content-Type: application/json; charset=utf-8\r\n";
+    let of = |status, code: &str| (status, code.to_owned());
+    assert_eq!(post("", ""), of(400, "no_body"));
+    assert_eq!(post("Content-Length: 2\r\n", "{}"), of(415, "not_json"));
+    assert_eq!(post("Content-Length: 2\r\nContent-Type: text/plain\r\n", "{}"), of(415, "not_json"));
+    assert_eq!(post(&format!("Content-Length: 5\r\n{json}"), "{\"to\""), of(400, "malformed_json"));
+    assert_eq!(post(&format!("Content-Length: 2\r\n{json}"), "{}"), of(400, "invalid_body"));
+    let chunk = format!("10000\r\n{}\r\n1\r\nx\r\n0\r\n\r\n", "x".repeat(0x10000));
+    assert_eq!(post(&format!("Transfer-Encoding: chunked\r\n{json}"), &chunk), of(413, "body_too_large"));
+    assert_eq!(post(&format!("Content-Length: 9\r\n{json}"), "{"), of(408, "body_too_slow"));
+}
+
+#[test]
+fn malformed_json_is_told_with_its_place() {
+    let bench = Bench::start("");
+    let answer = bench.post("/api/v1/messages", "{\"to\": \"1\",\n \"from\" 2}");
+    let message = answer.json()["error"]["message"].as_str().unwrap_or_default().to_owned();
+    assert!(message.contains("line 2 column 9"), "{message}");
 }
 
 #[test]

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use hyper::StatusCode;
-use schemars::JsonSchema;
+use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use smpp_shards::settings::VendorSettings;
@@ -16,6 +16,9 @@ use super::admin;
 use super::answer::{self, Answer, FieldFault, Refusal};
 use super::call::Call;
 use crate::vendor_table::{VendorFields, VendorTable, VendorTableError, Written};
+
+/// Columns without which there is no vendor.
+const REQUIRED: [&str; 3] = ["instance_name", "host", "port"];
 
 /// How long the table may take.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -97,6 +100,38 @@ words!(IdFormatName { Text, Hex, Decimal });
 words!(IdFromName { Both, Text, Tlv });
 words!(LongMessagesName { AsSent, Udh, Sar, MessagePayload });
 
+/// The schema of a row in which those columns must be there. Only columns that may be empty take null.
+fn row_schema(generator: &mut SchemaGenerator, required: &[&str]) -> Schema {
+    let mut schema = VendorRow::json_schema(generator);
+    if let Some(Value::Object(columns)) = schema.get_mut("properties") {
+        let filled = columns.iter_mut().filter(|(name, _)| check(name, &Value::Null).is_err());
+        filled.for_each(|(_, column)| without_null(column));
+    }
+    schema.insert("required".to_owned(), required.into());
+    schema
+}
+
+fn without_null(column: &mut Value) {
+    let Some(column) = column.as_object_mut() else { return };
+    for kinds in ["type", "anyOf"] {
+        if let Some(Value::Array(kinds)) = column.get_mut(kinds) {
+            kinds.retain(|kind| *kind != "null" && kind.get("type").is_none_or(|kind| *kind != "null"));
+        }
+    }
+}
+
+/// The schema of a row that is added, or replaces another.
+pub(super) fn whole_row(generator: &mut SchemaGenerator) -> Schema {
+    row_schema(generator, &REQUIRED)
+}
+
+/// The schema of columns that are changed.
+pub(super) fn some_columns(generator: &mut SchemaGenerator) -> Schema {
+    let mut schema = row_schema(generator, &[]);
+    schema.insert("minProperties".to_owned(), 1.into());
+    schema
+}
+
 /// What came of a change.
 #[derive(Serialize, JsonSchema)]
 pub(super) struct VendorWritten {
@@ -108,7 +143,7 @@ pub(super) struct VendorWritten {
 
 pub(super) async fn add(call: Call) -> Answer {
     let table = table(&call)?;
-    let fields = fields(&call, &["instance_name", "host", "port"])?;
+    let fields = fields(&call, &REQUIRED)?;
     let vendor_id = written(table.insert(fields)).await?;
     let version = in_force(&call).await;
     Ok(answer::json_answer(StatusCode::CREATED, &VendorWritten { success: true, vendor_id, version }))
@@ -116,7 +151,7 @@ pub(super) async fn add(call: Call) -> Answer {
 
 pub(super) async fn replace(call: Call) -> Answer {
     let table = table(&call)?;
-    let fields = fields(&call, &["instance_name", "host", "port"])?;
+    let fields = fields(&call, &REQUIRED)?;
     written(table.replace(call.variable(), fields)).await?;
     changed(&call).await
 }

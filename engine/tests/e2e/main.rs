@@ -11,6 +11,8 @@ mod configuration;
 mod control_port;
 mod dissector;
 mod harness;
+mod http;
+mod http_tools;
 mod interop;
 mod journal;
 mod kept;

@@ -22,6 +22,7 @@ need nodejs node --version
 need npm npm --version
 need tshark tshark --version
 need valgrind valgrind --version
+need chromium chromium --version
 need gcc cc --version
 need redis-server redis-server --version
 need postgresql sh -c 'ls /usr/lib/postgresql/*/bin/initdb'
@@ -50,7 +51,7 @@ fi
 # What was installed is told by copies of the lists, which are written last.
 mkdir -p "$interop"
 if ! cmp -s requirements.txt "$interop/requirements.txt"; then
-    echo "installing python-smpplib into $interop"
+    echo "installing python-smpplib and schemathesis into $interop"
     rm -rf "$interop/python" "$interop/requirements.txt"
     python3 -m venv "$interop/python"
     "$interop/python/bin/pip" install --quiet --disable-pip-version-check -r requirements.txt
