@@ -150,7 +150,8 @@ impl Control {
     /// As [`Control::start`].
     pub fn start_waiting(configuration: &Configuration, log: Log) -> io::Result<Waiting> {
         let (channels, _) = control_channels(Vec::new());
-        let control = Self::start_with_log(configuration, LiveSetup::nothing(), channels, &[], log, Attachments::default())?;
+        let control =
+            Self::start_with_log(configuration, LiveSetup::nothing(), channels, &[], log, Attachments::default())?;
         let service = Service::new("postgresql");
         control.state.watch_service(Arc::clone(&service));
         Ok(Waiting { control, service })

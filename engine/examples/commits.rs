@@ -163,7 +163,8 @@ fn measure_journal(data_dir: &Path, octets: usize, span: Duration) -> Result<(),
     let (maker, ends) = Maker::start(&store, MakerSettings::default(), std::slice::from_ref(&bell))?;
     let mut appender = Appender::new(ends.into_iter().next().ok_or("one shard has one end")?);
     let mut net = Net::new(bell)?;
-    let mut batch = Batch { segment: 0, offset: 0, bytes: (0..octets).map(|index| (index / 3) as u8).collect() };
+    let mut batch =
+        Batch { segment: 0, offset: 0, bytes: Arc::new((0..octets).map(|index| (index / 3) as u8).collect()) };
     let (mut taken, mut waited, begin) = (Taken::default(), Duration::ZERO, Instant::now());
     let (thread, process) = (cpu(ClockId::ThreadCPUTime), cpu(ClockId::ProcessCPUTime));
     while begin.elapsed() < span {
