@@ -17,6 +17,7 @@ mod kept;
 mod kills;
 mod live;
 mod many;
+mod postgres;
 mod receipts;
 mod routing;
 mod stopping;
