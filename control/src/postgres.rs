@@ -83,8 +83,8 @@ impl Minder {
     /// Starts the tasks, within the control thread's runtime. `reload` is asked whenever rows may have changed, and `health`
     /// tells what is to be written back.
     pub(crate) fn start(self, reload: ReloadHandle, health: HealthNow, log: Log) {
-        let Self { settings, data_dir, ends, service } = self;
-        tokio::spawn(source::write_kept(data_dir, ends.to_write.clone(), log.clone()));
+        let Self { settings, data_dir, mut ends, service } = self;
+        tokio::spawn(source::write_kept(data_dir, ends.kept.take(), ends.to_write.clone(), log.clone()));
         tokio::spawn(watch::Watch { settings, service, ends, reload, health, log, has_told_plain: false }.run());
     }
 }

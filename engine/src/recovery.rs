@@ -46,7 +46,7 @@ impl fmt::Display for RecoveryError {
             ),
             Self::Customers(names) => write!(
                 f,
-                "the journal holds messages of {}, which [[customers]] does not name: put it back, with active = false if it \
+                "the journal holds messages of {}, which no customer of the configuration is: put it back, with active = false if it \
                  shall not bind, until its messages have reached their end",
                 names.join(", ")
             ),

@@ -56,7 +56,10 @@ impl From<tokio_postgres::Error> for PostgresError {
         {
             reason.push_str("; run `smpp-gateway migrate`");
         }
-        let is_over = matches!(said.code().code().get(..2), Some("08" | "28" | "3D" | "53" | "57"));
+        // A connection that fails or is refused; a session that is ended; a server that is full of connections. One whose
+        // disk is full is there all the same.
+        let code = said.code().code();
+        let is_over = matches!(code.get(..2), Some("08" | "28" | "3D" | "57")) || code == "53300";
         let is_timeout = *said.code() == SqlState::QUERY_CANCELED;
         if is_over && !is_timeout { Self::Away(reason) } else { Self::Refused(reason) }
     }

@@ -128,9 +128,9 @@ impl Ledger {
     }
 }
 
-/// Whether it may well be taken the next time: somebody has locked a row, or another node writes too.
+/// Whether it may well be taken the next time: somebody has locked a row, another node writes too, the disk is full.
 fn is_passing(reason: &str) -> bool {
-    ["(55P03)", "(40P01)", "(40001)", "(57014)"].iter().any(|code| reason.contains(code))
+    ["(53100)", "(55P03)", "(40P01)", "(40001)", "(57014)"].iter().any(|code| reason.contains(code))
 }
 
 #[cfg(test)]

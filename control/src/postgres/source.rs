@@ -42,18 +42,23 @@ struct Shared {
     gateway: GatewaySettings,
     keys: KeyRing,
     /// What was read last, for [`PostgresSource::keep`].
-    last: Mutex<Option<Tables>>,
+    last: Mutex<Option<Arc<Tables>>>,
     /// What is in force, on its way to the file.
-    kept: watch::Sender<Option<Arc<Kept>>>,
+    in_force: watch::Sender<Option<InForce>>,
     /// Vendors whose password stood in plain text when they were read last.
     plain_passwords: Mutex<Vec<String>>,
 }
+
+/// What was read, and which rows of it are not in force.
+type InForce = (Arc<Tables>, Vec<RowFault>);
 
 /// What the tasks hold of a source.
 pub(super) struct Ends {
     shared: Arc<Shared>,
     pub(super) readings: mpsc::Receiver<Reading>,
-    pub(super) to_write: watch::Receiver<Option<Arc<Kept>>>,
+    pub(super) to_write: watch::Receiver<Option<InForce>>,
+    /// What the file holds.
+    pub(super) kept: Option<Kept>,
 }
 
 impl Ends {
@@ -69,16 +74,16 @@ impl PostgresSource {
     /// The source, and the tasks' ends of its channels.
     pub(super) fn new(configuration: &Configuration, opened: Opened) -> (Self, Ends) {
         let (readings, receiver) = mpsc::channel(READINGS_MAX);
-        let (kept, to_write) = watch::channel(opened.kept.map(Arc::new));
+        let (in_force, to_write) = watch::channel(None);
         let shared = Arc::new(Shared {
             readings,
             gateway: configuration.settings.gateway.clone(),
             keys: configuration.secrets.clone(),
             last: Mutex::default(),
-            kept,
+            in_force,
             plain_passwords: Mutex::default(),
         });
-        (Self { shared: Arc::clone(&shared) }, Ends { shared, readings: receiver, to_write })
+        (Self { shared: Arc::clone(&shared) }, Ends { shared, readings: receiver, to_write, kept: opened.kept })
     }
 
     /// Reads all rows.
@@ -89,8 +94,11 @@ impl PostgresSource {
         let ending = || PostgresError::Away("the gateway is on its way down".into());
         let (answer, reading) = oneshot::channel();
         self.shared.readings.send(answer).await.map_err(|_| ending())?;
-        let tables = reading.await.map_err(|_| ending())??;
-        let read = rows::read(&tables, &self.shared.gateway, &self.shared.keys);
+        let tables = Arc::new(reading.await.map_err(|_| ending())??);
+        let (shared, to_read) = (Arc::clone(&self.shared), Arc::clone(&tables));
+        // Thousands of rows take their time, which the control thread has not got.
+        let read = tokio::task::spawn_blocking(move || rows::read(&to_read, &shared.gateway, &shared.keys)).await;
+        let read = read.map_err(|_| ending())?;
         *self.shared.last.lock().unwrap_or_else(PoisonError::into_inner) = Some(tables);
         *self.shared.plain_passwords.lock().unwrap_or_else(PoisonError::into_inner) = read.plain_passwords;
         Ok(read.loaded)
@@ -99,15 +107,9 @@ impl PostgresSource {
     /// What was read last is in force, but for these rows; it is kept for a start without the server.
     pub(super) fn keep(&self, faults: &[RowFault]) {
         let last = self.shared.last.lock().unwrap_or_else(PoisonError::into_inner).take();
-        let Some(tables) = last else { return };
-        self.shared.kept.send_if_modified(|kept| {
-            let merged = Kept::merged(&tables, faults, kept.as_deref());
-            let is_new = kept.as_ref().is_none_or(|kept| kept.tables != merged.tables);
-            if is_new {
-                *kept = Some(Arc::new(merged));
-            }
-            is_new
-        });
+        if let Some(tables) = last {
+            self.shared.in_force.send_replace(Some((tables, faults.to_vec())));
+        }
     }
 }
 
@@ -131,13 +133,29 @@ fn tell_plain(log: &Log, vendors: &[String]) {
     log.write(LogLevel::Warn, COMPONENT, message, &fields);
 }
 
-/// Writes what is in force, the newest of it, whenever it changes.
-pub(super) async fn write_kept(folder: PathBuf, mut to_write: watch::Receiver<Option<Arc<Kept>>>, log: Log) {
+/// Writes what is in force, the newest of it, whenever it differs from what the file holds.
+pub(super) async fn write_kept(
+    folder: PathBuf,
+    mut kept: Option<Kept>,
+    mut to_write: watch::Receiver<Option<InForce>>,
+    log: Log,
+) {
+    let mut is_written = kept.is_some();
     while to_write.changed().await.is_ok() {
-        let Some(kept) = to_write.borrow_and_update().clone() else { continue };
+        let Some((tables, faults)) = to_write.borrow_and_update().clone() else { continue };
         let into = folder.clone();
-        let written = tokio::task::spawn_blocking(move || kept.write(&into)).await;
-        if let Ok(Err(error)) = written {
+        let written = tokio::task::spawn_blocking(move || {
+            let merged = Kept::merged(&tables, &faults, kept.as_ref());
+            if is_written && kept.as_ref().is_some_and(|kept| kept.tables == merged.tables) {
+                return (kept, Ok(()));
+            }
+            let outcome = merged.write(&into);
+            // Rows that could not be written were good all the same.
+            (Some(merged), outcome)
+        });
+        let Ok((now, outcome)) = written.await else { return };
+        (kept, is_written) = (now, outcome.is_ok());
+        if let Err(error) = outcome {
             let (path, reason) = (path_in(&folder).display().to_string(), error.to_string());
             let fields = [("file", Field::Text(&path)), ("reason", Field::Text(&reason))];
             let message = "the configuration could not be kept for a start without PostgreSQL";

@@ -38,17 +38,23 @@ impl Tables {
             }
             Err(away) => return Err(away),
         };
+        // Thousands of rows take their time, which the control thread has not got.
+        let parsed = tokio::task::spawn_blocking(move || Self::parse(messages)).await;
+        parsed.unwrap_or_else(|_| Err(PostgresError::Away("the gateway is on its way down".into())))
+    }
+
+    fn parse(messages: Vec<SimpleQueryMessage>) -> Result<Self, PostgresError> {
         let mut tables = Self::default();
         // BEGIN is complete first, then each table, then COMMIT.
-        let mut complete = 0;
+        let mut complete: usize = 0;
         for message in messages {
             match message {
                 SimpleQueryMessage::CommandComplete(_) => complete += 1,
                 SimpleQueryMessage::Row(row) => {
-                    let Some(rows) = (complete as usize).checked_sub(1).and_then(|at| tables.rows.get_mut(at)) else {
-                        continue;
-                    };
-                    if let Ok(Value::Object(row)) = serde_json::from_str(row.get(0).unwrap_or_default()) {
+                    let rows = complete.checked_sub(1).and_then(|at| tables.rows.get_mut(at));
+                    if let (Some(rows), Ok(Value::Object(row))) =
+                        (rows, serde_json::from_str(row.get(0).unwrap_or_default()))
+                    {
                         rows.push(row);
                     }
                 }
