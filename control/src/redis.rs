@@ -41,7 +41,7 @@ pub(crate) fn reason(error: &RedisError) -> String {
     if error.is_timeout() {
         return "does not answer in time".to_owned();
     }
-    let code = code(error);
+    let (code, detail) = first_answer(error);
     if code.as_deref() == Some("OOM") {
         return "is full (maxmemory): it takes nothing new until there is room".to_owned();
     }
@@ -54,13 +54,23 @@ pub(crate) fn reason(error: &RedisError) -> String {
     if error.is_io_error() || error.is_connection_dropped() {
         return format!("cannot be reached: {error}");
     }
-    format!("answers with an error: {error}")
+    match detail {
+        Some(detail) => format!("answers with an error: {detail}"),
+        None => format!("answers with an error: {error}"),
+    }
 }
 
-/// The word with which the server's answer begins; of a pipeline the first answer that is an error.
-fn code(error: &RedisError) -> Option<String> {
-    let of_pipeline = || error.clone().into_server_errors()?.first().map(|(_, error)| error.code().to_owned());
-    error.code().map(str::to_owned).or_else(of_pipeline)
+/// The word with which the server's answer begins, and the answer where it is one of many: a batch has thousands, and the
+/// first that is an error tells enough.
+fn first_answer(error: &RedisError) -> (Option<String>, Option<String>) {
+    if let Some(code) = error.code() {
+        return (Some(code.to_owned()), None);
+    }
+    let errors = error.clone().into_server_errors();
+    match errors.as_deref().and_then(<[_]>::first) {
+        Some((_, first)) => (Some(first.code().to_owned()), Some(first.to_string())),
+        None => (None, None),
+    }
 }
 
 /// Whether the same connection is of no use any more.

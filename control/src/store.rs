@@ -160,3 +160,6 @@ impl StoreThread {
         self.ended.recv_timeout(within).is_ok()
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -5,15 +5,20 @@ use std::time::Duration;
 
 use smpp_pdu::CommandStatus;
 
+use crate::harness::bench::clean_load;
 use crate::harness::redis::{Redis, SlowWay};
 use crate::harness::setup::free_address;
-use crate::harness::{Esme, Gateway, Link, Setup, Shards, Vendor, ask_until, receipt, with_one_shard_and_with_two};
+use crate::harness::{
+    Esme, Gateway, Link, Setup, Shards, Vendor, ask_until, receipt, smsc, with_one_shard_and_with_two,
+};
 use crate::store::{receipt_reaches, sent, wait_until_stored};
 
 with_one_shard_and_with_two![
     what_becomes_of_a_message_stands_in_redis_under_the_platforms_keys,
     after_a_kill_a_receipt_finds_its_message_through_redis,
     a_receipt_that_comes_to_another_node_reaches_the_customer_there,
+    with_journals_a_receipt_that_comes_to_another_node_is_kept_and_delivered_there,
+    of_a_load_every_message_is_in_redis_and_none_is_left_out,
     a_redis_that_is_absent_at_start_is_told_and_used_once_it_is_there,
     a_redis_that_stops_and_starts_again_gets_what_happened_meanwhile,
     a_slow_redis_is_told_and_holds_up_no_message,
@@ -29,7 +34,11 @@ struct Bound {
 }
 
 fn bound(shards: Shards, vendor: &Vendor, rows: &str) -> Bound {
-    let gateway = Setup::usual(shards, vendor.address()).rows(rows).launch();
+    bound_with(Setup::usual(shards, vendor.address()).rows(rows), vendor)
+}
+
+fn bound_with(setup: Setup, vendor: &Vendor) -> Bound {
+    let gateway = setup.launch();
     let link = vendor.accept_bound();
     gateway.wait_until_bound(1);
     let esme = Esme::bound(&gateway, "acme");
@@ -96,6 +105,35 @@ fn a_receipt_that_comes_to_another_node_reaches_the_customer_there(shards: Shard
     receipt_reaches(&mut other.esme, &mut other.link, "6001", &ours);
     one.end();
     other.end();
+}
+
+fn with_journals_a_receipt_that_comes_to_another_node_is_kept_and_delivered_there(shards: Shards) {
+    let redis = Redis::start();
+    let (vendor, other_vendor) = (Vendor::listen(), Vendor::listen());
+    let setup = |vendor: &Vendor| Setup::usual(shards, vendor.address()).journaled().rows(&redis.rows());
+    let mut one = bound_with(setup(&vendor), &vendor);
+    let mut other = bound_with(setup(&other_vendor), &other_vendor);
+    let ours = sent(&mut one.esme, &mut one.link, "6002");
+    // Accepted and sent.
+    wait_until_stored(&one.gateway, 2);
+    receipt_reaches(&mut other.esme, &mut other.link, "6002", &ours);
+    assert_eq!(stored(&redis, &ours)["vendor_message_id"], "6002");
+    one.end();
+    other.end();
+}
+
+fn of_a_load_every_message_is_in_redis_and_none_is_left_out(shards: Shards) {
+    let redis = Redis::start();
+    let vendor = smsc(&[]);
+    let gateway = Setup::usual(shards, vendor.address()).rows(&redis.rows()).start();
+    let report = clean_load(gateway.address(), &["--count", "5000", "--receipts", "--window", "20"]);
+    assert_eq!(report.totals.receipts, 5000);
+    gateway.wait_for_metric("smpp_gateway_store_records_total", &[], |records| records == 10_000.0);
+    assert_eq!(gateway.metric("smpp_gateway_store_records_skipped_total", &[]), 0.0);
+    gateway.wait_for_metric("smpp_gateway_store_lag_records", &[], |behind| behind == 0.0);
+    // Each message and its vendor's id.
+    assert_eq!(redis.command(&["DBSIZE"]), "10000");
+    gateway.end_well();
 }
 
 fn a_redis_that_is_absent_at_start_is_told_and_used_once_it_is_there(shards: Shards) {

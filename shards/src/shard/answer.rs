@@ -181,7 +181,8 @@ impl Shard {
             style: carried.style,
             registered_delivery: carried.facts.registered_delivery,
             data_coding: view.data_coding,
-            segments: super::store::segments(&view),
+            // For the store alone.
+            segments: if self.feed.is_some() { super::store::segments(&view) } else { 0 },
             customer: carried.customer,
             customer_home: carried.customer_home,
             kept: carried.origin.kept,
