@@ -214,7 +214,7 @@ const WRONG: &[(&str, usize, &str)] = &[
 #[test]
 fn every_fault_names_its_line_and_its_cure() {
     let first = EXAMPLE.lines().count() + 1;
-    for (addition, line, words) in WRONG {
+    for &(addition, line, words) in WRONG {
         let said = lines_of(&format!("{EXAMPLE}{addition}\n"));
         assert!(!said.is_empty(), "taken: {addition}");
         let opening = format!("gateway.toml:{}: ", first + line - 1);
