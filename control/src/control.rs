@@ -28,6 +28,7 @@ use crate::service::Service;
 use crate::shard_desk::ShardDesk;
 use crate::state::{Phase, State};
 use crate::store::{Store, StoreKind, StoreThread};
+use crate::store_lookup::MessageLookup;
 
 /// Values from shards that are handled before other work gets its turn.
 const BATCH_MAX: usize = 256;
@@ -110,7 +111,9 @@ impl Control {
         }
         let (reload, requests) = ReloadHandle::new();
         let reloader = Reloader::new(live, configuration.clone(), channels.shards.clone(), Arc::clone(&state));
-        let attachments = Attachments { reload: Some(reload.clone()), ..attachments };
+        let messages = state.store().map(|store| Arc::new(store.clone()) as Arc<dyn MessageLookup>);
+        let attachments =
+            Attachments { reload: Some(reload.clone()), messages: messages.or(attachments.messages), ..attachments };
         let desk = Arc::new(ShardDesk::new(channels.shards.clone()));
         let homes = authenticator.homes();
         let site =

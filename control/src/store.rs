@@ -5,6 +5,7 @@
 //! message. No message waits for it: what it does not keep up with is left out by the shards, and counted.
 
 mod embedded;
+mod lookup;
 pub mod message;
 mod pending;
 mod redis;
