@@ -143,6 +143,8 @@ mod tests {
             id: MessageId(1),
             style: IdStyle::Uuid,
             registered_delivery: 1,
+            data_coding: 0,
+            segments: 1,
             customer: CustomerId(0),
             customer_home: ShardId(0),
             kept: KeptRef { slot, generation: 0 },

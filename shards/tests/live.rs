@@ -15,7 +15,7 @@ const BTX: CommandId = CommandId::BIND_TRANSCEIVER;
 
 /// Puts the successor of what is in force in force; the turns that it takes are run.
 fn apply(stage: &mut Stage, settings: Settings) {
-    let next = stage.shard.snapshot().succeed(settings, &mut Patterns::default()).unwrap();
+    let next = stage.shard.snapshot().succeed(settings, &mut Patterns::default()).expect("the settings are right");
     stage.shard.apply(Arc::new(next), &mut stage.out);
     stage.pass_ms(50);
 }
