@@ -31,7 +31,16 @@ pub struct Fault {
     /// What to do about it.
     pub cure: String,
     /// In which row of which table, and under which key, where it stands in one.
-    pub(super) row: Option<(&'static str, usize, String)>,
+    pub(super) row: Option<Box<FaultyRow>>,
+}
+
+/// Where in a table a fault stands.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct FaultyRow {
+    pub(super) table: &'static str,
+    /// From 0.
+    pub(super) index: usize,
+    pub(super) key: String,
 }
 
 impl Fault {
@@ -49,7 +58,7 @@ impl Fault {
 
     /// The same, as one of a row of a table.
     pub(super) fn of_row(self, table: &'static str, index: usize, key: &str) -> Self {
-        Self { row: Some((table, index, key.to_owned())), ..self }
+        Self { row: Some(Box::new(FaultyRow { table, index, key: key.to_owned() })), ..self }
     }
 
     /// One that was found in an environment variable.

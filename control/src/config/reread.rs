@@ -82,9 +82,9 @@ fn keys_of<'k>(table: &str, keys: &'k RowKeys) -> &'k [String] {
 fn row_fault(fault: &Fault, keys: &RowKeys) -> RowFault {
     let reason = format!("{}; {}", fault.reason, fault.cure);
     match &fault.row {
-        Some((table, index, column)) => {
-            let key = keys_of(table, keys).get(*index).cloned().unwrap_or_default();
-            RowFault { table, key, column: column.clone(), reason }
+        Some(row) => {
+            let key = keys_of(row.table, keys).get(row.index).cloned().unwrap_or_default();
+            RowFault { table: row.table, key, column: row.key.clone(), reason }
         }
         None => RowFault { table: "configuration", key: fault.key.clone(), column: String::new(), reason },
     }
@@ -93,8 +93,8 @@ fn row_fault(fault: &Fault, keys: &RowKeys) -> RowFault {
 /// Whether a row of that table is wrong and does not say which one it is.
 fn has_nameless(table: &str, keys: &RowKeys, faults: &[Fault]) -> bool {
     table != "routing_rules"
-        && faults.iter().filter_map(|fault| fault.row.as_ref()).any(|(faulty, index, _)| {
-            *faulty == table && keys_of(table, keys).get(*index).is_some_and(|key| key.starts_with("line "))
+        && faults.iter().filter_map(|fault| fault.row.as_ref()).any(|row| {
+            row.table == table && keys_of(table, keys).get(row.index).is_some_and(|key| key.starts_with("line "))
         })
 }
 

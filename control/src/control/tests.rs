@@ -10,6 +10,10 @@ use std::net::{IpAddr, Ipv4Addr, TcpStream};
 use std::path::Path;
 use std::sync::Mutex;
 
+use crate::live::{Loaded, Loading, ReloadError, RowFault, RowKeys, RowSource, Source};
+use smpp_shards::settings::VendorSettings;
+use smpp_shards::{Settings, Snapshot};
+
 const PEER: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 const PATIENCE: Duration = Duration::from_secs(10);
 
@@ -51,14 +55,17 @@ pub(crate) struct Bench {
 impl Bench {
     /// `extra` is added to `[control]`.
     pub(crate) fn start(extra: &str) -> Self {
-        let configuration = configuration(extra);
+        Self::start_from(&configuration(extra), Source::Toml)
+    }
+
+    fn start_from(configuration: &Configuration, source: Source) -> Self {
         let snapshot = Arc::new(configuration.snapshot(1, 1).unwrap());
         let (to_shard, verdicts) = shard_channel();
         let (channels, sender) = control_channels(vec![ShardHandle { sender: to_shard, bell: Arc::new(Silent) }]);
         let page = Page::default();
         let log = Log::to(LogSettings { level: LogLevel::Info }, Box::new(page.clone())).unwrap();
-        let live = LiveSetup::of_file(&configuration, snapshot);
-        let control = Control::start_with_log(&configuration, live, channels, &[], log).unwrap();
+        let live = LiveSetup { source, ..LiveSetup::of_file(configuration, snapshot) };
+        let control = Control::start_with_log(configuration, live, channels, &[], log).unwrap();
         Self { control, sender, verdicts, page }
     }
 
@@ -81,6 +88,13 @@ impl Bench {
             }
             other => panic!("no verdict: {other:?}"),
         }
+    }
+
+    /// The pretended shard takes the next version over.
+    fn take_over(&self) -> Arc<Snapshot> {
+        let ToShard::Snapshot(snapshot) = self.verdicts.recv_timeout(PATIENCE).unwrap() else { panic!("no snapshot") };
+        self.sender.retire(ShardId(0), snapshot.version, Arc::clone(&snapshot)).unwrap();
+        snapshot
     }
 
     /// Sends a report, and waits until it has been taken.
@@ -167,6 +181,117 @@ fn a_drain_phase_is_through_when_a_later_report_says_so() {
     assert!(!drain.is_quiet());
     bench.report(VendorState::Bound, true);
     assert!(drain.is_quiet());
+}
+
+/// A file of its own for one test.
+struct File(std::path::PathBuf);
+
+impl File {
+    fn new(name: &str, text: &str) -> Self {
+        let path = std::env::temp_dir().join(format!("smpp-control-{}-{name}.toml", std::process::id()));
+        std::fs::write(&path, text).unwrap();
+        Self(path)
+    }
+
+    fn load(&self) -> Configuration {
+        config::load_with(&self.0, &|_| None).unwrap()
+    }
+}
+
+impl Drop for File {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_file(&self.0);
+    }
+}
+
+fn text(password: &str) -> String {
+    format!(
+        r#"
+        gateway.accept = "relay"
+        smpp.listen = "127.0.0.1:0"
+        control = {{ listen = "127.0.0.1:0", metrics_listen = "127.0.0.1:0" }}
+        [[customers]]
+        smpp_system_id = "acme"
+        smpp_password = "{password}"
+        "#
+    )
+}
+
+#[test]
+fn a_reload_is_through_when_every_shard_has_it_and_binds_are_checked_against_it_from_then_on() {
+    let file = File::new("through", &text("secret12"));
+    let bench = Bench::start_from(&file.load(), Source::Toml);
+    std::fs::write(&file.0, text("another1")).unwrap();
+    let outcome = bench.control.reload_handle().request().unwrap();
+    let ToShard::Snapshot(snapshot) = bench.verdicts.recv_timeout(PATIENCE).unwrap() else { panic!("no snapshot") };
+    assert!(bench.bind("secret12").is_ok(), "no shard has it yet");
+    bench.sender.retire(ShardId(0), snapshot.version, snapshot).unwrap();
+    let reloaded = outcome.blocking_recv().unwrap().unwrap();
+    assert_eq!((reloaded.version, reloaded.is_changed, reloaded.faults), (2, true, Vec::new()));
+    assert!(bench.bind("another1").is_ok());
+    assert_eq!(bench.bind("secret12"), Err(CommandStatus::ESME_RINVPASWD));
+    let again = bench.control.reload_handle().request().unwrap().blocking_recv().unwrap().unwrap();
+    assert_eq!((again.version, again.is_changed), (2, false));
+}
+
+#[test]
+fn a_file_that_is_gone_is_told_and_changes_nothing() {
+    let file = File::new("gone", &text("secret12"));
+    let bench = Bench::start_from(&file.load(), Source::Toml);
+    drop(file);
+    let outcome = bench.control.reload_handle().request().unwrap().blocking_recv().unwrap();
+    assert!(matches!(outcome, Err(ReloadError::Source(_))), "{outcome:?}");
+    assert!(bench.bind("secret12").is_ok());
+    let health = exchange(bench.control.control_address(), "GET /health HTTP/1.1\r\nConnection: close\r\n\r\n");
+    assert!(health.contains(r#""part":"configuration""#) && health.contains("cannot be read"), "{health}");
+}
+
+/// Rows of a service: one vendor, and a second one that cannot be read.
+struct Rows;
+
+impl RowSource for Rows {
+    fn load(&mut self) -> Loading<'_> {
+        let vendor = VendorSettings {
+            instance_name: "south".into(),
+            host: "127.0.0.1".into(),
+            port: 3602,
+            ..VendorSettings::default()
+        };
+        let settings = Settings { vendors: vec![vendor], ..Settings::default() };
+        let keys = RowKeys { vendors: vec!["south".into()], ..RowKeys::default() };
+        let fault = RowFault {
+            table: "vendors",
+            key: "west".into(),
+            column: "password".into(),
+            reason: "cannot be decrypted".into(),
+        };
+        Box::pin(async { Ok(Loaded { settings, keys, faults: vec![fault], ..Loaded::default() }) })
+    }
+}
+
+#[test]
+fn rows_of_a_service_are_put_in_force_with_the_sections_of_the_file() {
+    let file = File::new("service", &text("secret12"));
+    let bench = Bench::start_from(&file.load(), Source::Rows(Box::new(Rows)));
+    std::fs::write(&file.0, format!("gateway.retry_count = 7\n{}", text("another1"))).unwrap();
+    let outcome = bench.control.reload_handle().request().unwrap();
+    let snapshot = bench.take_over();
+    assert_eq!(snapshot.gateway.retry_count, 7);
+    assert!(snapshot.vendor_by_name("south").is_some() && snapshot.customer_by_system_id(b"acme").is_none());
+    let faults = outcome.blocking_recv().unwrap().unwrap().faults;
+    assert_eq!(faults.iter().map(|fault| fault.key.as_str()).collect::<Vec<_>>(), ["west"]);
+    assert_eq!(bench.bind("secret12"), Err(CommandStatus::ESME_RINVSYSID));
+    let metrics = exchange(bench.control.metrics_address(), "GET /metrics HTTP/1.1\r\nConnection: close\r\n\r\n");
+    assert!(metrics.contains("smpp_gateway_configuration_version 2"), "{metrics}");
+    assert!(metrics.contains("smpp_gateway_configuration_faults{table=\"vendors\"} 1"), "{metrics}");
+}
+
+#[test]
+fn on_the_way_down_nothing_is_reloaded() {
+    let bench = Bench::start("");
+    bench.control.begin_drain();
+    let outcome = bench.control.reload_handle().request().unwrap().blocking_recv().unwrap();
+    assert_eq!(outcome, Err(ReloadError::Stopping));
 }
 
 #[test]

@@ -163,7 +163,8 @@ impl Session {
             SessionStep::Answer(sequence, status) => self.answer_delivery(sequence, status, ground),
             SessionStep::Misbehave => self.misbehave(ground),
             SessionStep::Unasked => {
-                if let Some(end) = &self.end {
+                // Where the configuration changes the gateway may have unbound it.
+                if let Some(end) = self.end.as_ref().filter(|_| ground.scenario.live.is_none()) {
                     ground.model.check_all_answered(end.net);
                 }
                 self.leave(Ending::Unbind, ground);

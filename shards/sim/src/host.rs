@@ -522,7 +522,7 @@ impl Host {
                 self.connecting.remove(&link);
             }
             Action::Authenticate(request) => wishes.binds.push(request),
-            Action::Retire { .. } => {}
+            Action::Retire { in_force, .. } => wishes.in_force.push((ShardId(self.id as u16), in_force)),
             Action::ReadSegment { segment } => {
                 ground.trace.step(17, self.id as u64, u64::from(segment));
                 if let (Some(log), Some(disk)) = (self.log, &ground.disk) {

@@ -11,6 +11,7 @@ mod disk;
 mod ground;
 mod host;
 mod idle;
+mod live;
 mod lives;
 mod mailbox;
 mod model;

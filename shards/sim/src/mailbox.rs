@@ -26,6 +26,8 @@ pub(crate) struct Wishes {
     pub bells: Vec<ShardId>,
     /// Connections that go to other shards.
     pub moves: Vec<(ShardId, Mail)>,
+    /// Shards that have done with a snapshot, and the version in force there.
+    pub in_force: Vec<(ShardId, u64)>,
     /// Binds to be checked.
     pub binds: Vec<AuthRequest>,
 }

@@ -8,6 +8,7 @@ use smpp_shards::settings::{
     RequestReceipts, RuleSettings, Settings, VendorIdFormat, VendorSettings,
 };
 
+use crate::live::LivePlan;
 use crate::network::Weather;
 use crate::random::Stream;
 use crate::vendor_habits::VendorHabits;
@@ -93,7 +94,7 @@ pub(crate) struct Scenario {
     pub heal_ms: u64,
     /// Messages that all sessions may send together while faults last.
     pub messages_max: u64,
-    /// Milliseconds between snapshots that change nothing; 0 is never.
+    /// Milliseconds between snapshots, which change nothing where the configuration does not; 0 is never.
     pub reload_ms: u64,
     /// Milliseconds that the control thread takes for a bind at the most.
     pub check_ms: u64,
@@ -107,6 +108,8 @@ pub(crate) struct Scenario {
     pub stops_early: bool,
     /// In journal mode.
     pub journal: Option<JournalPlan>,
+    /// Where the configuration changes: the settings are the widest it ever is then.
+    pub live: Option<LivePlan>,
 }
 
 /// The address from which a session connects.
@@ -152,6 +155,7 @@ impl Scenario {
             heavy: random.fault(150, 1_000),
             stops_early: random.chance(150),
             journal: None,
+            live: None,
             settings,
         };
         // A stream of its own: what a seed means in relay mode does not depend on journals.
@@ -163,6 +167,13 @@ impl Scenario {
             gateway.receipts_kept =
                 if random.chance(200) { random.spread(1, 50) as u32 } else { gateway.receipts_kept };
             gateway.unknown_outcome_retries = random.below(3) as u32;
+        }
+        // Likewise.
+        let mut random = Stream::new(seed, "live");
+        if random.chance(300) {
+            let plan = LivePlan::draw(scenario.customers.len(), scenario.vendors.len(), &mut random);
+            scenario.reload_ms = plan.every_ms;
+            scenario.live = Some(plan);
         }
         scenario
     }

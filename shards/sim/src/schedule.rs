@@ -73,7 +73,7 @@ pub(crate) enum Event {
 /// The run's own steps.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Phase {
-    /// The configuration is built anew, with nothing changed, and handed out.
+    /// The configuration is built anew and handed out.
     Reload,
     /// Every now and then: reports are read and bounds checked.
     Look,

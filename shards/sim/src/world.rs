@@ -170,6 +170,9 @@ impl World {
         for vendor in &mut self.vendors {
             vendor.heal(&mut self.ground);
         }
+        if self.ground.scenario.live.is_some() {
+            self.reload();
+        }
     }
 
     /// Runs until everything is quiet; gives the milliseconds that took.
@@ -409,13 +412,16 @@ impl World {
         for (to, mail) in wishes.moves {
             self.hosts[to.index()].post(mail, &mut self.ground);
         }
+        for (shard, version) in wishes.in_force {
+            self.control.taken_over(shard, version, &mut self.ground);
+        }
         for request in wishes.binds {
             self.control.check(&request, &mut self.ground);
         }
     }
 
     fn reload(&mut self) {
-        let snapshot = self.control.rebuild(&self.ground);
+        let snapshot = self.control.rebuild(&mut self.ground);
         for host in &mut self.hosts {
             host.post(Mail::Apply(snapshot.clone()), &mut self.ground);
         }

@@ -127,6 +127,8 @@ impl Model {
             // The control thread is busy, or the gateway stops.
             CommandStatus::ESME_RSYSERR => true,
             CommandStatus::ESME_RBINDFAIL if has_bound && !is_second => true,
+            // The customer may have been removed.
+            CommandStatus::ESME_RINVSYSID if self.scenario.live.is_some() && !is_second => true,
             status => refusal == Some(status) && !is_second,
         };
         if !is_right {
@@ -158,7 +160,8 @@ impl Model {
             WireSide::Vendor(_) => false,
         });
         let sessions = sessions.count();
-        if most > 0 && sessions > most as usize {
+        // Sessions that are about to be unbound, for their customer was not in use for a while, do not count.
+        if most > 0 && sessions > most as usize && self.scenario.live.is_none() {
             violation!(self, "customer {customer} has {sessions} binds of at most {most}");
         }
     }
@@ -191,6 +194,9 @@ impl Model {
         }
         if let Some(why) = self.objection(message, status, now) {
             violation!(self, "message {number} of {} is answered {status:?}, but {why}: {message:?}", self.name(net));
+        }
+        if status.is_ok() {
+            self.check_customer_in_use(number);
         }
         if let Some(fed_at) = self.messages[number].fed_at {
             let waited = now.millis_since(fed_at);

@@ -48,6 +48,7 @@ impl Model {
     pub(crate) fn crashed(&mut self, now: Time) {
         self.life += 1;
         self.crashed_at = now;
+        self.all_in_use();
         self.failing.clear();
         self.wires.values_mut().for_each(|wire| wire.gone = true);
         let vendors = self.scenario.settings.vendors.iter();

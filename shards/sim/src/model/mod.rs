@@ -5,6 +5,7 @@ mod customer_side;
 mod final_checks;
 mod journal;
 mod limits;
+mod live;
 mod vendor_side;
 mod verdict;
 
@@ -259,6 +260,7 @@ pub(crate) struct Model {
     last_failure: Time,
     /// From when on the gateway refuses because it stops.
     pub draining: bool,
+    unused: live::Unused,
     /// Customers whose rates cannot be told from outside, for reading was stopped in between.
     blurred: Vec<bool>,
     /// How often something happened, for the report.
@@ -284,6 +286,7 @@ impl Model {
             failing: BTreeSet::new(),
             last_failure: Time::default(),
             draining: false,
+            unused: live::Unused::default(),
             blurred,
             counts: Counts::default(),
         }

@@ -127,6 +127,7 @@ impl Model {
             violation!(self, "{} gets message {number} before it is bound", self.name(net));
         }
         self.check_route(vendor, number);
+        self.check_vendor_in_use(vendor, number);
         self.check_not_doubled(vendor, number, now);
         self.check_content(vendor, number, &sent);
         if !self.buckets[vendor].take(now) {

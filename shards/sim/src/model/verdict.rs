@@ -72,7 +72,7 @@ impl Model {
         let (Some(last), Some(fed_at)) = (message.emissions.last(), message.fed_at) else { return false };
         let (scenario, gateway) = (&self.scenario, &self.scenario.settings.gateway);
         let vendor = &scenario.settings.vendors[last.vendor];
-        let may_end_otherwise = vendor.queue_seconds > 0 || message.has_validity();
+        let may_end_otherwise = vendor.queue_seconds > 0 || message.has_validity() || scenario.live.is_some();
         let is_late = scenario.journal.is_none() && now.millis_since(fed_at) >= gateway.relay_deadline_ms;
         if may_end_otherwise || is_late {
             return false;
@@ -117,7 +117,8 @@ impl Model {
     /// Why that answer is wrong; `None` when it may be given.
     pub(super) fn objection(&self, message: &Message, status: CommandStatus, now: Time) -> Option<&'static str> {
         let settings = &self.scenario.settings.customers[message.customer];
-        let may_submit = message.may_have_been_bound;
+        let is_live = self.scenario.live.is_some();
+        let may_submit = message.may_have_been_bound && !is_live;
         if message.must_succeed && !status.is_ok() {
             return Some("faults are over, so it must succeed");
         }
@@ -134,6 +135,9 @@ impl Model {
         match status {
             CommandStatus::ESME_RINVBNDSTS if may_submit => Some("the session is bound for submits"),
             CommandStatus::ESME_RINVBNDSTS => None,
+            // There may have been a limit for a while, or no vendor.
+            CommandStatus::ESME_RTHROTTLED if is_live => None,
+            CommandStatus::ESME_RINVDSTADR if is_live && message.expect == Expect::Routed => None,
             CommandStatus::ESME_RTHROTTLED if settings.smpp_throughput > 0 || settings.smpp_window > 0 => None,
             CommandStatus::ESME_RTHROTTLED => Some("the customer has no limit"),
             CommandStatus::ESME_RSYSERR if self.draining || !self.failing.is_empty() => None,
