@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 
 use crate::bounds::{PROBE_MS, REBIND_SECONDS};
+use crate::event::EndReason;
 use crate::names::{Conn, VendorId};
 use crate::random::Random;
 use crate::settings::BindType;
@@ -58,6 +59,8 @@ pub(crate) struct Link {
     pub(crate) is_reading: bool,
     /// Binds that were refused or dropped in a row, for the waiting time.
     pub(crate) refusals: u32,
+    /// Why it is being left.
+    pub(crate) leaving: EndReason,
     /// Attempts in a row that did not reach the vendor.
     pub(crate) unreached: u32,
 }
@@ -77,6 +80,7 @@ impl Link {
             enquired_at: None,
             is_reading: true,
             refusals: 0,
+            leaving: EndReason::Unbound,
             unreached: 0,
         }
     }

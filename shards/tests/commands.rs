@@ -167,6 +167,8 @@ fn answers_that_are_due_still_come_over_a_link_that_is_reconnected() {
     stage.feed(links[0], &submit_resp(sent.sequence, b"v1"));
     assert_eq!(stage.pdu(customer).status, OK);
     assert!(stage.was_closed(links[0]));
+    let told = |action: &Action| matches!(action, Action::Log(Event::LinkDown { reason: EndReason::Ended, .. }));
+    assert!(stage.actions.iter().any(told), "{:?}", stage.actions);
     stage.pass_ms(2_000);
     assert_eq!(stage.connects().len(), 1);
 }

@@ -53,6 +53,7 @@ pub(super) struct LogLevels {
 pub(super) struct NewLevel {
     level: LevelName,
     /// One of those that GET names; left out: all of them.
+    #[serde(default)]
     #[schemars(schema_with = "component_schema")]
     component: Option<String>,
 }

@@ -38,7 +38,7 @@ pub(super) fn text_answer(status: StatusCode, content_type: &'static str, text: 
 #[derive(Debug)]
 pub(super) struct Refusal {
     status: StatusCode,
-    error: ErrorBody,
+    error: Box<ErrorBody>,
     allow: Option<String>,
     /// The rest of the request is not read, so the connection ends.
     closes: bool,
@@ -83,7 +83,7 @@ pub(super) struct FieldFault {
 impl Refusal {
     pub(super) fn new(status: StatusCode, code: &str, message: impl Into<String>) -> Self {
         let error = ErrorBody { code: code.to_owned(), message: message.into(), ..ErrorBody::default() };
-        Self { status, error, allow: None, closes: false }
+        Self { status, error: Box::new(error), allow: None, closes: false }
     }
 
     /// 400.

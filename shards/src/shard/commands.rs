@@ -9,6 +9,7 @@ use super::submit::{Sender, Submitted};
 use super::{Role, Shard};
 use crate::bounds::{CONTROL_SUBMITS_MAX, SESSION_SLOTS_PER_LIST, SESSIONS_LISTED_MAX};
 use crate::command::{Command, Reply, SessionFacts, SessionName};
+use crate::event::EndReason;
 use crate::link::LinkState;
 use crate::message_id::{IdStyle, MessageId};
 use crate::names::{Conn, CustomerId, LinkId, VendorId};
@@ -144,7 +145,7 @@ impl Shard {
         let sequence = link.window.next_sequence();
         link.refusals = 0;
         encode::header_only(out.buffer(conn), CommandId::UNBIND, CommandStatus::ESME_ROK, sequence);
-        self.leave_link(link_id, conn, now, out);
+        self.leave_link(link_id, conn, EndReason::Ended, now, out);
     }
 
     fn submit_for_control(&mut self, ticket: u64, customer: CustomerId, parts: &[Vec<u8>], now: Now, out: &mut Output) {

@@ -159,14 +159,15 @@ impl Shard {
             self.hang_up(conn, EndReason::Unbound, now, out);
             return;
         }
-        self.leave_link(link_id, conn, now, out);
+        self.leave_link(link_id, conn, EndReason::Unbound, now, out);
     }
 
     /// A bound link that is being left: it closes when it has its last answer, at once where none is due.
-    pub(super) fn leave_link(&mut self, link_id: LinkId, conn: Conn, now: Now, out: &mut Output) {
+    pub(super) fn leave_link(&mut self, link_id: LinkId, conn: Conn, reason: EndReason, now: Now, out: &mut Output) {
         let link = &mut self.links[link_id.index()];
+        link.leaving = reason;
         if link.window.open() == 0 {
-            self.hang_up(conn, EndReason::Unbound, now, out);
+            self.hang_up(conn, reason, now, out);
             return;
         }
         let (vendor, submitted) = (link.vendor, link.can_submit());
@@ -189,7 +190,7 @@ impl Shard {
     fn go_on_leaving(&mut self, link_id: LinkId, now: Now, out: &mut Output) {
         let link = &self.links[link_id.index()];
         match (link.state, link.window.open(), link.conn) {
-            (LinkState::Leaving, 0, Some(conn)) => self.hang_up(conn, EndReason::Unbound, now, out),
+            (LinkState::Leaving, 0, Some(conn)) => self.hang_up(conn, link.leaving, now, out),
             (LinkState::Retiring, 0, Some(conn)) => self.unbind_link(link_id, conn, now, out),
             _ => {}
         }
@@ -276,7 +277,10 @@ impl Shard {
             (LinkState::Binding, Some(conn)) => self.hang_up(conn, EndReason::BindUnanswered, now, out),
             (LinkState::Unbinding, Some(conn)) => self.hang_up(conn, self.unbind_cause(link_id), now, out),
             (LinkState::Retiring, Some(conn)) => self.unbind_link(link_id, conn, now, out),
-            (LinkState::Leaving, Some(conn)) => self.hang_up(conn, EndReason::Unbound, now, out),
+            (LinkState::Leaving, Some(conn)) => {
+                let reason = link.leaving;
+                self.hang_up(conn, reason, now, out);
+            }
             (LinkState::Bound, Some(conn)) => {
                 let silent_ms = now.mono.millis_since(link.last_received);
                 match link.enquired_at {

@@ -37,7 +37,12 @@ impl VendorTable for Table {
     }
 
     fn replace<'a>(&'a self, id: &'a str, fields: VendorFields) -> Written<'a, ()> {
-        Box::pin(async move { self.with(id, |vendor| Ok(*vendor = fields)) })
+        Box::pin(async move {
+            self.with(id, |vendor| {
+                *vendor = fields;
+                Ok(())
+            })
+        })
     }
 
     fn patch<'a>(&'a self, id: &'a str, fields: VendorFields) -> Written<'a, ()> {
@@ -48,7 +53,10 @@ impl VendorTable for Table {
             if fields.get("tls_ca").is_some() {
                 return Err(VendorTableError::Invalid(vec![("tls_ca".into(), "There is no such file.".into())]));
             }
-            self.with(id, |vendor| Ok(vendor.extend(fields)))
+            self.with(id, |vendor| {
+                vendor.extend(fields);
+                Ok(())
+            })
         })
     }
 
