@@ -25,6 +25,7 @@ need valgrind valgrind --version
 need gcc cc --version
 need postgresql sh -c 'ls /usr/lib/postgresql/*/bin/initdb'
 need util-linux setpriv --version
+need openssl openssl version
 
 if [ "${#packages[@]}" -gt 0 ]; then
     as_root=()
