@@ -424,4 +424,30 @@ fn a_wrong_password_is_told_and_not_shown() {
     assert!(!error.to_string().contains("87654321"), "{error}");
 }
 
+/// Whether a connection with these keys of `[postgres]` is encrypted; or why there is none.
+fn is_encrypted(database: &Database<'_>, keys: &str) -> Result<bool, PostgresError> {
+    let url = database.url().replace("127.0.0.1", "localhost");
+    let text = format!("[postgres]\nurl = \"{url}\"\n{keys}\n");
+    let settings = config::parse(Path::new("test.toml"), &text, &|_| None).unwrap().postgres.unwrap();
+    runtime().block_on(async {
+        let connection = Connection::open(&settings, true).await?;
+        let rows = connection.ask("SELECT ssl FROM pg_stat_ssl WHERE pid = pg_backend_pid()").await?;
+        Ok(rows.iter().any(|it| matches!(it, tokio_postgres::SimpleQueryMessage::Row(row) if row.get(0) == Some("t"))))
+    })
+}
+
+#[test]
+fn tls_is_spoken_and_the_certificate_checked_as_sslmode_says() {
+    let database = Server::shared().database();
+    assert_eq!(is_encrypted(&database, "sslmode = \"disable\""), Ok(false));
+    assert_eq!(is_encrypted(&database, ""), Ok(true), "the server has it");
+    assert_eq!(is_encrypted(&database, "sslmode = \"require\""), Ok(true));
+    let ours = format!("sslmode = \"verify-full\"\ntls_ca = {:?}", Server::shared().certificate());
+    assert_eq!(is_encrypted(&database, &ours), Ok(true));
+    let error = is_encrypted(&database, "sslmode = \"verify-full\"").unwrap_err();
+    assert!(matches!(&error, PostgresError::Away(_)), "the system does not know that authority: {error}");
+    let error = is_encrypted(&database, "sslmode = \"verify-full\"\ntls_ca = \"no-such.pem\"").unwrap_err();
+    assert!(error.to_string().contains("no-such.pem"), "{error}");
+}
+
 mod away;

@@ -29,7 +29,21 @@ mkdir "$folder" || exit 1
 printf '%s\n' "$4" > "$folder/password"
 "$bin/initdb" -D "$folder/data" -U "$4" --pwfile="$folder/password" -A scram-sha-256 -E UTF8 --locale=C --no-sync \
     > "$folder/initdb.log" 2>&1 || { cat "$folder/initdb.log" >&2; exit 1; }
+cat > "$folder/tls.cnf" <<END
+[req]
+distinguished_name = name
+x509_extensions = extensions
+prompt = no
+[name]
+CN = localhost
+[extensions]
+subjectAltName = DNS:localhost
+basicConstraints = critical, CA:FALSE
+END
+openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2 -config "$folder/tls.cnf" \
+    -keyout "$folder/data/server.key" -out "$folder/data/server.crt" 2> "$folder/tls.log" || cat "$folder/tls.log" >&2
 cat >> "$folder/data/postgresql.conf" <<END
+ssl = on
 listen_addresses = '127.0.0.1'
 port = $port
 unix_socket_directories = ''
@@ -55,6 +69,7 @@ rm -rf "$folder"
 /// A server that runs, unless it was stopped.
 pub(crate) struct Server {
     bin: PathBuf,
+    folder: PathBuf,
     port: u16,
     keeper: Mutex<(Child, ChildStdin, BufReader<ChildStdout>)>,
     databases: AtomicU32,
@@ -100,7 +115,7 @@ impl Server {
             .spawn()
             .unwrap();
         let (commands, answers) = (keeper.stdin.take().unwrap(), BufReader::new(keeper.stdout.take().unwrap()));
-        Self { bin, port, keeper: Mutex::new((keeper, commands, answers)), databases: AtomicU32::new(0) }
+        Self { bin, folder, port, keeper: Mutex::new((keeper, commands, answers)), databases: AtomicU32::new(0) }
     }
 
     /// Stops it; connections break.
@@ -119,6 +134,11 @@ impl Server {
         let mut answer = String::new();
         keeper.2.read_line(&mut answer).unwrap();
         assert_eq!(answer.trim(), word, "PostgreSQL could not be prepared");
+    }
+
+    /// PEM file: its certificate, which is for `localhost` and stands for itself.
+    pub(crate) fn certificate(&self) -> PathBuf {
+        self.folder.join("data/server.crt")
     }
 
     pub(crate) fn address(&self) -> SocketAddr {

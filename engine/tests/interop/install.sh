@@ -27,6 +27,7 @@ need gcc cc --version
 need redis-server redis-server --version
 need postgresql sh -c 'ls /usr/lib/postgresql/*/bin/initdb'
 need util-linux setpriv --version
+need openssl openssl version
 
 if [ "${#packages[@]}" -gt 0 ]; then
     as_root=()
