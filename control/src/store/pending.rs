@@ -77,7 +77,8 @@ impl Pending {
 
     /// What is known of that message.
     pub(super) fn get(&self, id: MessageId) -> Option<Known<'_>> {
-        self.places.get(&id.0).map(|places| self.known(places))
+        let number = id.0;
+        self.places.get(&number).map(|places| self.known(places))
     }
 
     /// All of them, in no order.
