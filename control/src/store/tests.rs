@@ -151,7 +151,8 @@ fn with_a_store_that_fails_memory_is_bounded_and_all_that_was_taken_is_written_o
         std::thread::sleep(Duration::from_millis(5));
     }
     assert_eq!(bench.store.stats().records(), given);
-    assert_eq!(bench.store.stats().trouble(), None);
+    // So many at once may have taken long; the next look does not.
+    bench.wait_until("a store without trouble", |stats| stats.trouble().is_none());
     assert!(bench.store.stats().failures() > 0);
 }
 
