@@ -8,9 +8,18 @@ use std::io::{self, Read, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use super::files::{Access, Folder, sync_folder};
 use super::survey::{StartFolder, Survey, recovering_name, start_name, survey};
+
+/// How long the folder may still be held: by a process that is just ending, or by a child of this one between fork and exec,
+/// which has all descriptors for that moment.
+const LOCK_PATIENCE: Duration = Duration::from_secs(1);
+
+/// From one try to lock to the next.
+const LOCK_LOOK: Duration = Duration::from_millis(10);
 
 /// Why the journal cannot be used.
 #[derive(Debug)]
@@ -150,7 +159,14 @@ fn lock(journal: &Path) -> Result<File, StoreError> {
         .mode(0o600)
         .open(&path)
         .map_err(failed)?;
-    match file.try_lock() {
+    let until = Instant::now() + LOCK_PATIENCE;
+    let locked = loop {
+        match file.try_lock() {
+            Err(TryLockError::WouldBlock) if Instant::now() < until => thread::sleep(LOCK_LOOK),
+            other => break other,
+        }
+    };
+    match locked {
         Ok(()) => {}
         Err(TryLockError::WouldBlock) => {
             let mut process = String::new();
