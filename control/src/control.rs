@@ -112,8 +112,11 @@ impl Control {
         let (reload, requests) = ReloadHandle::new();
         let reloader = Reloader::new(live, configuration.clone(), channels.shards.clone(), Arc::clone(&state));
         let messages = state.store().map(|store| Arc::new(store.clone()) as Arc<dyn MessageLookup>);
-        let attachments =
-            Attachments { reload: Some(reload.clone()), messages: messages.or(attachments.messages), ..attachments };
+        let attachments = Attachments {
+            reload: attachments.reload.or_else(|| Some(reload.clone())),
+            messages: attachments.messages.or(messages),
+            ..attachments
+        };
         let desk = Arc::new(ShardDesk::new(channels.shards.clone()));
         let homes = authenticator.homes();
         let site =

@@ -11,7 +11,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use crate::bounds::{JOURNAL_BATCH_BYTES, JOURNAL_BATCHES_WAITING, JOURNAL_REST_MS};
-use crate::journal::{BLOCK, Batch, BatchWriter, Entry, LogName, reseal, segment_header};
+use crate::journal::{BLOCK, Batch, BatchWriter, Entry, FIRST_BATCH, LogName, reseal, segment_header};
 use crate::kept::KeptRef;
 use crate::lane::Ticket;
 use crate::report::JournalReport;
@@ -111,7 +111,7 @@ impl Ledger {
             nothing: Arc::default(),
             state: Flight::None,
             last_number: 0,
-            batch: 0,
+            batch: FIRST_BATCH - 1,
             segment: 0,
             offset: 0,
             live: VecDeque::from([Segment::default()]),

@@ -52,8 +52,8 @@ fn everything_that_is_wrong_is_told_at_once() {
 #[test]
 fn what_later_versions_serve_is_refused_by_name() {
     let said =
-        complaint("[gateway]\naccept = \"journal\"\n[postgres]\nurl = \"postgres://127.0.0.1\"\n[[content_rules]]\n");
-    for word in ["gateway.toml:3: ", "[postgres]", "gateway.toml:5: ", "[[content_rules]]"] {
+        complaint("[gateway]\naccept = \"journal\"\n[rabbitmq]\nurl = \"amqp://127.0.0.1\"\n[[content_rules]]\n");
+    for word in ["gateway.toml:3: ", "[rabbitmq]", "gateway.toml:5: ", "[[content_rules]]"] {
         assert!(said.contains(word), "{word}: {said}");
     }
 }

@@ -59,6 +59,9 @@ pub const RECORD_BYTES_MAX: usize = crate::bounds::PDU_BYTES_MAX + 1024;
 /// A time that never comes, where an entry's expiry is left open.
 pub const NEVER_UNIX_MS: u64 = u64::MAX;
 
+/// The number of a log's first batch, which its segment 0 begins with.
+pub const FIRST_BATCH: u64 = 1;
+
 /// Which log: what one shard wrote since one start of the process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct LogName {

@@ -9,7 +9,7 @@ use super::live::{Live, LiveMessage, LiveReceipt, LiveSent, Table};
 use super::record::{Accepted, Delivered, Done, Entry, Receipt, Sent};
 use super::segment::{Damage, Doubt, Reason, SegmentReader, Step};
 use super::summary::{Counts, LogSummary, PROBLEMS_KEPT_MAX, Problem};
-use super::{BLOCK, LogName};
+use super::{BLOCK, FIRST_BATCH, LogName};
 
 /// Folds logs into what is live. Add the segments of one log in ascending order, one log after the other, then finish.
 #[derive(Debug)]
@@ -88,7 +88,9 @@ impl Replay {
         }
         let mut one = self.log.take().unwrap_or_else(|| OneLog::new(log));
         one.summary.file_octets += octets.len() as u64;
-        let mut reader = SegmentReader::new(log, segment, octets, one.expected, false);
+        // A log begins with the same numbers, so that its very first batch needs none behind it to be known without a header.
+        let expected = one.expected.or((segment == 0).then_some(FIRST_BATCH));
+        let mut reader = SegmentReader::new(log, segment, octets, expected, false);
         let (end, batches, next) = (reader.end(), reader.batches(), reader.next_batch());
         if let Some(first) = reader.first_batch() {
             self.settle(&mut one, first);
@@ -366,6 +368,14 @@ mod tests {
         assert_eq!(replay(&[first.clone()]), (2, Vec::new(), 0));
         let expected = vec![("0".to_owned(), 2 * BLOCK as u64, BATCH_HEADER as u64, Reason::BatchHeader)];
         assert_eq!(replay(&[first, segment(1, &[3])]), (3, expected, 0));
+    }
+
+    #[test]
+    fn a_bad_header_of_the_only_batch_of_the_first_segment_is_told_and_costs_nothing() {
+        let mut first = segment(0, &[FIRST_BATCH]);
+        first[BLOCK + 19] ^= 1;
+        let expected = vec![("0".to_owned(), BLOCK as u64, BATCH_HEADER as u64, Reason::BatchHeader)];
+        assert_eq!(replay(&[first, segment(1, &[FIRST_BATCH + 1])]), (2, expected, 0));
     }
 
     #[test]
