@@ -25,6 +25,7 @@ mod state;
 pub mod store;
 pub mod store_lookup;
 mod texting;
+pub mod tls;
 mod vendor_news;
 pub mod vendor_table;
 

@@ -1,10 +1,12 @@
 //! The configuration changed while the gateway runs: what comes into force, what stays, and whom it does not disturb.
 
 use rustix::process::Signal;
-use smpp_pdu::{Address, CommandId, CommandStatus, ShortMessage};
+use smpp_pdu::{CommandId, CommandStatus};
 
 use crate::harness::setup::PASSWORD;
-use crate::harness::{Esme, Gateway, Link, Setup, Shards, Vendor, ask_until, message, with_one_shard_and_with_two};
+use crate::harness::{
+    Esme, Gateway, Setup, Shards, Vendor, ask_until, assert_goes_to, to, with_one_shard_and_with_two,
+};
 
 with_one_shard_and_with_two![
     a_vendor_that_is_added_gets_messages,
@@ -80,17 +82,6 @@ fn vendor(name: &str, vendor: &Vendor, keys: &str) -> String {
 
 fn rule(dest_pattern: &str, vendor: &str, priority: u32) -> String {
     format!("[[routing_rules]]\ndest_pattern = {dest_pattern:?}\nvendor = {vendor:?}\npriority = {priority}\n")
-}
-
-fn to(addr: &[u8]) -> ShortMessage<'_> {
-    ShortMessage { dest: Address { ton: 1, npi: 1, addr }, ..message(b"hello") }
-}
-
-/// Submits; the vendor on this link gets it, and its answer is the customer's.
-fn assert_goes_to(esme: &mut Esme, link: &mut Link, message: &ShortMessage<'_>) {
-    let sequence = esme.submit(message);
-    link.accept_submit("1");
-    esme.expect_answer(CommandId::SUBMIT_SM_RESP, sequence, CommandStatus::ESME_ROK);
 }
 
 /// The next PDU is unbind; it is answered, and the connection ends.

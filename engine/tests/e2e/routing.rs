@@ -3,7 +3,7 @@
 use smpp_pdu::message::ESM_UDHI;
 use smpp_pdu::{Address, CommandId, CommandStatus, ShortMessage, Tag};
 
-use crate::harness::{Esme, Link, Setup, Shards, Vendor, message, with_one_shard_and_with_two};
+use crate::harness::{Esme, Setup, Shards, Vendor, assert_goes_to, message, to, with_one_shard_and_with_two};
 
 with_one_shard_and_with_two![
     a_source_that_is_not_the_customers_is_refused,
@@ -21,17 +21,6 @@ with_one_shard_and_with_two![
 
 fn from(addr: &[u8]) -> ShortMessage<'_> {
     ShortMessage { source: Address { ton: 1, npi: 1, addr }, ..message(b"hello") }
-}
-
-fn to(addr: &[u8]) -> ShortMessage<'_> {
-    ShortMessage { dest: Address { ton: 1, npi: 1, addr }, ..message(b"hello") }
-}
-
-/// Submits; the vendor on this link gets it.
-fn assert_goes_to(esme: &mut Esme, link: &mut Link, message: &ShortMessage<'_>) {
-    let sequence = esme.submit(message);
-    link.accept_submit("1");
-    esme.expect_answer(CommandId::SUBMIT_SM_RESP, sequence, CommandStatus::ESME_ROK);
 }
 
 fn a_source_that_is_not_the_customers_is_refused(shards: Shards) {

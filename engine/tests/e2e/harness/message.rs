@@ -19,6 +19,11 @@ pub(crate) fn message(text: &[u8]) -> ShortMessage<'_> {
     }
 }
 
+/// The same to that number.
+pub(crate) fn to(addr: &[u8]) -> ShortMessage<'_> {
+    ShortMessage { dest: Address { ton: 1, npi: 1, addr }, ..message(b"hello") }
+}
+
 /// A receipt with that text, as a vendor sends it.
 pub(crate) fn receipt(text: &[u8]) -> ShortMessage<'_> {
     ShortMessage {

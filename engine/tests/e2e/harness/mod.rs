@@ -19,13 +19,22 @@ pub(crate) mod wire;
 
 use std::time::{Duration, Instant};
 
+use smpp_pdu::{CommandId, CommandStatus, ShortMessage};
+
 pub(crate) use bench::{Background, load, smsc};
 pub(crate) use esme::Esme;
 pub(crate) use gateway::Gateway;
-pub(crate) use message::{message, receipt};
+pub(crate) use message::{message, receipt, to};
 pub(crate) use setup::Setup;
 pub(crate) use vendor::{Link, Vendor};
 pub(crate) use wire::Wire;
+
+/// Submits; the vendor on this link gets it, and its answer is the customer's.
+pub(crate) fn assert_goes_to(esme: &mut Esme, link: &mut Link, message: &ShortMessage<'_>) {
+    let sequence = esme.submit(message);
+    link.accept_submit("1");
+    esme.expect_answer(CommandId::SUBMIT_SM_RESP, sequence, CommandStatus::ESME_ROK);
+}
 
 /// How long anything that is sure to come may take, on a machine that is busy with other tests.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
