@@ -49,11 +49,13 @@ impl World {
         self.ground.trace.step(14, u64::from(shards), self.start);
         for (index, rings) in mesh(shards).into_iter().enumerate() {
             let log = LogName { start: self.start, shard: index as u16 };
+            // Where messages are large, what nobody takes must not fill the journal: the model knows no refusal for that.
+            let segments_max = if self.ground.scenario.heavy > 0 { 8 * SEGMENTS_MAX } else { SEGMENTS_MAX };
             let plan = self.ground.scenario.journal.as_ref();
             let journal = plan.map(|plan| JournalSetup {
                 log,
                 segment_bytes: plan.segment_bytes,
-                bytes_max: plan.segment_bytes * SEGMENTS_MAX,
+                bytes_max: plan.segment_bytes * segments_max,
             });
             let setup = ShardSetup {
                 shard: ShardId(index as u16),
