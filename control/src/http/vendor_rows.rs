@@ -174,8 +174,8 @@ pub(super) async fn remove(call: Call) -> Answer {
 
 fn table(call: &Call) -> Result<Arc<dyn VendorTable>, Refusal> {
     call.site.attachments.vendor_table.clone().ok_or_else(|| {
-        let message = "The vendors stand in the configuration file: change them there, and reload.";
-        Refusal::new(StatusCode::CONFLICT, "vendors_in_file", message)
+        let message = "This gateway does not write vendors. Change them where they stand: in the configuration file, and reload, or in PostgreSQL.";
+        Refusal::new(StatusCode::CONFLICT, "vendors_read_only", message)
     })
 }
 

@@ -88,7 +88,7 @@ fn vendors_in_a_file_cannot_be_changed_here() {
         ("DELETE", "/api/v1/vendors/north"),
     ] {
         let answer = bench.send(method, path, ROW);
-        assert_eq!((answer.status, &answer.json()["error"]["code"]), (409, &"vendors_in_file".into()), "{method}");
+        assert_eq!((answer.status, &answer.json()["error"]["code"]), (409, &"vendors_read_only".into()), "{method}");
     }
 }
 
