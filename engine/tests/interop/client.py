@@ -20,6 +20,20 @@ LONG_TEXT = "A long message in parts: " + "0123456789" * 40
 UNICODE_TEXT = "Привет, мир! " * 12
 
 
+# Where the reference is in a part: behind its header's length, the element's name and the element's length.
+REFERENCE_AT = 3
+
+
+def parts_of(text, taken):
+    """The text's parts under a reference that is not taken yet: the library draws one of 256 by lot."""
+    while True:
+        parts, coding, esm_class = gsm.make_parts(text)
+        reference = parts[0][REFERENCE_AT]
+        if reference not in taken:
+            taken.add(reference)
+            return parts, coding, esm_class
+
+
 def main():
     host, port, system_id, password = sys.argv[1:]
     peer = client.Client(host, int(port), timeout=PATIENCE)
@@ -59,8 +73,9 @@ def main():
         ).sequence
 
     sent = {"short": [send(short_message=b"a short one")]}
+    references = set()
     for name, text in (("long", LONG_TEXT), ("unicode", UNICODE_TEXT)):
-        parts, coding, esm_class = gsm.make_parts(text)
+        parts, coding, esm_class = parts_of(text, references)
         sent[name] = [send(short_message=part, data_coding=coding, esm_class=esm_class) for part in parts]
     sent["payload"] = [send(short_message=b"", message_payload=LONG_TEXT.encode())]
     expected = sum(len(sequences) for sequences in sent.values())
