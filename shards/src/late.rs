@@ -7,9 +7,8 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use crate::bounds::{LATE_ANSWERS_MAX, SETTLED_MAX};
 use crate::kept::KeptRef;
-use crate::message_id::{IdStyle, MessageId};
-use crate::names::{CustomerId, LinkId, ShardId, VendorId};
-use crate::receipts::{Awaited, KeptAddress, ReceiptKey};
+use crate::names::{LinkId, ShardId, VendorId};
+use crate::receipts::Awaited;
 use crate::time::Time;
 
 /// A submit whose outcome is unknown.
@@ -20,38 +19,8 @@ pub(crate) struct Late {
     pub(crate) vendor: VendorId,
     /// Where the message was on this shard; it may have gone since.
     pub(crate) slot: u32,
-    pub(crate) id: MessageId,
-    pub(crate) style: IdStyle,
-    pub(crate) registered_delivery: u8,
-    pub(crate) data_coding: u8,
-    pub(crate) segments: u8,
-    pub(crate) customer: CustomerId,
-    pub(crate) customer_home: ShardId,
-    pub(crate) kept: KeptRef,
-    pub(crate) submitted_unix_ms: u64,
-    pub(crate) source: KeptAddress,
-    pub(crate) dest: KeptAddress,
-}
-
-impl Late {
-    /// The receipt to be awaited when the vendor has the message under that id.
-    pub(crate) const fn awaited(&self, key: ReceiptKey) -> Awaited {
-        Awaited {
-            key,
-            id: self.id,
-            style: self.style,
-            registered_delivery: self.registered_delivery,
-            data_coding: self.data_coding,
-            segments: self.segments,
-            customer: self.customer,
-            customer_home: self.customer_home,
-            kept: self.kept,
-            is_double: true,
-            submitted_unix_ms: self.submitted_unix_ms,
-            source: self.source,
-            dest: self.dest,
-        }
-    }
+    /// The receipt to be awaited when the vendor has the message, but for the key, which the late answer tells.
+    pub(crate) awaited: Awaited,
 }
 
 /// The submits of all links of one shard that got no answer in time, by link and sequence_number; bounded.
@@ -134,23 +103,30 @@ impl Settled {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::message_id::{IdStyle, MessageId};
+    use crate::names::CustomerId;
+    use crate::receipts::{KeptAddress, ReceiptKey};
 
     fn late(slot: u32, until: Time) -> Late {
         Late {
             until,
             vendor: VendorId(0),
             slot,
-            id: MessageId(1),
-            style: IdStyle::Uuid,
-            registered_delivery: 1,
-            data_coding: 0,
-            segments: 1,
-            customer: CustomerId(0),
-            customer_home: ShardId(0),
-            kept: KeptRef { slot, generation: 0 },
-            submitted_unix_ms: 0,
-            source: KeptAddress::default(),
-            dest: KeptAddress::default(),
+            awaited: Awaited {
+                key: ReceiptKey::UNKNOWN,
+                id: MessageId(1),
+                style: IdStyle::Uuid,
+                registered_delivery: 1,
+                data_coding: 0,
+                segments: 1,
+                customer: CustomerId(0),
+                customer_home: ShardId(0),
+                kept: KeptRef { slot, generation: 0 },
+                is_double: true,
+                submitted_unix_ms: 0,
+                source: KeptAddress::default(),
+                dest: KeptAddress::default(),
+            },
         }
     }
 

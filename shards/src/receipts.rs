@@ -33,6 +33,9 @@ enum KeyKind {
 }
 
 impl ReceiptKey {
+    /// Of no id: no receipt has it, for an empty id has no key.
+    pub(crate) const UNKNOWN: Self = Self { value: [0; 2], vendor: VendorId(0), kind: KeyKind::Short(0) };
+
     /// The key for an id that this vendor wrote in that form; `None` for an empty one.
     #[inline]
     pub(crate) fn new(vendor: VendorId, raw: &[u8], format: VendorIdFormat) -> Option<Self> {

@@ -139,7 +139,7 @@ pub(super) static ROUTES: &[Route] = &[
     ),
     act!(
         DELETE "/api/v1/vendors/{vendor_id}", "Remove a vendor",
-        "409 where the vendors stand in a file, or where routing rules name it.",
+        "409 where the gateway writes no vendors, or where routing rules name it.",
         None, 200 vendor_rows::VendorWritten, &[404, 409, 503], vendor_rows::remove
     ),
     get!(

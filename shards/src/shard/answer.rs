@@ -173,7 +173,18 @@ impl Shard {
         submitted_unix_ms: u64,
     ) -> Option<Awaited> {
         let format = self.snapshot.vendors[vendor.index()].settings.message_id_format;
-        let key = ReceiptKey::new(vendor, raw, format)?;
+        self.awaited_under(ReceiptKey::new(vendor, raw, format)?, carried, pdu, submitted_unix_ms)
+    }
+
+    /// The receipt of that message to be awaited, under that key.
+    #[inline]
+    pub(super) fn awaited_under(
+        &self,
+        key: ReceiptKey,
+        carried: &Carried,
+        pdu: &[u8],
+        submitted_unix_ms: u64,
+    ) -> Option<Awaited> {
         let view = ShortMessage::decode(pdu).ok()?;
         Some(Awaited {
             key,
@@ -191,11 +202,6 @@ impl Shard {
             source: KeptAddress::new(view.source),
             dest: KeptAddress::new(view.dest),
         })
-    }
-
-    /// Receipts may come under an id that a late answer told.
-    pub(super) fn insert_late(&mut self, vendor: VendorId, awaited: Awaited) {
-        self.insert(vendor, awaited);
     }
 
     #[inline]

@@ -6,7 +6,7 @@
 //! whoever has it in a queue does not send it. A late refusal settles nothing: the tries that it had do.
 
 use smpp_pdu::message::resp_message_id;
-use smpp_pdu::{CommandId, CommandStatus, Header, ShortMessage};
+use smpp_pdu::{CommandId, CommandStatus, Header};
 
 use super::Shard;
 use crate::kept::{KeptRef, KeptState};
@@ -14,7 +14,7 @@ use crate::late::Late;
 use crate::messages::MessageState;
 use crate::names::{LinkId, ShardId};
 use crate::output::Output;
-use crate::receipts::{KeptAddress, ReceiptKey};
+use crate::receipts::{Awaited, ReceiptKey};
 use crate::time::Now;
 use crate::wire::{Origin, Record, SubmitAnswer};
 
@@ -29,24 +29,11 @@ impl Shard {
         if carried.origin.kept == KeptRef::NONE || message.is_settled || !is_whole || late_ms == 0 {
             return;
         }
+        let awaited = self.awaited_under(ReceiptKey::UNKNOWN, carried, &message.pdu, now.unix_ms);
         // It was decoded when it came in.
-        let Ok(view) = ShortMessage::decode(&message.pdu) else { return };
-        let late = Late {
-            until: now.mono.after_ms(late_ms),
-            vendor: message.vendor,
-            slot,
-            id: carried.id,
-            style: carried.style,
-            registered_delivery: carried.facts.registered_delivery,
-            data_coding: view.data_coding,
-            segments: super::store::segments(&view),
-            customer: carried.customer,
-            customer_home: carried.customer_home,
-            kept: carried.origin.kept,
-            submitted_unix_ms: now.unix_ms,
-            source: KeptAddress::new(view.source),
-            dest: KeptAddress::new(view.dest),
-        };
+        let Some(awaited) = awaited else { return };
+        let awaited = Awaited { is_double: true, ..awaited };
+        let late = Late { until: now.mono.after_ms(late_ms), vendor: message.vendor, slot, awaited };
         self.late.remember(link, sequence, late, now.mono);
     }
 
@@ -72,11 +59,11 @@ impl Shard {
     /// Receipts under the late id count as those under any other; of all of them the customer gets one that is final.
     fn await_late(&mut self, late: &Late, raw: &[u8]) -> Option<ReceiptKey> {
         let configured = &self.snapshot.vendors[late.vendor.index()];
-        if late.registered_delivery == 0 && !configured.always_receipts() {
+        if late.awaited.registered_delivery == 0 && !configured.always_receipts() {
             return None;
         }
         let key = ReceiptKey::new(late.vendor, raw, configured.settings.message_id_format)?;
-        self.insert_late(late.vendor, late.awaited(key));
+        self.insert(late.vendor, Awaited { key, ..late.awaited });
         Some(key)
     }
 
@@ -84,14 +71,13 @@ impl Shard {
         let message = self.messages.get(late.slot);
         let carried = &message.carried;
         let is_here = message.state != MessageState::Free
-            && (carried.customer_home, carried.origin.kept) == (late.customer_home, late.kept);
+            && (carried.customer_home, carried.origin.kept) == (late.awaited.customer_home, late.awaited.kept);
         if is_here {
             self.settle_here(late, octets, now, out);
             return;
         }
-        let home = late.customer_home;
-        let origin = Origin { shard: home, via: home, slot: u32::MAX, kept: late.kept, ..Origin::default() };
-        let Late { id, style, vendor, .. } = *late;
+        let Late { vendor, awaited: Awaited { id, style, kept, customer_home: home, .. }, .. } = *late;
+        let origin = Origin { shard: home, via: home, slot: u32::MAX, kept, ..Origin::default() };
         let answer = SubmitAnswer { origin, status: CommandStatus::ESME_ROK, id, style, vendor, octets };
         if home == self.id {
             self.settle_at_home(&answer, now, out);
@@ -109,7 +95,7 @@ impl Shard {
         self.late_answers_reconciled += 1;
         if matches!(state, MessageState::InFlight(..)) {
             message.is_settled = true;
-            let (origin, id, style) = (message.carried.origin, late.id, late.style);
+            let (origin, id, style) = (message.carried.origin, late.awaited.id, late.awaited.style);
             let status = CommandStatus::ESME_ROK;
             self.answer(&SubmitAnswer { origin, status, id, style, vendor: late.vendor, octets }, now, out);
             return;
