@@ -50,6 +50,29 @@ pub(crate) fn find(bytes: &[u8], octet: u8) -> Option<usize> {
     bytes.iter().position(|&other| other == octet)
 }
 
+/// Where the first octet stands that is a blank, a control character or a colon.
+#[inline]
+pub(crate) fn find_blank_or_colon(bytes: &[u8]) -> Option<usize> {
+    let mut at = 0;
+    while let Some(eight) = bytes.get(at..).and_then(<[u8]>::first_chunk::<8>) {
+        let word = u64::from_le_bytes(*eight);
+        let matches = octets_below(word, b' ' + 1) | zero_octets(word ^ (LOW_BITS * u64::from(b':')));
+        if matches != 0 {
+            return Some(at + (matches.trailing_zeros() / 8) as usize);
+        }
+        at += 8;
+    }
+    let rest = &bytes[at..];
+    rest.iter().position(|&octet| octet <= b' ' || octet == b':').map(|found| at + found)
+}
+
+/// The high bit of each octet that is less than `bound`, which is 128 at most. Bits above the first one may be set
+/// wrongly by its borrow, so only the lowest one counts.
+#[inline]
+const fn octets_below(word: u64, bound: u8) -> u64 {
+    word.wrapping_sub(LOW_BITS * bound as u64) & !word & HIGH_BITS
+}
+
 /// The high bit of each octet that is zero. Bits above the first zero octet may be set wrongly by its borrow, so
 /// only the lowest one counts.
 #[inline]
@@ -60,6 +83,19 @@ const fn zero_octets(word: u64) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn blanks_control_characters_and_colons_end_a_word() {
+        let mut bytes = [b'a'; 24];
+        for at in 0..bytes.len() {
+            for octet in 0..=u8::MAX {
+                bytes[at] = octet;
+                let found = (octet <= b' ' || octet == b':').then_some(at);
+                assert_eq!(find_blank_or_colon(&bytes), found, "{octet} at {at}");
+            }
+            bytes[at] = 0xFF - at as u8;
+        }
+    }
 
     #[test]
     fn the_first_match_is_found_wherever_it_stands() {
