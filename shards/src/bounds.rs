@@ -189,6 +189,10 @@ pub const SETTLED_MAX: usize = 1 << 14;
 /// Milliseconds for which a late answer may count at the most (`late_answer_ms` is refused above it).
 pub const LATE_ANSWER_MS_MAX: u64 = 24 * 3_600_000;
 
+/// Milliseconds after which a receipt whose message's customer is still to be told looks whether it has been, should nobody
+/// have called it.
+pub const UNTOLD_REST_MS: u64 = 100;
+
 /// Milliseconds until a receipt that its customer refused for the moment is given again.
 pub const DELIVERY_REST_MS: u64 = 5_000;
 

@@ -44,11 +44,11 @@ impl Default for KeptRef {
     }
 }
 
-/// The segment in which a record stands, once that is known: half the room of an `Option`.
+/// The number of a segment or slot, once that is known: half the room of an `Option`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct KeptSegment(u32);
+pub(crate) struct Noted(u32);
 
-impl KeptSegment {
+impl Noted {
     const UNKNOWN: u32 = u32::MAX;
 
     #[inline]
@@ -56,14 +56,20 @@ impl KeptSegment {
         (self.0 != Self::UNKNOWN).then_some(self.0)
     }
 
-    /// Notes the segment; gives the one before.
+    /// Notes the number; gives the one before.
     #[inline]
-    pub(crate) fn replace(&mut self, segment: u32) -> Option<u32> {
-        core::mem::replace(self, Self(segment)).get()
+    pub(crate) fn replace(&mut self, number: u32) -> Option<u32> {
+        core::mem::replace(self, Self(number)).get()
+    }
+
+    /// Forgets the number; gives it.
+    #[inline]
+    pub(crate) fn take(&mut self) -> Option<u32> {
+        core::mem::take(self).get()
     }
 }
 
-impl Default for KeptSegment {
+impl Default for Noted {
     fn default() -> Self {
         Self(Self::UNKNOWN)
     }
@@ -91,9 +97,11 @@ pub(crate) struct Kept {
     /// The customer's sequence_number.
     pub(crate) sequence: u32,
     /// The segment in which its accepted record stands, once that is known.
-    pub(crate) segment: KeptSegment,
+    pub(crate) segment: Noted,
     /// Likewise its sent record, if there is one.
-    pub(crate) sent_segment: KeptSegment,
+    pub(crate) sent_segment: Noted,
+    /// The slot of the final receipt that waits until the customer has its submit_sm_resp, if one does.
+    pub(crate) receipt: Noted,
     /// Its number in the journal.
     pub(crate) number: u64,
     pub(crate) id: MessageId,

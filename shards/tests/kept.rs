@@ -167,6 +167,19 @@ fn an_answered_message_is_found_again_until_its_final_receipt_was_taken() {
 }
 
 #[test]
+fn a_receipt_that_was_there_before_the_commit_follows_the_answer_at_once() {
+    let mut kept = Kept::new(settings());
+    let sequence = kept.submit(5, 1);
+    kept.stage.feed(kept.link, &submit_resp(sequence, b"v1"));
+    kept.stage.feed(kept.link, &receipt_of("v1", "DELIVRD"));
+    kept.stage.pass_ms(1000);
+    assert!(kept.stage.pdus(kept.customer).is_empty(), "the customer does not know the message's id yet");
+    kept.commit();
+    let commands: Vec<CommandId> = kept.stage.pdus(kept.customer).iter().map(|pdu| pdu.command).collect();
+    assert_eq!(commands, [CommandId::SUBMIT_SM_RESP, CommandId::DELIVER_SM]);
+}
+
+#[test]
 fn a_receipt_that_the_customer_took_before_the_commit_is_acknowledged_at_once() {
     let mut kept = Kept::new(settings());
     let sequence = kept.submit(5, 1);

@@ -8,7 +8,7 @@ use smpp_pdu::{CommandId, CommandStatus, ShortMessage, Tlvs, encode};
 use super::{Role, Shard};
 use crate::bounds::{
     CUSTOMER_SILENT_MS, DELIVER_RESPONSE_MS_MAX, DELIVERIES_HELD_PER_VENDOR_MAX, DELIVERY_REST_MS,
-    MESSAGE_TIMER_STEP_MS, SESSION_OUTPUT_BYTES_MAX,
+    SESSION_OUTPUT_BYTES_MAX, UNTOLD_REST_MS,
 };
 use crate::deliveries::DeliveryState;
 use crate::journal::How;
@@ -30,8 +30,7 @@ impl Shard {
         self.deliveries.get_mut(slot).kept = deliver.kept;
         let is_kept = self.may_keep_delivery(deliver) && self.keep_delivery(slot, deliver, now);
         if self.is_untold(slot) {
-            self.deliveries.get_mut(slot).state = DeliveryState::Resting;
-            self.deliveries.set_due(slot, now.mono.after_ms(MESSAGE_TIMER_STEP_MS));
+            self.wait_until_told(slot, now);
             return;
         }
         let desk = &self.desks[deliver.customer.index()];
@@ -93,6 +92,43 @@ impl Shard {
     fn is_untold(&mut self, slot: u32) -> bool {
         let kept = self.deliveries.get(slot).kept;
         self.kept.find(kept).is_some_and(|message| !message.is_answered)
+    }
+
+    /// The receipt rests until its message's customer is told. Another one may be there before it, from a vendor that gives
+    /// a final receipt twice: this one looks again after a while.
+    fn wait_until_told(&mut self, slot: u32, now: Now) {
+        let delivery = self.deliveries.get_mut(slot);
+        delivery.state = DeliveryState::Resting;
+        if let Some(message) = self.kept.find(delivery.kept)
+            && message.receipt.get().is_none()
+        {
+            message.receipt.replace(slot);
+        }
+        self.deliveries.set_due(slot, now.mono.after_ms(UNTOLD_REST_MS));
+    }
+
+    /// The customer has just been told the id of a kept message: its receipt, which waited for that, follows.
+    pub(super) fn told(&mut self, meant: KeptRef, now: Now, out: &mut Output) {
+        let Some(slot) = self.kept.find(meant).and_then(|message| message.receipt.take()) else { return };
+        let delivery = self.deliveries.get(slot);
+        if delivery.state == DeliveryState::Resting && delivery.kept == meant {
+            self.give_again(slot, now, out);
+        }
+    }
+
+    /// A delivery that rested waits for a session again.
+    fn give_again(&mut self, slot: u32, now: Now, out: &mut Output) {
+        let delivery = self.deliveries.get_mut(slot);
+        let customer = delivery.customer;
+        let gateway = &self.snapshot.gateway;
+        let kept_ms = if delivery.number == 0 { gateway.receipt_hold_ms } else { gateway.validity_ms() };
+        delivery.state = DeliveryState::Waiting;
+        let ticket = self.deliveries.ticket(slot);
+        self.deliveries.set_due(slot, now.mono.after_ms(kept_ms));
+        let desk = &mut self.desks[customer.index()];
+        desk.waiting.push_back(ticket);
+        desk.counters.deliveries_waiting += 1;
+        self.pump_deliveries(customer, now, out);
     }
 
     /// Whether the customer has no bind that can receive, or has not answered for a while.
@@ -266,20 +302,9 @@ impl Shard {
         match delivery.state {
             DeliveryState::Free => {}
             DeliveryState::Resting if is_untold => {
-                self.deliveries.set_due(slot, now.mono.after_ms(MESSAGE_TIMER_STEP_MS));
+                self.deliveries.set_due(slot, now.mono.after_ms(UNTOLD_REST_MS));
             }
-            DeliveryState::Resting => {
-                let customer = delivery.customer;
-                let gateway = &self.snapshot.gateway;
-                let kept_ms = if delivery.number == 0 { gateway.receipt_hold_ms } else { gateway.validity_ms() };
-                delivery.state = DeliveryState::Waiting;
-                let ticket = self.deliveries.ticket(slot);
-                self.deliveries.set_due(slot, now.mono.after_ms(kept_ms));
-                let desk = &mut self.desks[customer.index()];
-                desk.waiting.push_back(ticket);
-                desk.counters.deliveries_waiting += 1;
-                self.pump_deliveries(customer, now, out);
-            }
+            DeliveryState::Resting => self.give_again(slot, now, out),
             DeliveryState::Waiting => {
                 let customer = delivery.customer;
                 self.resolve(slot, CommandStatus::ESME_RX_T_APPN, out);

@@ -180,6 +180,7 @@ impl Shard {
         let (conn, generation, sequence) = (kept.conn, kept.conn_generation, kept.sequence);
         let (id, style) = (kept.id, kept.style);
         self.answer_session(conn, generation, sequence, status, id, style, now, out);
+        self.told(meant, now, out);
     }
 
     /// The vendors' final answer to a kept message.
