@@ -130,7 +130,7 @@ impl<'s> Picture<'s> {
     ) {
         out.family(name, kind, help);
         for (vendor, counters, _) in &self.vendors {
-            out.sample(&[("vendor_id", &vendor.settings.instance_name)], value(counters));
+            out.sample(&[("vendor_id", vendor.settings.vendor_id())], value(counters));
         }
     }
 }
@@ -150,7 +150,7 @@ fn write_server(out: &mut Exposition, picture: &Picture<'_>) {
 }
 
 fn write_client(out: &mut Exposition, picture: &Picture<'_>) {
-    let name = |vendor: &Vendor| vendor.settings.instance_name.clone();
+    let name = |vendor: &Vendor| vendor.settings.vendor_id().to_owned();
     out.family("smpp_client_connections_total", Kind::Counter, "Binds to vendors that came up, and that ended.");
     for (vendor, counters, _) in &picture.vendors {
         out.sample(&[("vendor_id", &name(vendor)), ("status", "connected")], counters.connects);

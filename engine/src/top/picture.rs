@@ -96,7 +96,7 @@ fn vendor_table(list: &Value) -> Table {
     let mut table = Table::new(&["VENDOR", "STATUS", "BINDS", "MSG/S", "FLIGHT", "QUEUE", "SENT", "FAILED", "ERR%"], 2);
     table.rows.extend(vendors.into_iter().map(|vendor| {
         vec![
-            shortened(text(&vendor["vendor_id"])),
+            shortened(text(&vendor["vendor_name"])),
             text(&vendor["status"]).to_owned(),
             format!("{}/{}", whole(&vendor["binds_bound"]), whole(&vendor["binds"])),
             rate(&vendor["throughput_current"]),

@@ -19,7 +19,7 @@ fn answers(vendors: usize, customers: usize) -> [Value; 3] {
     });
     let vendor = |number: usize| {
         let vendor = json!({
-            "vendor_id": format!("vendor-{number:03}"), "status": "connected", "binds_bound": 1, "binds": 2,
+            "vendor_id": number.to_string(), "vendor_name": format!("vendor-{number:03}"), "status": "connected", "binds_bound": 1, "binds": 2,
             "throughput_current": number as f64, "in_flight": 3, "queue_depth": 7, "messages_sent": 99999999,
             "messages_failed": 1, "error_rate": 0.0123,
         });
