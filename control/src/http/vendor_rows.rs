@@ -64,15 +64,21 @@ pub(super) struct VendorRow {
     #[schemars(range(min = 1, max = 32768))]
     window_size: Option<u32>,
     /// Messages a second over all binds; 0 is no limit.
+    #[schemars(range(max = 2_147_483_647))]
     throughput: Option<u32>,
+    #[schemars(range(max = 2_147_483_647))]
     burst: Option<u32>,
     priority: Option<i32>,
     is_primary: Option<bool>,
     is_active: Option<bool>,
+    #[schemars(range(min = 10, max = 9_223_372_036_854_775_807_u64))]
     response_timeout_ms: Option<u64>,
+    #[schemars(range(max = 9_223_372_036_854_775_807_u64))]
     enquire_link_ms: Option<u64>,
+    #[schemars(range(min = 10, max = 9_223_372_036_854_775_807_u64))]
     bind_timeout_ms: Option<u64>,
     queue_messages: Option<u32>,
+    #[schemars(range(max = 9_223_372_036_854_775_807_u64))]
     queue_bytes: Option<u64>,
     queue_seconds: Option<u32>,
     request_receipts: Option<ReceiptsName>,

@@ -86,7 +86,21 @@ fn summary(stats: &Value) -> Vec<String> {
             count(&to["queue_depth"]),
             count(&to["dlrs_received"]),
         ),
+        format!(
+            "p50/95/99  answer {} ms  vendor {} ms  receipt {} ms",
+            quantiles(&stats["latencies"]["submit_response"]),
+            quantiles(&stats["latencies"]["vendor_answer"]),
+            quantiles(&stats["latencies"]["delivery"]),
+        ),
     ]
+}
+
+/// `-` where there were none lately.
+fn quantiles(times: &Value) -> String {
+    let one =
+        |name: &str| times[name].as_f64().map(|ms| if ms < 10.0 { format!("{ms:.1}") } else { format!("{ms:.0}") });
+    let all: Option<Vec<String>> = ["p50_ms", "p95_ms", "p99_ms"].into_iter().map(one).collect();
+    all.map_or_else(|| "-".to_owned(), |all| all.join("/"))
 }
 
 fn vendor_table(list: &Value) -> Table {

@@ -13,7 +13,7 @@ use crate::postgres::{setup, usual_rows, wait_for_complaint, wait_for_version, w
 with_one_shard_and_with_two![a_vendor_is_added_changed_and_removed_and_no_other_notices];
 
 /// With a key for passwords.
-fn with_key(shards: Shards, url: &str) -> Setup {
+pub(crate) fn with_key(shards: Shards, url: &str) -> Setup {
     let setup = setup(shards, url);
     let keys = setup.folder.write("keys", "one:AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=\n");
     setup.rows(&format!("[secrets]\nkey_file = {keys:?}"))
