@@ -23,7 +23,7 @@ use crate::http::{self, Port, Site};
 use crate::live::reloader::Reloader;
 use crate::live::{LiveSetup, ReloadHandle};
 use crate::log::{Field, Log};
-use crate::postgres::{BindTimes, Minder};
+use crate::postgres::{BindTimes, Minder, NothingYet};
 use crate::service::Service;
 use crate::shard_desk::ShardDesk;
 use crate::state::{Phase, State};
@@ -115,6 +115,7 @@ impl Control {
         let attachments = Attachments {
             reload: attachments.reload.or_else(|| Some(reload.clone())),
             messages: attachments.messages.or(messages),
+            vendor_table: attachments.vendor_table.or_else(|| Some(minder.as_ref()?.vendor_table())),
             ..attachments
         };
         let desk = Arc::new(ShardDesk::new(channels.shards.clone()));
@@ -156,8 +157,8 @@ impl Control {
     /// As [`Control::start`].
     pub fn start_waiting(configuration: &Configuration, log: Log) -> io::Result<Waiting> {
         let (channels, _) = control_channels(Vec::new());
-        let control =
-            Self::start_with_log(configuration, LiveSetup::nothing(), channels, &[], log, Attachments::default())?;
+        let attachments = Attachments { vendor_table: Some(Arc::new(NothingYet)), ..Attachments::default() };
+        let control = Self::start_with_log(configuration, LiveSetup::nothing(), channels, &[], log, attachments)?;
         let service = Service::new("postgresql");
         control.state.watch_service(Arc::clone(&service));
         Ok(Waiting { control, service })

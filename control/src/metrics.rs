@@ -6,10 +6,12 @@
 
 mod exposition;
 mod gateway;
+mod latency;
 mod store;
 
 use std::sync::atomic::Ordering;
 
+use smpp_shards::histogram::{Histogram, Latencies};
 use smpp_shards::report::JournalReport;
 use smpp_shards::{Customer, CustomerCounters, Snapshot, Vendor, VendorCounters};
 
@@ -31,6 +33,7 @@ pub(crate) fn render(state: &State) -> String {
     write_server(&mut out, &picture);
     write_client(&mut out, &picture);
     write_business(&mut out, &picture);
+    latency::write(&mut out, &picture);
     gateway::write(&mut out, &picture, state);
     store::write(&mut out, state);
     out.finish()
@@ -41,6 +44,7 @@ struct Picture<'s> {
     customers: Vec<(&'s Customer, CustomerCounters)>,
     vendors: Vec<(&'s Vendor, VendorCounters, f64)>,
     shards: Vec<ShardFigures>,
+    latencies: Latencies,
     binds_refused: u64,
     answers_without_session: u64,
 }
@@ -56,6 +60,7 @@ struct ShardFigures {
     messages_kept: u64,
     possible_duplicates: u64,
     late_answers_reconciled: u64,
+    turns: Histogram,
     journal: Option<JournalReport>,
 }
 
@@ -87,9 +92,13 @@ impl<'s> Picture<'s> {
             messages_kept: report.messages_kept,
             possible_duplicates: report.possible_duplicates,
             late_answers_reconciled: report.late_answers_reconciled,
+            turns: report.turns,
             journal: report.journal,
         });
+        let mut latencies = Latencies::default();
+        reports().for_each(|report| latencies.merge(&report.latencies));
         Self {
+            latencies,
             customers: customers.collect(),
             vendors: vendors.collect(),
             shards: figures.collect(),
@@ -130,7 +139,7 @@ impl<'s> Picture<'s> {
     ) {
         out.family(name, kind, help);
         for (vendor, counters, _) in &self.vendors {
-            out.sample(&[("vendor_id", &vendor.settings.instance_name)], value(counters));
+            out.sample(&[("vendor_id", vendor.settings.vendor_id())], value(counters));
         }
     }
 }
@@ -150,7 +159,7 @@ fn write_server(out: &mut Exposition, picture: &Picture<'_>) {
 }
 
 fn write_client(out: &mut Exposition, picture: &Picture<'_>) {
-    let name = |vendor: &Vendor| vendor.settings.instance_name.clone();
+    let name = |vendor: &Vendor| vendor.settings.vendor_id().to_owned();
     out.family("smpp_client_connections_total", Kind::Counter, "Binds to vendors that came up, and that ended.");
     for (vendor, counters, _) in &picture.vendors {
         out.sample(&[("vendor_id", &name(vendor)), ("status", "connected")], counters.connects);

@@ -1,4 +1,5 @@
-//! PostgreSQL: the rows of the configuration, their changes, and the vendors' health written back.
+//! PostgreSQL: the rows of the configuration, their changes, vendors changed over the control port, and their health written
+//! back.
 //!
 //! One task of the control thread owns one connection and does one thing at a time on it, so that a server that is slow
 //! or silent costs that task its time and nobody else. Losing the server changes nothing but that: what was read last
@@ -13,6 +14,7 @@ mod rows;
 mod source;
 mod tables;
 mod tls;
+mod vendor_writes;
 mod watch;
 
 use std::future::Future;
@@ -23,6 +25,7 @@ use crate::config::{Configuration, PostgresSettings};
 use crate::live::ReloadHandle;
 use crate::log::Log;
 use crate::service::Service;
+use crate::vendor_table::VendorTable;
 
 pub use connect::{CHANNEL, PostgresError};
 pub use migrate::{MIGRATIONS, Migrated, Migration, migrate};
@@ -32,6 +35,7 @@ pub use tables::ROWS_MAX;
 
 pub(crate) use health::{BindTimes, VendorHealth};
 pub(crate) use source::PostgresSource;
+pub(crate) use vendor_writes::NothingYet;
 pub(crate) use watch::HealthNow;
 
 /// Runs one of this module's commands to its end, on a runtime of its own.
@@ -78,6 +82,11 @@ impl Minder {
     /// How PostgreSQL does.
     pub(crate) fn service(&self) -> Arc<Service> {
         Arc::clone(&self.service)
+    }
+
+    /// Where the control port writes vendors.
+    pub(crate) fn vendor_table(&self) -> Arc<dyn VendorTable> {
+        Arc::new(vendor_writes::PostgresVendors::new(Arc::clone(&self.ends.shared)))
     }
 
     /// Starts the tasks, within the control thread's runtime. `reload` is asked whenever rows may have changed, and `health`

@@ -15,7 +15,7 @@ use tokio::sync::Notify;
 use crate::live::RowFault;
 use crate::log::Log;
 use crate::postgres::{BindTimes, VendorHealth};
-use crate::rates::{self, RecentAnswers};
+use crate::rates::{self, RecentAnswers, RecentLatencies};
 use crate::service::Service;
 use crate::store::Store;
 use crate::vendor_news::VendorNews;
@@ -94,6 +94,8 @@ pub(crate) struct ShardState {
     pub(crate) submit_rates: Vec<f64>,
     /// By vendor.
     pub(crate) recent_answers: Vec<RecentAnswers>,
+    /// What messages had to wait for.
+    pub(crate) recent_latencies: RecentLatencies,
 }
 
 impl ShardState {
@@ -106,6 +108,7 @@ impl ShardState {
             };
             self.throughput = report.vendors.iter().enumerate().map(rate).collect();
             self.submit_rates = rates::submit_rates(&before.customers, &report.customers, seconds);
+            self.recent_latencies.add(&before.latencies, &report.latencies, seconds);
             rates::add_answers(&mut self.recent_answers, &before.vendors, &report.vendors, seconds);
         }
         self.in_force = self.in_force.max(report.snapshot_version);

@@ -30,20 +30,29 @@ pub enum VendorTableError {
     Unavailable(String),
 }
 
+/// A vendor that was written.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct WrittenVendor {
+    /// By what the platform knows it: the row's id, or instance_name where there is none.
+    pub id: String,
+    /// As it is now; of one that was removed, as it was.
+    pub instance_name: String,
+}
+
 /// What comes of writing.
-pub type Written<'a, T> = Pin<Box<dyn Future<Output = Result<T, VendorTableError>> + Send + 'a>>;
+pub type Written<'a> = Pin<Box<dyn Future<Output = Result<WrittenVendor, VendorTableError>> + Send + 'a>>;
 
 /// The table of vendors. `id` is the vendor's id or its instance_name.
 pub trait VendorTable: Send + Sync {
-    /// Adds a vendor; its id.
-    fn insert(&self, fields: VendorFields) -> Written<'_, String>;
+    /// Adds a vendor.
+    fn insert(&self, fields: VendorFields) -> Written<'_>;
 
     /// Gives a vendor those fields, and every other column its default.
-    fn replace<'a>(&'a self, id: &'a str, fields: VendorFields) -> Written<'a, ()>;
+    fn replace<'a>(&'a self, id: &'a str, fields: VendorFields) -> Written<'a>;
 
     /// Changes those fields of a vendor alone.
-    fn patch<'a>(&'a self, id: &'a str, fields: VendorFields) -> Written<'a, ()>;
+    fn patch<'a>(&'a self, id: &'a str, fields: VendorFields) -> Written<'a>;
 
     /// Removes a vendor.
-    fn delete<'a>(&'a self, id: &'a str) -> Written<'a, ()>;
+    fn delete<'a>(&'a self, id: &'a str) -> Written<'a>;
 }

@@ -19,8 +19,9 @@ use std::time::{Duration, Instant};
 use crossbeam_channel::{Receiver, Sender};
 use smpp_control::{ControlSender, ControlWaker, ToShard};
 use smpp_pdu::CommandStatus;
+use smpp_shards::histogram::Histogram;
 use smpp_shards::{
-    Action, Conn, DrainPhase, Now, Output, ReadMode, Shard, ShardId, ShardSetup, Snapshot, Time, Verdict,
+    Action, Conn, DrainPhase, Now, Output, ReadMode, Report, Shard, ShardId, ShardSetup, Snapshot, Time, Verdict,
 };
 
 use crate::certificates::TlsConfigs;
@@ -106,6 +107,7 @@ pub(crate) struct Pump {
     listeners_tls: Vec<bool>,
     clock: Clock,
     now: Now,
+    turns: Histogram,
     bell: Arc<Doorbell>,
     post: Post,
     mail: Receiver<Mail>,
@@ -156,6 +158,7 @@ impl Pump {
             listeners_tls: Vec::new(),
             clock,
             now,
+            turns: Histogram::default(),
             bell: setup.bell,
             post: setup.post,
             mail: setup.mail,
@@ -190,10 +193,13 @@ impl Pump {
     /// When the ring fails, which leaves the shard without any connection.
     pub(crate) fn run(mut self) {
         let mut busy = true;
+        let mut began = Time::NEVER;
         while !self.is_finished() {
             self.send_all();
-            self.enter(busy);
+            let idle_from = self.enter(busy);
             self.now = self.clock.read();
+            self.turns.add_nanos(idle_from.unwrap_or(self.now.mono).nanos_since(began));
+            began = self.now.mono;
             busy = self.take_completions();
             busy |= self.shake_hands();
             busy |= self.take_inboxes();
@@ -214,30 +220,41 @@ impl Pump {
         }
     }
 
-    /// Submits everything; waits for something to happen unless there is work already.
-    fn enter(&mut self, busy: bool) {
+    /// Submits everything; waits for something to happen unless there is work already. Tells since when it had nothing to do,
+    /// where it had not.
+    fn enter(&mut self, busy: bool) -> Option<Time> {
         let has_work = busy || self.net.has_untaken() || self.has_mail();
-        let wait = if has_work || (!self.spin.is_zero() && self.spin_for_work()) {
+        let mut idle_from = None;
+        let wait = if has_work || (!self.spin.is_zero() && self.spin_for_work(&mut idle_from)) {
             Wait::No
         } else {
             self.bell.going_to_sleep();
             // Once more, for what came before the flag could be seen.
-            if self.shard.has_incoming() || self.has_mail() { Wait::No } else { Wait::AtMost(self.time_to_wait()) }
+            if self.shard.has_incoming() || self.has_mail() {
+                Wait::No
+            } else {
+                let now = self.clock.mono();
+                idle_from.get_or_insert(now);
+                Wait::AtMost(self.time_to_wait(now))
+            }
         };
         let result = self.net.enter(wait);
         self.bell.awake();
         if let Err(error) = result {
             panic!("the io_uring of shard {} failed: {error}", self.id);
         }
+        idle_from
     }
 
     /// Looks for work for as long as the setting says; what is queued is submitted first.
     #[cold]
-    fn spin_for_work(&mut self) -> bool {
+    fn spin_for_work(&mut self, idle_from: &mut Option<Time>) -> bool {
         if self.net.enter(Wait::No).is_err() {
             return true;
         }
-        let end = self.clock.mono() + self.spin;
+        let start = self.clock.mono();
+        *idle_from = Some(start);
+        let end = start + self.spin;
         loop {
             if self.net.is_ready() || self.shard.has_incoming() || self.has_mail() {
                 return true;
@@ -263,11 +280,11 @@ impl Pump {
         self.shard.next_deadline().min(timer).min(report).min(self.next_drain_look).min(self.stop_at)
     }
 
-    fn time_to_wait(&self) -> Duration {
+    fn time_to_wait(&self, now: Time) -> Duration {
         if !self.outbox.is_empty() {
             return Duration::from_millis(1);
         }
-        Duration::from_nanos(self.next_deadline().nanos_since(self.clock.mono())).min(WAIT_MAX)
+        Duration::from_nanos(self.next_deadline().nanos_since(now)).min(WAIT_MAX)
     }
 
     /// Carries out what the shard has asked for, until it asks for nothing more.
@@ -328,7 +345,7 @@ impl Pump {
     fn report(&mut self) {
         if self.is_open && self.now.mono >= self.next_report {
             self.next_report = self.now.mono.after_ms(REPORT_MS);
-            let report = Box::new(self.shard.report());
+            let report = Box::new(Report { turns: self.turns, ..self.shard.report() });
             for snapshot in core::mem::take(&mut self.retired) {
                 self.retire(report.snapshot_version, snapshot);
             }

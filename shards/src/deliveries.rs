@@ -14,7 +14,7 @@ use crate::names::{Conn, CustomerId, VendorId};
 use crate::report::CustomerCounters;
 use crate::settings::CustomerSettings;
 use crate::slab::Slab;
-use crate::time::Time;
+use crate::time::{Now, Time};
 use crate::wire::DeliveryOrigin;
 
 /// What a delivery waits for.
@@ -44,6 +44,8 @@ pub(crate) struct Delivery {
     pub(crate) origin: DeliveryOrigin,
     /// The sequence_number it was sent under.
     pub(crate) sequence: u32,
+    /// Since when it is here: the lower half of Unix milliseconds.
+    pub(crate) since_ms: u32,
     /// Counted among those that are held for an absent or silent customer.
     pub(crate) is_held: bool,
     /// Its number in the journal; 0 where its vendor keeps it.
@@ -71,6 +73,14 @@ pub(crate) struct Deliveries {
     pub(crate) open: u32,
 }
 
+impl Delivery {
+    /// Milliseconds since it is here; 0 where the clock was set back, or after 24 days.
+    #[inline]
+    pub(crate) fn age_ms(&self, now: Now) -> u64 {
+        u64::from((now.unix_ms as u32).wrapping_sub(self.since_ms).cast_signed().max(0).cast_unsigned())
+    }
+}
+
 impl Deliveries {
     pub(crate) fn new() -> Self {
         Self { slots: Slab::new(u32::MAX as usize), due: Deadlines::new(MESSAGE_TIMER_STEP_MS), open: 0 }
@@ -84,6 +94,7 @@ impl Deliveries {
         origin: DeliveryOrigin,
         pdu: &[u8],
         due: Time,
+        now: Now,
     ) -> u32 {
         let slot = self.slots.allocate().expect("fewer than there are numbers of slots");
         let delivery = self.slots.get_mut(slot);
@@ -93,6 +104,7 @@ impl Deliveries {
         delivery.customer = customer;
         delivery.vendor = vendor;
         delivery.origin = origin;
+        delivery.since_ms = now.unix_ms as u32;
         delivery.is_held = false;
         delivery.number = 0;
         delivery.kept = KeptRef::NONE;

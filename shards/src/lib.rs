@@ -21,6 +21,7 @@ pub mod event;
 pub mod facts;
 pub mod feed;
 mod heads;
+pub mod histogram;
 pub mod journal;
 pub mod kept;
 mod lane;

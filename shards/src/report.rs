@@ -4,6 +4,7 @@ use smpp_pdu::CommandStatus;
 
 use crate::event::EndReason;
 use crate::feed::FeedReport;
+use crate::histogram::{Histogram, Latencies};
 use crate::names::ShardId;
 
 /// Counters of one customer on its home shard, since the process started.
@@ -163,6 +164,10 @@ pub struct Report {
     pub possible_duplicates: u64,
     /// Messages that a vendor's late answer has settled.
     pub late_answers_reconciled: u64,
+    /// What messages had to wait for, since the start.
+    pub latencies: Latencies,
+    /// How long the shard's turns took, nanoseconds, since the start; its host counts them.
+    pub turns: Histogram,
     /// In journal mode.
     pub journal: Option<JournalReport>,
     /// Where there is a message store.

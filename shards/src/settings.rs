@@ -314,7 +314,11 @@ pub enum LongMessages {
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct VendorSettings {
-    /// Unique name; what routing rules and metrics call it.
+    /// The row's id, where the source has one: what the platform calls this vendor. No key of a file, and never what a place,
+    /// a record or a rule is found by: those go by the name.
+    #[serde(skip)]
+    pub id: Option<String>,
+    /// Unique name; what routing rules call it.
     pub instance_name: String,
     /// For people.
     pub display_name: Option<String>,
@@ -395,6 +399,7 @@ pub struct VendorSettings {
 impl Default for VendorSettings {
     fn default() -> Self {
         Self {
+            id: None,
             instance_name: String::new(),
             display_name: None,
             host: String::new(),
@@ -434,6 +439,13 @@ impl Default for VendorSettings {
             temporary_statuses: Vec::new(),
             permanent_statuses: Vec::new(),
         }
+    }
+}
+
+impl VendorSettings {
+    /// What metrics, log and control port call it: the row's id, or instance_name where there is none.
+    pub fn vendor_id(&self) -> &str {
+        self.id.as_deref().unwrap_or(&self.instance_name)
     }
 }
 

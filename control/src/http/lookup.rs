@@ -8,6 +8,7 @@ use smpp_pdu::id::parse_uuid;
 
 use super::answer::{self, Answer, Refusal};
 use super::call::Call;
+use super::vendors;
 use crate::store_lookup::StoredMessage;
 
 /// How long the store may take.
@@ -65,7 +66,13 @@ async fn find(call: &Call) -> Result<StoredMessage, Refusal> {
         return Err(Refusal::unavailable("store_unavailable", message));
     };
     match tokio::time::timeout(PATIENCE, store.message(&id)).await {
-        Ok(Ok(Some(message))) => Ok(message),
+        Ok(Ok(Some(mut message))) => {
+            // The store has vendors by the names that never change their meaning.
+            let snapshot = call.site.snapshot();
+            let vendor = message.vendor_id.as_deref().and_then(|name| snapshot.vendor_by_name(name));
+            message.vendor_id = vendor.map(vendors::key_of).or(message.vendor_id);
+            Ok(message)
+        }
         Ok(Ok(None)) => Err(Refusal::not_found(format!("There is no message {id}, or it is no longer kept."))),
         Ok(Err(reason)) => Err(Refusal::unavailable("store_unavailable", reason)),
         Err(_) => Err(Refusal::unavailable("store_unavailable", "The message store did not answer in time.")),

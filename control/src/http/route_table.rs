@@ -124,22 +124,25 @@ pub(super) static ROUTES: &[Route] = &[
     get!("/api/v1/vendors", "Vendors", Token, &VENDOR_QUERY, schema_of!(vendors::VendorList), &[], vendors::list),
     act!(
         POST "/api/v1/vendors", "Add a vendor",
-        "409 where the gateway writes no vendors. instance_name, host and port must be there.",
+        "Into PostgreSQL, and answered when it is in force; 409 where the vendors stand in the configuration file, or another \
+         one has that instance_name. instance_name, host and port must be there.",
         Some(vendor_rows::whole_row), 201 vendor_rows::VendorWritten, &[409, 503], vendor_rows::add
     ),
     act!(
         PUT "/api/v1/vendors/{vendor_id}", "Replace a vendor",
-        "Columns that are left out get their defaults. 409 where the gateway writes no vendors.",
+        "Columns that are left out get their defaults, the password too. Answered when it is in force; 409 where the vendors \
+         stand in the configuration file, or another one has that instance_name.",
         Some(vendor_rows::whole_row), 200 vendor_rows::VendorWritten, &[404, 409, 503], vendor_rows::replace
     ),
     act!(
         PATCH "/api/v1/vendors/{vendor_id}", "Change columns of a vendor",
-        "Columns that are left out stay. 409 where the gateway writes no vendors.",
+        "Columns that are left out stay. Answered when it is in force; 409 where the vendors stand in the configuration file, or \
+         another one has that instance_name.",
         Some(vendor_rows::some_columns), 200 vendor_rows::VendorWritten, &[404, 409, 503], vendor_rows::patch
     ),
     act!(
         DELETE "/api/v1/vendors/{vendor_id}", "Remove a vendor",
-        "409 where the gateway writes no vendors, or where routing rules name it.",
+        "Answered when it is in force; 409 where the vendors stand in the configuration file, or routing rules name it.",
         None, 200 vendor_rows::VendorWritten, &[404, 409, 503], vendor_rows::remove
     ),
     get!(

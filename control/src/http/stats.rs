@@ -8,6 +8,7 @@ use smpp_shards::{CustomerCounters, VendorCounters, VendorState};
 use super::answer::{self, Answer};
 use super::call::Call;
 use crate::process;
+use crate::rates::{RecentLatencies, RecentTimes};
 use crate::state::{ShardState, State};
 
 /// Everything in sum.
@@ -22,6 +23,7 @@ pub(super) struct Stats {
     uptime_seconds: u64,
     customers: CustomerTotals,
     vendors: VendorTotals,
+    latencies: LatencyStats,
     shards: Vec<ShardStats>,
     process: ProcessStats,
     /// What is not as it should be; at most 20 of them.
@@ -74,6 +76,25 @@ struct VendorTotals {
     possible_duplicates: u64,
 }
 
+/// What messages had to wait for in the last while (what is 20 s old counts half); null where there were none.
+#[derive(Serialize, JsonSchema)]
+struct LatencyStats {
+    /// From a submit_sm that passed every check to its submit_sm_resp.
+    submit_response: Option<Quantiles>,
+    /// From a customer's submit_sm to each answer of a vendor to it.
+    vendor_answer: Option<Quantiles>,
+    /// From a receipt or MO at hand to its deliver_sm to the customer.
+    delivery: Option<Quantiles>,
+}
+
+/// Milliseconds that half, 95 and 99 of a hundred times are not above: estimated within buckets that double in width.
+#[derive(Serialize, JsonSchema)]
+struct Quantiles {
+    p50_ms: f64,
+    p95_ms: f64,
+    p99_ms: f64,
+}
+
 #[derive(Serialize, JsonSchema)]
 struct ShardStats {
     shard: usize,
@@ -119,7 +140,9 @@ pub(super) async fn stats(call: Call) -> Answer {
     let shards = state.shards();
     let mut customers = CustomerTotals { count: snapshot.present_customers().count(), ..CustomerTotals::default() };
     let mut vendors = VendorTotals { count: snapshot.present_vendors().count(), ..VendorTotals::default() };
+    let mut latencies = RecentLatencies::default();
     for shard in shards.iter() {
+        latencies.merge(&shard.recent_latencies);
         let Some(report) = &shard.report else { continue };
         customers.sessions += u64::from(report.sessions);
         customers.connections_unbound += u64::from(report.lobby);
@@ -138,6 +161,7 @@ pub(super) async fn stats(call: Call) -> Answer {
         uptime_seconds: state.started.elapsed().as_secs(),
         customers,
         vendors,
+        latencies: latency_stats(&latencies),
         shards: shards.iter().enumerate().map(|(shard, known)| shard_stats(shard, known)).collect(),
         process: ProcessStats {
             resident_bytes: process::resident_bytes(),
@@ -179,6 +203,18 @@ impl VendorTotals {
         self.dlrs_received += counters.receipts.iter().sum::<u64>();
         self.dlrs_unknown += counters.receipts_unknown;
         self.mobile_originated += counters.mobile_originated;
+    }
+}
+
+fn latency_stats(recent: &RecentLatencies) -> LatencyStats {
+    let quantiles = |times: &RecentTimes| {
+        let tenths = |share| Some((times.quantile_ms(share)? * 10.0).round() / 10.0);
+        Some(Quantiles { p50_ms: tenths(0.5)?, p95_ms: tenths(0.95)?, p99_ms: tenths(0.99)? })
+    };
+    LatencyStats {
+        submit_response: quantiles(&recent.submit_response),
+        vendor_answer: quantiles(&recent.vendor_answer),
+        delivery: quantiles(&recent.delivery),
     }
 }
 

@@ -15,10 +15,14 @@ use smpp_shards::{Settings, Snapshot};
 use super::admin;
 use super::answer::{self, Answer, FieldFault, Refusal};
 use super::call::Call;
-use crate::vendor_table::{VendorFields, VendorTable, VendorTableError, Written};
+use crate::secrets::is_encrypted;
+use crate::vendor_table::{VendorFields, VendorTable, VendorTableError, Written, WrittenVendor};
 
 /// Columns without which there is no vendor.
 const REQUIRED: [&str; 3] = ["instance_name", "host", "port"];
+
+/// Octets of a password that is encrypted, at the most.
+const ENCRYPTED_MAX: usize = 256;
 
 /// How long the table may take.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -41,6 +45,7 @@ pub(super) struct VendorRow {
     /// The system_id of the bind.
     #[schemars(length(max = 15))]
     username: Option<String>,
+    /// Stored encrypted, and never told. What `smpp-gateway encrypt-password` has made may be given too.
     #[schemars(length(max = 64))]
     password: Option<String>,
     #[schemars(length(max = 12))]
@@ -59,15 +64,21 @@ pub(super) struct VendorRow {
     #[schemars(range(min = 1, max = 32768))]
     window_size: Option<u32>,
     /// Messages a second over all binds; 0 is no limit.
+    #[schemars(range(max = 2_147_483_647))]
     throughput: Option<u32>,
+    #[schemars(range(max = 2_147_483_647))]
     burst: Option<u32>,
     priority: Option<i32>,
     is_primary: Option<bool>,
     is_active: Option<bool>,
+    #[schemars(range(min = 10, max = 9_223_372_036_854_775_807_u64))]
     response_timeout_ms: Option<u64>,
+    #[schemars(range(max = 9_223_372_036_854_775_807_u64))]
     enquire_link_ms: Option<u64>,
+    #[schemars(range(min = 10, max = 9_223_372_036_854_775_807_u64))]
     bind_timeout_ms: Option<u64>,
     queue_messages: Option<u32>,
+    #[schemars(range(max = 9_223_372_036_854_775_807_u64))]
     queue_bytes: Option<u64>,
     queue_seconds: Option<u32>,
     request_receipts: Option<ReceiptsName>,
@@ -137,23 +148,24 @@ pub(super) fn some_columns(generator: &mut SchemaGenerator) -> Schema {
 pub(super) struct VendorWritten {
     success: bool,
     vendor_id: String,
-    /// The version with this change, on its way to the shards; null where it comes into force a little later.
+    /// The version with this change, in force on every shard; null where it comes into force a little later.
     version: Option<u64>,
+    /// Why the row is not in force although it is stored, such as a tls_ca that cannot be read; its last good version is.
+    faults: Vec<FieldFault>,
 }
 
 pub(super) async fn add(call: Call) -> Answer {
     let table = table(&call)?;
     let fields = fields(&call, &REQUIRED)?;
-    let vendor_id = written(table.insert(fields)).await?;
-    let version = in_force(&call).await;
-    Ok(answer::json_answer(StatusCode::CREATED, &VendorWritten { success: true, vendor_id, version }))
+    let vendor = written(table.insert(fields)).await?;
+    Ok(answer::json_answer(StatusCode::CREATED, &in_force(&call, vendor).await))
 }
 
 pub(super) async fn replace(call: Call) -> Answer {
     let table = table(&call)?;
     let fields = fields(&call, &REQUIRED)?;
-    written(table.replace(call.variable(), fields)).await?;
-    changed(&call).await
+    let vendor = written(table.replace(call.variable(), fields)).await?;
+    answer::ok(&in_force(&call, vendor).await)
 }
 
 pub(super) async fn patch(call: Call) -> Answer {
@@ -162,34 +174,35 @@ pub(super) async fn patch(call: Call) -> Answer {
     if fields.is_empty() {
         return Err(Refusal::bad_request("invalid_body", "The body names no field, so that nothing would change."));
     }
-    written(table.patch(call.variable(), fields)).await?;
-    changed(&call).await
+    let vendor = written(table.patch(call.variable(), fields)).await?;
+    answer::ok(&in_force(&call, vendor).await)
 }
 
 pub(super) async fn remove(call: Call) -> Answer {
     let table = table(&call)?;
-    written(table.delete(call.variable())).await?;
-    changed(&call).await
+    let vendor = written(table.delete(call.variable())).await?;
+    answer::ok(&in_force(&call, vendor).await)
 }
 
 fn table(call: &Call) -> Result<Arc<dyn VendorTable>, Refusal> {
     call.site.attachments.vendor_table.clone().ok_or_else(|| {
-        let message = "This gateway does not write vendors. Change them where they stand: in the configuration file, and reload, or in PostgreSQL.";
+        let message = "The vendors stand in the configuration file, which the gateway does not write. Change them there, and \
+                       reload.";
         Refusal::new(StatusCode::CONFLICT, "vendors_read_only", message)
     })
 }
 
-async fn changed(call: &Call) -> Answer {
-    let version = in_force(call).await;
-    answer::ok(&VendorWritten { success: true, vendor_id: call.variable().to_owned(), version })
-}
-
 /// Asks for the change to be read at once. Where that fails it is read later all the same.
-async fn in_force(call: &Call) -> Option<u64> {
-    admin::ask(&call.site).await.ok().map(|reloaded| reloaded.version)
+async fn in_force(call: &Call, vendor: WrittenVendor) -> VendorWritten {
+    let reloaded = admin::ask(&call.site).await.ok();
+    let version = reloaded.as_ref().map(|reloaded| reloaded.version);
+    let all = reloaded.map(|reloaded| reloaded.faults).unwrap_or_default();
+    let own = all.into_iter().filter(|fault| fault.table == "vendors" && fault.key == vendor.instance_name);
+    let faults = own.map(|fault| FieldFault { field: fault.column, reason: fault.reason }).collect();
+    VendorWritten { success: true, vendor_id: vendor.id, version, faults }
 }
 
-async fn written<T>(written: Written<'_, T>) -> Result<T, Refusal> {
+async fn written(written: Written<'_>) -> Result<WrittenVendor, Refusal> {
     let outcome = tokio::time::timeout(PATIENCE, written).await;
     let outcome = outcome.unwrap_or_else(|_| {
         let reason = "The table of vendors did not answer in time; whether the change was made is not known.";
@@ -235,6 +248,10 @@ fn fields(call: &Call, required: &[&str]) -> Result<VendorFields, Refusal> {
 /// Whether a field is known, of the right type, and in range: whatever a snapshot says of a vendor that is all right but for
 /// this field. `null` stands for the column's default where there may be none.
 fn check(name: &str, value: &Value) -> Result<(), String> {
+    // What an encrypted one comes to is the table's to say.
+    if name == "password" && value.as_str().is_some_and(|text| is_encrypted(text) && text.len() <= ENCRYPTED_MAX) {
+        return Ok(());
+    }
     let sentence = |text: &str| format!("{}.", text.trim_end_matches('.'));
     let one = Value::Object(Map::from_iter([(name.to_owned(), value.clone())]));
     let typed: VendorSettings = serde_json::from_value(one).map_err(|error| sentence(&error.to_string()))?;

@@ -200,13 +200,15 @@ pub(super) async fn reconnect(call: Call) -> Answer {
 
 /// By what the platform knows a vendor.
 pub(super) fn key_of(vendor: &Vendor) -> String {
-    vendor.settings.instance_name.clone()
+    vendor.settings.vendor_id().to_owned()
 }
 
 /// The vendor of that id, or of that instance_name.
 pub(super) fn find<'s>(snapshot: &'s Snapshot, id: &str) -> Result<&'s Vendor, Refusal> {
-    let found = snapshot.present_vendors().find(|vendor| key_of(vendor) == id || vendor.settings.instance_name == id);
-    found.ok_or_else(|| Refusal::not_found(format!("There is no vendor {id:?}.")))
+    let by_id = snapshot.present_vendors().find(|vendor| vendor.settings.vendor_id() == id);
+    by_id
+        .or_else(|| snapshot.vendor_by_name(id))
+        .ok_or_else(|| Refusal::not_found(format!("There is no vendor {id:?}.")))
 }
 
 pub(super) fn too_many_commands() -> Refusal {

@@ -1,7 +1,7 @@
 //! What happens on the shards, as lines of the log.
 //!
 //! The names of fields are those of the tables and metrics: `customer_id` is the account_id (or system_id),
-//! `vendor_id` the instance_name.
+//! `vendor_id` the row's id (or instance_name).
 
 use smpp_pdu::CommandStatus;
 use smpp_shards::{CloseCause, CustomerId, EndReason, Event, ShardId, Snapshot, VendorId};
@@ -41,21 +41,14 @@ pub(super) fn write(log: &Log, shard: ShardId, event: &Event, snapshot: &Snapsho
         | Event::LinkDown { .. }
         | Event::VendorAlert { .. } => write_link(log, shard, event, names),
         Event::ReceiptUnknown { vendor, message_id } => {
-            let fields = [
-                ("vendor_id", Field::Text(names.vendor(*vendor))),
-                ("vendor_message_id", Field::Text(message_id)),
-                ("shard", number(shard)),
-            ];
+            let mut fields = names.fields_of(*vendor);
+            fields.extend([("vendor_message_id", Field::Text(message_id)), ("shard", number(shard))]);
             log.write(LogLevel::Warn, "dlr", "receipt matches no message", &fields);
         }
         Event::DeliverRejected { vendor, dest, status } => {
             let status = status_name(*status);
-            let fields = [
-                ("vendor_id", Field::Text(names.vendor(*vendor))),
-                ("dest", Field::Text(dest)),
-                ("status", Field::Text(&status)),
-                ("shard", number(shard)),
-            ];
+            let mut fields = names.fields_of(*vendor);
+            fields.extend([("dest", Field::Text(dest)), ("status", Field::Text(&status)), ("shard", number(shard))]);
             log.write(LogLevel::Warn, CLIENT, "deliver_sm rejected", &fields);
         }
     }
@@ -113,48 +106,45 @@ fn write_link(log: &Log, shard: ShardId, event: &Event, names: Names<'_>) {
     match event {
         Event::LinkBound { vendor, link, local } => {
             let local = local.map(|local| local.to_string()).unwrap_or_default();
-            let fields = [
-                ("vendor_id", Field::Text(names.vendor(*vendor))),
+            let mut fields = names.fields_of(*vendor);
+            fields.extend([
                 ("link", Field::Number(u64::from(link.0))),
                 ("local", Field::Text(&local)),
                 ("shard", number(shard)),
-            ];
+            ]);
             log.write(LogLevel::Info, CLIENT, "vendor bound", &fields);
         }
         Event::LinkConnectFailed { vendor, link, failure, again_ms } => {
             let local = failure.local.map(|local| local.to_string()).unwrap_or_default();
-            let fields = [
-                ("vendor_id", Field::Text(names.vendor(*vendor))),
+            let mut fields = names.fields_of(*vendor);
+            fields.extend([
                 ("link", Field::Number(u64::from(link.0))),
                 ("step", Field::Text(failure.step.name())),
                 ("local", Field::Text(&local)),
                 ("reason", Field::Text(&failure.reason)),
                 ("again_ms", Field::Number(*again_ms)),
                 ("shard", number(shard)),
-            ];
+            ]);
             log.write(LogLevel::Warn, CLIENT, "vendor could not be connected", &fields);
         }
         Event::LinkDown { vendor, link, local, reason, again_ms, unanswered } => {
             let local = local.map(|local| local.to_string()).unwrap_or_default();
             let text = reason_text(*reason);
-            let mut fields = vec![
-                ("vendor_id", Field::Text(names.vendor(*vendor))),
+            let mut fields = names.fields_of(*vendor);
+            fields.extend([
                 ("link", Field::Number(u64::from(link.0))),
                 ("local", Field::Text(&local)),
                 ("reason", Field::Text(&text)),
                 ("unanswered", Field::Number(u64::from(*unanswered))),
                 ("shard", number(shard)),
-            ];
+            ]);
             fields.extend(again_ms.map(|again_ms| ("again_ms", Field::Number(again_ms))));
             let level = if *unanswered > 0 { LogLevel::Warn } else { level_of(*reason) };
             log.write(level, CLIENT, "vendor's link is down", &fields);
         }
         Event::VendorAlert { vendor, failures } => {
-            let fields = [
-                ("vendor_id", Field::Text(names.vendor(*vendor))),
-                ("failures", Field::Number(u64::from(*failures))),
-                ("shard", number(shard)),
-            ];
+            let mut fields = names.fields_of(*vendor);
+            fields.extend([("failures", Field::Number(u64::from(*failures))), ("shard", number(shard))]);
             log.write(LogLevel::Error, CLIENT, "vendor keeps failing", &fields);
         }
         _ => {}
@@ -210,6 +200,14 @@ impl<'s> Names<'s> {
     }
 
     fn vendor(self, id: VendorId) -> &'s str {
-        self.snapshot.vendor(id).map_or("?", |vendor| vendor.settings.instance_name.as_str())
+        self.snapshot.vendor(id).map_or("?", |vendor| vendor.settings.vendor_id())
+    }
+
+    /// Who a vendor is: its vendor_id, and its name where that is another.
+    fn fields_of(self, id: VendorId) -> Vec<(&'static str, Field<'s>)> {
+        let vendor_id = self.vendor(id);
+        let name = self.snapshot.vendor(id).map(|vendor| vendor.settings.instance_name.as_str());
+        let name = name.filter(|name| *name != vendor_id).map(|name| ("instance_name", Field::Text(name)));
+        [("vendor_id", Field::Text(vendor_id))].into_iter().chain(name).collect()
     }
 }

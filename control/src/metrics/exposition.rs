@@ -2,6 +2,8 @@
 
 use std::fmt::Write as _;
 
+use smpp_shards::histogram::{BOUNDS, Histogram};
+
 /// What sort of figure a family holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Kind {
@@ -9,6 +11,8 @@ pub(super) enum Kind {
     Counter,
     /// Goes up and down.
     Gauge,
+    /// How often a figure lay below each of some bounds.
+    Histogram,
 }
 
 /// The text under construction. A family's samples follow its opening at once.
@@ -24,6 +28,7 @@ impl Exposition {
         let kind = match kind {
             Kind::Counter => "counter",
             Kind::Gauge => "gauge",
+            Kind::Histogram => "histogram",
         };
         let help = help.replace('\\', "\\\\").replace('\n', "\\n");
         self.family = name;
@@ -33,14 +38,37 @@ impl Exposition {
 
     /// One whole figure of the open family.
     pub(super) fn sample(&mut self, labels: &[(&str, &str)], value: u64) {
-        self.labelled(labels);
+        self.labelled("", labels);
         let _ = writeln!(self.text, " {value}");
     }
 
     /// One figure of the open family with a fraction.
     pub(super) fn sample_real(&mut self, labels: &[(&str, &str)], value: f64) {
-        self.labelled(labels);
+        self.labelled("", labels);
         let _ = writeln!(self.text, " {value}");
+    }
+
+    /// One histogram of the open family: `bound` gives the upper bound of each bucket, `sum` what all times come to, both in
+    /// seconds.
+    pub(super) fn histogram(
+        &mut self,
+        labels: &[(&str, &str)],
+        histogram: &Histogram,
+        bound: impl Fn(usize) -> f64,
+        sum: f64,
+    ) {
+        let mut below = 0;
+        for (bucket, count) in histogram.counts.iter().enumerate() {
+            below += count;
+            let bound = if bucket < BOUNDS { bound(bucket).to_string() } else { "+Inf".to_owned() };
+            let labels: Vec<(&str, &str)> = labels.iter().copied().chain([("le", bound.as_str())]).collect();
+            self.labelled("_bucket", &labels);
+            let _ = writeln!(self.text, " {below}");
+        }
+        self.labelled("_sum", labels);
+        let _ = writeln!(self.text, " {sum}");
+        self.labelled("_count", labels);
+        let _ = writeln!(self.text, " {below}");
     }
 
     /// A family with one sample and no labels.
@@ -54,8 +82,9 @@ impl Exposition {
         self.text
     }
 
-    fn labelled(&mut self, labels: &[(&str, &str)]) {
+    fn labelled(&mut self, suffix: &str, labels: &[(&str, &str)]) {
         self.text.push_str(self.family);
+        self.text.push_str(suffix);
         for (index, (name, value)) in labels.iter().enumerate() {
             self.text.push(if index == 0 { '{' } else { ',' });
             self.text.push_str(name);

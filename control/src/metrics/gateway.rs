@@ -115,10 +115,15 @@ fn write_customers(out: &mut Exposition, picture: &Picture<'_>) {
 }
 
 fn write_vendors(out: &mut Exposition, picture: &Picture<'_>) {
+    out.family("smpp_gateway_vendor_info", Kind::Gauge, "Always 1; tells the name that goes with a vendor_id.");
+    for (vendor, _, _) in &picture.vendors {
+        let settings = &vendor.settings;
+        out.sample(&[("vendor_id", settings.vendor_id()), ("instance_name", &settings.instance_name)], 1);
+    }
     let name = "smpp_gateway_vendor_state";
     out.family(name, Kind::Gauge, "Always 1; the label tells the vendor's state.");
     for (vendor, counters, _) in &picture.vendors {
-        out.sample(&[("vendor_id", &vendor.settings.instance_name), ("state", counters.state.name())], 1);
+        out.sample(&[("vendor_id", vendor.settings.vendor_id()), ("state", counters.state.name())], 1);
     }
     let help = "Binds to a vendor that are up now.";
     picture.per_vendor(out, "smpp_gateway_vendor_binds", Kind::Gauge, help, |it| u64::from(it.links_bound));

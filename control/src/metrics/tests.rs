@@ -49,6 +49,9 @@ fn reports() -> [Report; 2] {
     let mut one = Report { shard: ShardId(1), ..zero.clone() };
     zero.binds_refused = 5;
     zero.answers_without_session = 1;
+    [0, 1, 3, 40].into_iter().for_each(|it| zero.latencies.submit_response.add_ms(it));
+    zero.latencies.vendor_answer.add_ms(200_000);
+    zero.turns.add_nanos(1_500_000);
     zero.customers[0] = CustomerCounters {
         binds: 4,
         submits: 100,
@@ -75,6 +78,7 @@ fn reports() -> [Report; 2] {
         ..VendorCounters::default()
     };
     one.binds_refused = 2;
+    one.latencies.submit_response.add_ms(3);
     one.customers[1].binds = 1;
     one.vendors[1].queued = 5;
     one.vendors[1].receipts_matched = 2;
@@ -117,6 +121,20 @@ fn every_metric_of_the_contract_has_its_figure() {
         (format!("sms_received_per_customer{{{acme}}}"), 33.0),
         (r#"smpp_gateway_snapshot_version{shard="1"}"#.into(), 1.0),
         (r#"smpp_gateway_vendor_state{vendor_id="north",state="connected"}"#.into(), 1.0),
+        (r#"smpp_gateway_submit_response_seconds_bucket{le="0.001"}"#.into(), 1.0),
+        (r#"smpp_gateway_submit_response_seconds_bucket{le="0.002"}"#.into(), 2.0),
+        (r#"smpp_gateway_submit_response_seconds_bucket{le="0.004"}"#.into(), 4.0),
+        (r#"smpp_gateway_submit_response_seconds_bucket{le="+Inf"}"#.into(), 5.0),
+        ("smpp_gateway_submit_response_seconds_count".into(), 5.0),
+        ("smpp_gateway_submit_response_seconds_sum".into(), 0.047),
+        (r#"smpp_gateway_vendor_answer_seconds_bucket{le="131.072"}"#.into(), 0.0),
+        (r#"smpp_gateway_vendor_answer_seconds_bucket{le="+Inf"}"#.into(), 1.0),
+        ("smpp_gateway_delivery_seconds_count".into(), 0.0),
+        (r#"smpp_gateway_turn_seconds_bucket{shard="0",le="0.001048576"}"#.into(), 0.0),
+        (r#"smpp_gateway_turn_seconds_bucket{shard="0",le="0.002097152"}"#.into(), 1.0),
+        (r#"smpp_gateway_turn_seconds_sum{shard="0"}"#.into(), 0.0015),
+        (r#"smpp_gateway_turn_seconds_count{shard="1"}"#.into(), 0.0),
+        (r#"smpp_gateway_vendor_info{vendor_id="north",instance_name="north"}"#.into(), 1.0),
         ("smpp_gateway_answers_without_session_total".into(), 1.0),
         ("smpp_gateway_window_exceeded_total".into(), 2.0),
         ("smpp_gateway_log_events_dropped_total".into(), 4.0),
@@ -163,6 +181,7 @@ fn lint(text: &str) {
     assert!(text.ends_with('\n'));
     let mut kinds: BTreeMap<&str, &str> = BTreeMap::new();
     let (mut seen, mut helped, mut family) = (HashSet::new(), "", "");
+    let mut buckets: BTreeMap<String, (f64, f64)> = BTreeMap::new();
     for line in text.lines() {
         if let Some(rest) = line.strip_prefix("# HELP ") {
             let (name, help) = rest.split_once(' ').unwrap();
@@ -173,21 +192,55 @@ fn lint(text: &str) {
             let (name, kind) = rest.split_once(' ').unwrap();
             assert_eq!(name, helped, "TYPE without HELP");
             let is_counter = kind == "counter";
-            assert!(is_counter || kind == "gauge", "{line}");
+            assert!(is_counter || kind == "gauge" || kind == "histogram", "{line}");
+            assert!(kind != "histogram" || name.ends_with("_seconds"), "a histogram of another unit: {line}");
             assert!(ODD_NAMES.contains(&name) || name.ends_with("_total") == is_counter, "{line}");
             kinds.insert(name, kind);
             family = name;
         } else {
             let name_end = line.find(['{', ' ']).unwrap();
-            assert_eq!(&line[..name_end], family, "a sample outside of its family: {line}");
+            let suffix =
+                line[..name_end].strip_prefix(family).unwrap_or_else(|| panic!("outside of its family: {line}"));
+            let suffixes: &[&str] = if kinds[family] == "histogram" { &["_bucket", "_sum", "_count"] } else { &[""] };
+            assert!(suffixes.contains(&suffix), "a sample outside of its family: {line}");
             assert!(family.bytes().all(|it| it == b'_' || it.is_ascii_lowercase() || it.is_ascii_digit()), "{line}");
             let (series, value) = line.rsplit_once(' ').unwrap();
             assert!(value.parse::<f64>().is_ok_and(|value| value >= 0.0), "{line}");
             assert!(seen.insert(series.to_owned()), "twice: {line}");
             lint_labels(&series[name_end..]);
+            lint_bucket(&mut buckets, family, suffix, &series[name_end..], value.parse().unwrap());
         }
     }
     assert!(!kinds.is_empty());
+}
+
+/// A histogram's buckets go up, in bound and in count, to the one without bound, which is its count.
+fn lint_bucket(buckets: &mut BTreeMap<String, (f64, f64)>, family: &str, suffix: &str, labels: &str, value: f64) {
+    let labels = labels.trim_matches(['{', '}']);
+    let (others, bound) = match labels.rsplit_once("le=\"") {
+        Some((others, bound)) => (others.trim_end_matches(','), bound.trim_end_matches('"').parse::<f64>().ok()),
+        None => (labels, None),
+    };
+    let key = format!("{family}{{{others}}}");
+    match suffix {
+        "_bucket" => {
+            let bound = bound.unwrap_or_else(|| panic!("a bucket of {key} without a bound"));
+            let (before, count) = buckets.insert(key.clone(), (bound, value)).unwrap_or((f64::NEG_INFINITY, 0.0));
+            assert!(bound > before && value >= count, "buckets of {key} out of order");
+        }
+        "_count" => assert_eq!(buckets[&key], (f64::INFINITY, value), "{key}"),
+        _ => assert!(bound.is_none() || suffix.is_empty(), "le is for buckets: {key}"),
+    }
+}
+
+#[test]
+fn the_page_for_operators_names_every_metric() {
+    let page = include_str!("../../../deploy/metrics.md");
+    let text = rendered();
+    let names = text.lines().filter_map(|line| line.strip_prefix("# TYPE ")?.split(' ').next());
+    for name in names {
+        assert!(page.contains(&format!("`{name}")), "deploy/metrics.md does not tell of {name}");
+    }
 }
 
 /// `{name="value",…}` or nothing, with backslash, quote and line end escaped.

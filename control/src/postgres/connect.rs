@@ -145,12 +145,20 @@ impl Connection {
         &self,
         answer: impl Future<Output = Result<T, tokio_postgres::Error>>,
     ) -> Result<T, PostgresError> {
-        match tokio::time::timeout(self.patience, answer).await {
-            Ok(answer) => Ok(answer?),
-            Err(_) => {
-                let seconds = self.patience.as_secs_f64();
-                Err(PostgresError::Away(format!("no answer within {seconds:.1} s")))
-            }
-        }
+        Ok(self.answer(answer).await??)
+    }
+
+    /// As [`Connection::in_time`], with what the server says of a statement as it says it.
+    ///
+    /// # Errors
+    /// [`PostgresError::Away`] when no answer comes.
+    pub(super) async fn answer<T>(
+        &self,
+        answer: impl Future<Output = Result<T, tokio_postgres::Error>>,
+    ) -> Result<Result<T, tokio_postgres::Error>, PostgresError> {
+        tokio::time::timeout(self.patience, answer).await.map_err(|_| {
+            let seconds = self.patience.as_secs_f64();
+            PostgresError::Away(format!("no answer within {seconds:.1} s"))
+        })
     }
 }

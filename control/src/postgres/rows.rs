@@ -176,6 +176,7 @@ impl Reader<'_> {
         }
         let key = key_of(TABLE, row);
         let Some(mut vendor) = self.settings::<VendorSettings>(TABLE, &key, row) else { return };
+        vendor.id = text(row, "id");
         if is_encrypted(&vendor.password) {
             match self.keys.decrypt(&vendor.password) {
                 Ok(password) => vendor.password = password.into(),

@@ -14,6 +14,7 @@ use super::connect::{Connection, PostgresError};
 use super::kept::{Kept, KeptError, path_in};
 use super::rows;
 use super::tables::Tables;
+use super::vendor_writes::Writing;
 use crate::config::{Configuration, LogLevel, PostgresSettings};
 use crate::live::{Loaded, Loading, ReloadError, RowFault, RowSource};
 use crate::log::{Field, Log};
@@ -22,8 +23,8 @@ use crate::secrets::KeyRing;
 /// As what these lines stand in the log.
 pub(super) const COMPONENT: &str = "postgresql";
 
-/// Readings that may wait for the task; there is one reloader.
-const READINGS_MAX: usize = 4;
+/// What may wait for the task: readings of the one reloader, and changes of vendors; beyond it whoever asks waits.
+const ASKED_MAX: usize = 4;
 
 /// How long a start waits for the server where there is something kept to start from.
 const START_MAX: Duration = Duration::from_secs(3);
@@ -31,16 +32,24 @@ const START_MAX: Duration = Duration::from_secs(3);
 /// A reading that somebody waits for.
 pub(super) type Reading = oneshot::Sender<Result<Tables, PostgresError>>;
 
+/// What the task is asked to do.
+pub(super) enum Asked {
+    /// To read all rows.
+    Read(Reading),
+    /// To change a vendor.
+    Write(Box<Writing>),
+}
+
 /// The rows in PostgreSQL. Clones are the same source.
 #[derive(Clone)]
 pub(crate) struct PostgresSource {
     shared: Arc<Shared>,
 }
 
-struct Shared {
-    readings: mpsc::Sender<Reading>,
-    gateway: GatewaySettings,
-    keys: KeyRing,
+pub(super) struct Shared {
+    pub(super) asked: mpsc::Sender<Asked>,
+    pub(super) gateway: GatewaySettings,
+    pub(super) keys: KeyRing,
     /// What was read last, for [`PostgresSource::keep`].
     last: Mutex<Option<Arc<Tables>>>,
     /// What is in force, on its way to the file.
@@ -54,8 +63,8 @@ type InForce = (Arc<Tables>, Vec<RowFault>);
 
 /// What the tasks hold of a source.
 pub(super) struct Ends {
-    shared: Arc<Shared>,
-    pub(super) readings: mpsc::Receiver<Reading>,
+    pub(super) shared: Arc<Shared>,
+    pub(super) asked: mpsc::Receiver<Asked>,
     pub(super) to_write: watch::Receiver<Option<InForce>>,
     /// What the file holds.
     pub(super) kept: Option<Kept>,
@@ -73,17 +82,17 @@ impl Ends {
 impl PostgresSource {
     /// The source, and the tasks' ends of its channels.
     pub(super) fn new(configuration: &Configuration, opened: Opened) -> (Self, Ends) {
-        let (readings, receiver) = mpsc::channel(READINGS_MAX);
+        let (asked, receiver) = mpsc::channel(ASKED_MAX);
         let (in_force, to_write) = watch::channel(None);
         let shared = Arc::new(Shared {
-            readings,
+            asked,
             gateway: configuration.settings.gateway.clone(),
             keys: configuration.secrets.clone(),
             last: Mutex::default(),
             in_force,
             plain_passwords: Mutex::default(),
         });
-        (Self { shared: Arc::clone(&shared) }, Ends { shared, readings: receiver, to_write, kept: opened.kept })
+        (Self { shared: Arc::clone(&shared) }, Ends { shared, asked: receiver, to_write, kept: opened.kept })
     }
 
     /// Reads all rows.
@@ -93,7 +102,7 @@ impl PostgresSource {
     pub(super) async fn read(&self) -> Result<Loaded, PostgresError> {
         let ending = || PostgresError::Away("the gateway is on its way down".into());
         let (answer, reading) = oneshot::channel();
-        self.shared.readings.send(answer).await.map_err(|_| ending())?;
+        self.shared.asked.send(Asked::Read(answer)).await.map_err(|_| ending())?;
         let tables = Arc::new(reading.await.map_err(|_| ending())??);
         let (shared, to_read) = (Arc::clone(&self.shared), Arc::clone(&tables));
         // Thousands of rows take their time, which the control thread has not got.

@@ -151,7 +151,8 @@ fn every_setting_of_a_vendor_has_a_column_of_its_name_and_the_same_default() {
         assert!(columns.lines().any(|column| column == *name), "messaging.vendors has no column {name}");
     }
     database.sql("INSERT INTO messaging.vendors (instance_name, port) VALUES ('plain', 0)");
-    let expected = VendorSettings { instance_name: "plain".into(), ..VendorSettings::default() };
+    let id = Some(database.sql("SELECT id FROM messaging.vendors"));
+    let expected = VendorSettings { id, instance_name: "plain".into(), ..VendorSettings::default() };
     assert_eq!(format!("{:?}", loaded(&database).settings.vendors[0]), format!("{expected:?}"));
 }
 
@@ -191,6 +192,7 @@ fn every_column_of_a_vendor_becomes_its_setting() {
     ));
     use smpp_shards::settings::{BindType, LongMessages, ReceiptIdFrom, RequestReceipts, VendorIdFormat};
     let expected = VendorSettings {
+        id: Some(database.sql("SELECT id FROM messaging.vendors")),
         instance_name: "north".into(),
         display_name: Some("North".into()),
         host: "h".into(),
@@ -451,3 +453,4 @@ fn tls_is_spoken_and_the_certificate_checked_as_sslmode_says() {
 }
 
 mod away;
+mod writes;

@@ -1,5 +1,5 @@
 //! The task that owns the connection: it reads for the reloader, hears of changes, looks every half second whether the
-//! server is there, writes the vendors' health, and connects anew when the connection is lost.
+//! server is there, changes vendors, writes their health, and connects anew when the connection is lost.
 //!
 //! Lives on the control thread. It waits for the server, within timeouts, so that nobody else has to.
 
@@ -11,8 +11,9 @@ use tokio::time::{Instant, sleep_until};
 
 use super::connect::{Connection, PostgresError};
 use super::health::{Ledger, VendorHealth};
-use super::source::{COMPONENT, Ends, Reading};
+use super::source::{Asked, COMPONENT, Ends, Reading};
 use super::tables::Tables;
+use super::vendor_writes::Writer;
 use crate::config::{LogLevel, PostgresSettings};
 use crate::live::{ReloadError, ReloadHandle, Reloaded};
 use crate::log::{Field, Log};
@@ -87,7 +88,7 @@ impl Watch {
         loop {
             tokio::select! {
                 outcome = &mut opening => return outcome,
-                Some(reading) = self.ends.readings.recv() => refuse(reading, &PostgresError::Away("being connected".into())),
+                Some(asked) = self.ends.asked.recv() => refuse(asked, &PostgresError::Away("being connected".into())),
             }
         }
     }
@@ -97,7 +98,7 @@ impl Watch {
         loop {
             tokio::select! {
                 () = sleep_until(end) => return,
-                Some(reading) = self.ends.readings.recv() => refuse(reading, reason),
+                Some(asked) = self.ends.asked.recv() => refuse(asked, reason),
             }
         }
     }
@@ -119,8 +120,12 @@ impl Watch {
                 reason = &mut connection.ended => {
                     return PostgresError::Away(reason.unwrap_or_else(|_| "the connection is lost".into()));
                 }
-                Some(reading) = self.ends.readings.recv() => {
-                    if let Err(error) = self.read(&connection, reading).await {
+                Some(asked) = self.ends.asked.recv() => {
+                    let done = match asked {
+                        Asked::Read(reading) => self.read(&connection, reading).await,
+                        Asked::Write(writing) => self.writer(&connection).carry_out(*writing).await,
+                    };
+                    if let Err(error) = done {
                         return error;
                     }
                 }
@@ -194,6 +199,11 @@ impl Watch {
         lost
     }
 
+    fn writer<'a>(&'a self, connection: &'a Connection) -> Writer<'a> {
+        let (relation, shared) = (&self.settings.vendors_relation, &self.ends.shared);
+        Writer { connection, service: &self.service, relation, gateway: &shared.gateway, keys: &shared.keys }
+    }
+
     async fn write_health(&mut self, connection: &Connection, ledger: &mut Ledger) -> Result<(), PostgresError> {
         let vendors = (self.health)();
         self.service.asks();
@@ -222,9 +232,12 @@ impl Watch {
     }
 }
 
-fn refuse(reading: Reading, reason: &PostgresError) {
-    // Whoever asked may have gone.
-    let _ = reading.send(Err(reason.clone()));
+fn refuse(asked: Asked, reason: &PostgresError) {
+    match asked {
+        // Whoever asked may have gone.
+        Asked::Read(reading) => drop(reading.send(Err(reason.clone()))),
+        Asked::Write(writing) => writing.refuse(reason),
+    }
 }
 
 /// The outcome of a reload that was asked for; never, where none was.

@@ -86,7 +86,21 @@ fn summary(stats: &Value) -> Vec<String> {
             count(&to["queue_depth"]),
             count(&to["dlrs_received"]),
         ),
+        format!(
+            "p50/95/99  answer {} ms  vendor {} ms  receipt {} ms",
+            quantiles(&stats["latencies"]["submit_response"]),
+            quantiles(&stats["latencies"]["vendor_answer"]),
+            quantiles(&stats["latencies"]["delivery"]),
+        ),
     ]
+}
+
+/// `-` where there were none lately.
+fn quantiles(times: &Value) -> String {
+    let one =
+        |name: &str| times[name].as_f64().map(|ms| if ms < 10.0 { format!("{ms:.1}") } else { format!("{ms:.0}") });
+    let all: Option<Vec<String>> = ["p50_ms", "p95_ms", "p99_ms"].into_iter().map(one).collect();
+    all.map_or_else(|| "-".to_owned(), |all| all.join("/"))
 }
 
 fn vendor_table(list: &Value) -> Table {
@@ -96,7 +110,7 @@ fn vendor_table(list: &Value) -> Table {
     let mut table = Table::new(&["VENDOR", "STATUS", "BINDS", "MSG/S", "FLIGHT", "QUEUE", "SENT", "FAILED", "ERR%"], 2);
     table.rows.extend(vendors.into_iter().map(|vendor| {
         vec![
-            shortened(text(&vendor["vendor_id"])),
+            shortened(text(&vendor["vendor_name"])),
             text(&vendor["status"]).to_owned(),
             format!("{}/{}", whole(&vendor["binds_bound"]), whole(&vendor["binds"])),
             rate(&vendor["throughput_current"]),

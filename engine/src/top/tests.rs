@@ -14,12 +14,14 @@ fn answers(vendors: usize, customers: usize) -> [Value; 3] {
             "deliveries_waiting": 0},
         "vendors": {"throughput_current": 1200.0, "connected": 1, "count": 2, "in_flight": 5, "queue_depth": 0,
             "dlrs_received": 99},
+        "latencies": {"submit_response": {"p50_ms": 0.5, "p95_ms": 3.9, "p99_ms": 14.2},
+            "vendor_answer": {"p50_ms": 0.5, "p95_ms": 3.9, "p99_ms": 14.2}, "delivery": null},
         "process": {"resident_bytes": 104857600},
         "degraded": ["vendor south is not bound"],
     });
     let vendor = |number: usize| {
         let vendor = json!({
-            "vendor_id": format!("vendor-{number:03}"), "status": "connected", "binds_bound": 1, "binds": 2,
+            "vendor_id": number.to_string(), "vendor_name": format!("vendor-{number:03}"), "status": "connected", "binds_bound": 1, "binds": 2,
             "throughput_current": number as f64, "in_flight": 3, "queue_depth": 7, "messages_sent": 99999999,
             "messages_failed": 1, "error_rate": 0.0123,
         });
@@ -55,7 +57,8 @@ fn a_picture_fits_a_terminal_of_80_columns_and_24_lines() {
     let shown = Shown { picture: picture(50, 50), address: "127.0.0.1:8080".into(), ..Shown::default() };
     let lines = drawn(&shown, 80, 24);
     assert!(lines[0].starts_with("gw-1 0.1.0  accepting  up 2 h  memory 100 MiB"), "{}", lines[0]);
-    assert_eq!(lines[3], "! vendor south is not bound");
+    assert_eq!(lines[3], "p50/95/99  answer 0.5/3.9/14 ms  vendor 0.5/3.9/14 ms  receipt - ms");
+    assert_eq!(lines[4], "! vendor south is not bound");
     let vendors = lines.iter().position(|line| line.starts_with("VENDOR")).unwrap();
     assert!(lines[vendors].ends_with("ERR%"), "{}", lines[vendors]);
     assert!(lines[vendors + 1].starts_with("vendor-049  connected") && lines[vendors + 1].ends_with("1.2"));

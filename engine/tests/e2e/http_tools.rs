@@ -8,6 +8,9 @@ use crate::harness::bench::clean_load;
 use crate::harness::folder::Folder;
 use crate::harness::setup::free_address;
 use crate::harness::{Gateway, Setup, Shards, ask_until, smsc, with_one_shard_and_with_two};
+use crate::postgres::server::Server;
+use crate::postgres::usual_rows;
+use crate::vendor_writes::with_key;
 
 with_one_shard_and_with_two![the_page_shows_vendors_and_customers, top_prints_the_picture_once];
 
@@ -26,6 +29,27 @@ fn text(output: &Output) -> String {
 fn every_call_is_as_the_document_says() {
     let vendor = smsc(&[]);
     let gateway = Setup::usual(Shards::Two, vendor.address()).control("token = \"abc123\"").start();
+    check_calls(&gateway, &[]);
+    gateway.end_well();
+}
+
+#[test]
+fn every_change_of_vendors_in_postgresql_is_as_the_document_says() {
+    let (database, vendor) = (Server::shared().database(), smsc(&[]));
+    usual_rows(&database, vendor.address());
+    // Whatever is made up, nobody but this machine is called.
+    database.sql(
+        "CREATE FUNCTION stay_here() RETURNS trigger LANGUAGE plpgsql AS $$
+             BEGIN NEW.host := '127.0.0.1'; NEW.is_active := false; RETURN NEW; END $$;
+         CREATE TRIGGER stay_here BEFORE INSERT OR UPDATE ON messaging.vendors FOR EACH ROW EXECUTE FUNCTION stay_here();",
+    );
+    let gateway = with_key(Shards::Two, &database.url()).control("token = \"abc123\"").start();
+    check_calls(&gateway, &["--include-path-regex", "^/api/v1/vendors"]);
+    gateway.end_well();
+}
+
+/// Calls what the gateway's own document describes, and checks that the answers are as it says.
+fn check_calls(gateway: &Gateway, options: &[&str]) {
     let folder = Folder::new();
     let settings = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/interop/schemathesis.toml");
     let output = Command::new(schemathesis())
@@ -33,12 +57,12 @@ fn every_call_is_as_the_document_says() {
         .args(["--config-file", settings.to_str().unwrap(), "run"])
         .arg(format!("http://{}/api/v1/openapi.json", gateway.ports.control))
         .args(["--header", "Authorization: Bearer abc123", "--phases", "coverage,fuzzing", "--max-examples", "4"])
+        .args(options)
         .args(["--seed", "1", "--workers", "1", "--no-color", "--warnings", "off", "--request-timeout", "30"])
         .stdin(Stdio::null())
         .output()
         .unwrap();
     assert!(output.status.success(), "{}", text(&output));
-    gateway.end_well();
 }
 
 /// The page as Chromium has it after some turns.

@@ -26,3 +26,4 @@ mod routing;
 mod stopping;
 mod store;
 mod tls;
+mod vendor_writes;

@@ -15,7 +15,7 @@ use crate::harness::{Esme, Gateway, Setup, Shards, ask_until, message, smsc, wit
 use server::{Database, Proxy, Server};
 
 #[path = "../../../control/tests/support/postgres.rs"]
-mod server;
+pub(crate) mod server;
 
 with_one_shard_and_with_two![
     a_customer_of_the_tables_binds_and_sends,
@@ -24,7 +24,7 @@ with_one_shard_and_with_two![
 ];
 
 /// A gateway's configuration with nothing but where PostgreSQL is.
-fn setup(shards: Shards, url: &str) -> Setup {
+pub(crate) fn setup(shards: Shards, url: &str) -> Setup {
     Setup::new(shards).rows(&format!("[postgres]\nurl = \"{url}\""))
 }
 
@@ -50,7 +50,7 @@ fn said(output: &Output) -> String {
 }
 
 /// The schema, the customer `acme`, the vendor `north` at that address, and everything to it.
-fn usual_rows(database: &Database<'_>, vendor: SocketAddr) {
+pub(crate) fn usual_rows(database: &Database<'_>, vendor: SocketAddr) {
     said(&run_command(&["migrate"], &setup(Shards::One, &database.url()), "", &[]));
     let hash = smpp_control::hash_password(PASSWORD);
     database.sql(&format!(
@@ -84,18 +84,18 @@ fn complaint(gateway: &Gateway, part: &str, name: &str) -> Option<String> {
     Some(found["reason"].as_str()?.to_owned())
 }
 
-fn wait_for_complaint(gateway: &Gateway, part: &str, name: &str) -> String {
+pub(crate) fn wait_for_complaint(gateway: &Gateway, part: &str, name: &str) -> String {
     ask_until(&format!("a degraded {part} {name}"), || complaint(gateway, part, name))
 }
 
-fn wait_until_mended(gateway: &Gateway, part: &str, name: &str) {
+pub(crate) fn wait_until_mended(gateway: &Gateway, part: &str, name: &str) {
     ask_until(&format!("a {part} {name} that is well"), || {
         (health(gateway).is_some() && complaint(gateway, part, name).is_none()).then_some(())
     });
 }
 
 /// Waits until every shard has that version, or a later one.
-fn wait_for_version(gateway: &Gateway, version: u64) {
+pub(crate) fn wait_for_version(gateway: &Gateway, version: u64) {
     ask_until(&format!("version {version} on every shard"), || {
         let health = health(gateway)?;
         let shards = health["shards"].as_array()?.clone();
@@ -103,8 +103,13 @@ fn wait_for_version(gateway: &Gateway, version: u64) {
     });
 }
 
-fn submits(gateway: &Gateway, vendor: &str) -> f64 {
-    gateway.metric("smpp_client_submit_sm_total", &[&format!("vendor_id=\"{vendor}\""), "success"])
+/// What the platform calls a vendor.
+fn id_of(database: &Database<'_>, name: &str) -> String {
+    database.sql(&format!("SELECT id FROM messaging.vendors WHERE instance_name = '{name}'"))
+}
+
+fn submits(gateway: &Gateway, vendor_id: &str) -> f64 {
+    gateway.metric("smpp_client_submit_sm_total", &[&format!("vendor_id=\"{vendor_id}\""), "success"])
 }
 
 fn send_one(gateway: &Gateway) {
@@ -137,15 +142,16 @@ fn a_vendor_and_a_rule_that_are_added_are_in_force(shards: Shards) {
     assert_eq!(esme.submitted(&message(b"one")).status, CommandStatus::ESME_ROK);
     add_vendor(&database, "south", south.address(), 1);
     wait_for_version(&gateway, 2);
-    gateway.log.wait_for(1, &["\"vendor bound\"", "south"]);
+    let (north_id, south_id) = (id_of(&database, "north"), id_of(&database, "south"));
+    gateway.log.wait_for(1, &["\"vendor bound\"", "\"instance_name\":\"south\"", &south_id]);
     // The customer's connection and the other vendor's have not noticed.
     assert_eq!(esme.submitted(&message(b"two")).status, CommandStatus::ESME_ROK);
-    gateway.wait_for_metric("smpp_client_submit_sm_total", &["south", "success"], |count| count == 1.0);
-    assert_eq!(submits(&gateway, "north"), 1.0);
+    gateway.wait_for_metric("smpp_client_submit_sm_total", &[&south_id, "success"], |count| count == 1.0);
+    assert_eq!(submits(&gateway, &north_id), 1.0);
     database.sql("DELETE FROM messaging.routing_rules WHERE priority = 1; DELETE FROM messaging.vendors WHERE instance_name = 'south'");
     wait_for_version(&gateway, 3);
     assert_eq!(esme.submitted(&message(b"three")).status, CommandStatus::ESME_ROK);
-    gateway.wait_for_metric("smpp_client_submit_sm_total", &["north", "success"], |count| count == 2.0);
+    gateway.wait_for_metric("smpp_client_submit_sm_total", &[&north_id, "success"], |count| count == 2.0);
     assert_eq!(gateway.log.count(&["\"vendor bound\"", "north"]), 1);
     gateway.end_well_without(esme);
 }

@@ -40,7 +40,9 @@ impl Shard {
             (CommandId::GENERIC_NACK, CommandStatus::ESME_ROK) => CommandStatus::ESME_RUNKNOWNERR,
             (_, status) => status,
         };
-        let epoch = self.messages.get(slot).epoch;
+        let message = self.messages.get(slot);
+        let epoch = message.epoch;
+        self.latencies.vendor_answer.add_ms(now.unix_ms.saturating_sub(message.carried.id.unix_ms()));
         let lane = &mut self.lanes[vendor.index()];
         lane.counters.in_flight -= 1;
         if status.is_ok() && self.has_more_parts(slot) {
@@ -319,6 +321,7 @@ impl Shard {
             }
         };
         session.unanswered -= 1;
+        self.latencies.submit_response.add_ms(now.unix_ms.saturating_sub(id.unix_ms()));
         let counters = &mut self.desks[session.customer.index()].counters;
         let buffer = out.buffer(conn);
         if status.is_ok() {

@@ -26,7 +26,7 @@ impl Shard {
             return;
         }
         let due = now.mono.after_ms(self.snapshot.gateway.receipt_hold_ms);
-        let slot = self.deliveries.allocate(deliver.customer, deliver.vendor, deliver.origin, deliver.pdu, due);
+        let slot = self.deliveries.allocate(deliver.customer, deliver.vendor, deliver.origin, deliver.pdu, due, now);
         self.deliveries.get_mut(slot).kept = deliver.kept;
         let is_kept = self.may_keep_delivery(deliver) && self.keep_delivery(slot, deliver, now);
         if self.is_untold(slot) {
@@ -178,6 +178,7 @@ impl Shard {
         let delivery = self.deliveries.get_mut(slot);
         delivery.state = DeliveryState::Sent(conn);
         delivery.sequence = sequence;
+        self.latencies.delivery.add_ms(delivery.age_ms(now));
         if core::mem::take(&mut delivery.is_held) {
             self.held[delivery.vendor.index()] -= 1;
         }

@@ -37,6 +37,7 @@ use crate::deadlines::Deadlines;
 use crate::deliveries::{CustomerDesk, Deliveries};
 use crate::event::{EndReason, Event};
 use crate::feed::Feed;
+use crate::histogram::{Histogram, Latencies};
 use crate::kept::KeptMessages;
 use crate::lane::Lane;
 use crate::late::{LateAnswers, Settled};
@@ -164,6 +165,7 @@ pub struct Shard {
     phase: Option<DrainPhase>,
     binds_refused: u64,
     answers_without_session: u64,
+    latencies: Latencies,
     /// Limits log lines that a peer could cause at will.
     noise: TokenBucket,
 
@@ -222,6 +224,7 @@ impl Shard {
             phase: None,
             binds_refused: 0,
             answers_without_session: 0,
+            latencies: Latencies::default(),
             noise: TokenBucket::new(20, 100, now.mono),
             whole: Vec::new(),
             scratch: Vec::new(),
@@ -349,6 +352,8 @@ impl Shard {
             possible_duplicates: self.possible_duplicates
                 + self.lanes.iter().map(|lane| lane.counters.possible_duplicates).sum::<u64>(),
             late_answers_reconciled: self.late_answers_reconciled,
+            latencies: self.latencies,
+            turns: Histogram::default(),
             journal: self.ledger.as_ref().map(Ledger::report),
             store: self.feed_report(),
             is_quiet: self.is_quiet(),

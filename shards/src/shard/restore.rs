@@ -190,7 +190,7 @@ impl Shard {
         let message = self.kept.find(kept).map_or(0, |kept| kept.number);
         let origin = DeliveryOrigin { is_own: true, awaited: NOT_AWAITED, ..DeliveryOrigin::default() };
         let due = now.mono.after_ms(receipt.expires_unix_ms.saturating_sub(now.unix_ms));
-        let slot = self.deliveries.allocate(receipt.customer, receipt.vendor, origin, &receipt.pdu, due);
+        let slot = self.deliveries.allocate(receipt.customer, receipt.vendor, origin, &receipt.pdu, due, now);
         let delivery = self.deliveries.get_mut(slot);
         delivery.number = number;
         delivery.kept = kept;

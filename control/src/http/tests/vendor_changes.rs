@@ -7,7 +7,11 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::attachments::Attachments;
-use crate::vendor_table::{VendorFields, VendorTable, VendorTableError, Written};
+use crate::vendor_table::{VendorFields, VendorTable, VendorTableError, Written, WrittenVendor};
+
+fn named(name: &str) -> WrittenVendor {
+    WrittenVendor { id: name.to_owned(), instance_name: name.to_owned() }
+}
 
 /// Vendors by their instance_name.
 #[derive(Default)]
@@ -24,7 +28,7 @@ impl Table {
 }
 
 impl VendorTable for Table {
-    fn insert(&self, fields: VendorFields) -> Written<'_, String> {
+    fn insert(&self, fields: VendorFields) -> Written<'_> {
         Box::pin(async move {
             let id = fields["instance_name"].as_str().unwrap().to_owned();
             let mut vendors = self.0.lock().unwrap();
@@ -32,20 +36,20 @@ impl VendorTable for Table {
                 return Err(VendorTableError::Taken { field: "instance_name" });
             }
             vendors.insert(id.clone(), fields);
-            Ok(id)
+            Ok(named(&id))
         })
     }
 
-    fn replace<'a>(&'a self, id: &'a str, fields: VendorFields) -> Written<'a, ()> {
+    fn replace<'a>(&'a self, id: &'a str, fields: VendorFields) -> Written<'a> {
         Box::pin(async move {
             self.with(id, |vendor| {
                 *vendor = fields;
-                Ok(())
+                Ok(named(id))
             })
         })
     }
 
-    fn patch<'a>(&'a self, id: &'a str, fields: VendorFields) -> Written<'a, ()> {
+    fn patch<'a>(&'a self, id: &'a str, fields: VendorFields) -> Written<'a> {
         Box::pin(async move {
             if id == "away" {
                 return Err(VendorTableError::Unavailable("The database is away.".into()));
@@ -55,17 +59,17 @@ impl VendorTable for Table {
             }
             self.with(id, |vendor| {
                 vendor.extend(fields);
-                Ok(())
+                Ok(named(id))
             })
         })
     }
 
-    fn delete<'a>(&'a self, id: &'a str) -> Written<'a, ()> {
+    fn delete<'a>(&'a self, id: &'a str) -> Written<'a> {
         Box::pin(async move {
             if id == "routed" {
                 return Err(VendorTableError::InUse("A routing rule names it.".into()));
             }
-            self.0.lock().unwrap().remove(id).map(drop).ok_or(VendorTableError::NotFound)
+            self.0.lock().unwrap().remove(id).map(|_| named(id)).ok_or(VendorTableError::NotFound)
         })
     }
 }

@@ -16,6 +16,7 @@ use crate::postgres::health::VendorHealth;
 use crate::postgres::source::Opened;
 use crate::postgres::{self, PostgresSource};
 use crate::service::Service;
+use crate::vendor_table::VendorTable;
 
 const PATIENCE: Duration = Duration::from_secs(30);
 
@@ -34,10 +35,10 @@ impl Write for Page {
 }
 
 /// A folder that goes at the end.
-struct Folder(PathBuf);
+pub(super) struct Folder(PathBuf);
 
 impl Folder {
-    fn new(name: &str) -> Self {
+    pub(super) fn new(name: &str) -> Self {
         let path = std::env::temp_dir().join(format!("smpp-away-{name}-{}", std::process::id()));
         let _ = std::fs::remove_dir_all(&path);
         Self(path)
@@ -50,18 +51,19 @@ impl Drop for Folder {
     }
 }
 
-fn configuration(url: &str, folder: &Folder, keys: &str) -> Configuration {
+pub(super) fn configuration(url: &str, folder: &Folder, keys: &str) -> Configuration {
     let text = format!("[gateway]\ndata_dir = {:?}\n[postgres]\nurl = \"{url}\"\n{keys}\n", folder.0);
     config::parse(std::path::Path::new("test.toml"), &text, &|_| None).unwrap()
 }
 
-fn open(configuration: &Configuration) -> Result<Opened, postgres::PostgresError> {
+pub(super) fn open(configuration: &Configuration) -> Result<Opened, postgres::PostgresError> {
     postgres::open(configuration, configuration.postgres.as_ref().unwrap())
 }
 
 /// PostgreSQL minded as in the gateway, and everything that was reloaded.
-struct Bench {
+pub(super) struct Bench {
     service: Arc<Service>,
+    pub(super) vendors: Arc<dyn VendorTable>,
     source: PostgresSource,
     page: Page,
     log: Log,
@@ -70,9 +72,9 @@ struct Bench {
 }
 
 impl Bench {
-    fn start(configuration: &Configuration, opened: Opened) -> Self {
+    pub(super) fn start(configuration: &Configuration, opened: Opened) -> Self {
         let (source, minder) = postgres::source(configuration, configuration.postgres.as_ref().unwrap(), opened);
-        let (service, page) = (minder.service(), Page::default());
+        let (service, vendors, page) = (minder.service(), minder.vendor_table(), Page::default());
         let log = Log::to(LogSettings { level: LogLevel::Info }, Box::new(page.clone())).unwrap();
         let (reload, requests) = ReloadHandle::new();
         let (teller, reloads) = mpsc::unbounded_channel();
@@ -80,11 +82,11 @@ impl Bench {
         let health = Arc::new(Mutex::new(Vec::new()));
         let now = Arc::clone(&health);
         minder.start(reload, Box::new(move || now.lock().unwrap().clone()), log.clone());
-        Self { service, source, page, log, reloads, health }
+        Self { service, vendors, source, page, log, reloads, health }
     }
 
     /// The next reload that was possible.
-    async fn reloaded(&mut self) -> Loaded {
+    pub(super) async fn reloaded(&mut self) -> Loaded {
         loop {
             let next = tokio::time::timeout(PATIENCE, self.reloads.recv()).await;
             if let Ok(loaded) = next.expect("a reload in time").unwrap() {
@@ -94,7 +96,7 @@ impl Bench {
     }
 
     /// Waits until the service counts as away, or as there.
-    async fn wait_until_away(&self, is_away: bool) -> String {
+    pub(super) async fn wait_until_away(&self, is_away: bool) -> String {
         let until = Instant::now() + PATIENCE;
         loop {
             let complaint = self.service.complaint();

@@ -1,0 +1,64 @@
+//! What messages have to wait for, as the shard's report has it.
+
+mod common;
+
+use common::*;
+use smpp_pdu::{CommandId, CommandStatus, ShortMessage};
+use smpp_shards::histogram::Histogram;
+
+/// One time of so many milliseconds.
+fn one_of(millis: u64) -> Histogram {
+    let mut histogram = Histogram::default();
+    histogram.add_ms(millis);
+    histogram
+}
+
+#[test]
+fn the_times_of_a_message_and_its_receipt_are_counted() {
+    let (mut stage, links) = Stage::with_vendors(settings());
+    let customer = stage.bound(0, CommandId::BIND_TRANSMITTER);
+    stage.feed(customer, &submit(5, &ShortMessage { registered_delivery: 1, ..message(b"hello") }));
+    let sent = stage.pdu(links[0]);
+    stage.pass_ms(20);
+    stage.feed(links[0], &submit_resp(sent.sequence, b"abc1"));
+    assert_eq!(stage.pdu(customer).status, CommandStatus::ESME_ROK);
+    let latencies = stage.shard.report().latencies;
+    assert_eq!((latencies.submit_response, latencies.vendor_answer), (one_of(20), one_of(20)));
+    assert_eq!(latencies.delivery, Histogram::default());
+
+    let text = b"id:abc1 sub:001 dlvrd:001 submit date:2311142213 done date:2311142214 stat:DELIVRD err:000 text:";
+    stage.feed(links[0], &deliver(70, &ShortMessage { esm_class: 0x04, ..message(text) }));
+    stage.pass_ms(300);
+    assert_eq!(stage.shard.report().latencies.delivery, Histogram::default(), "it waits for a bind");
+    let receiver = stage.bound(0, CommandId::BIND_RECEIVER);
+    assert_eq!(stage.pdu(receiver).command, CommandId::DELIVER_SM);
+    assert_eq!(stage.shard.report().latencies.delivery, one_of(300));
+}
+
+#[test]
+fn every_answer_of_a_vendor_counts_from_the_submit_and_the_customer_s_once() {
+    let (mut stage, links) = Stage::with_vendors(settings());
+    let customer = stage.bound(0, CommandId::BIND_TRANSCEIVER);
+    stage.feed(customer, &submit(5, &message(b"hello")));
+    let first = stage.pdu(links[0]);
+    stage.pass_ms(4);
+    stage.feed(links[0], &answer(CommandId::SUBMIT_SM_RESP, CommandStatus::ESME_RSYSERR, first.sequence));
+    stage.pass_ms(1_000);
+    let second = stage.pdu(links[0]);
+    stage.feed(links[0], &submit_resp(second.sequence, b"abc1"));
+    assert_eq!(stage.pdu(customer).status, CommandStatus::ESME_ROK);
+    let latencies = stage.shard.report().latencies;
+    let mut both = one_of(4);
+    both.merge(&one_of(1_004));
+    assert_eq!((latencies.vendor_answer, latencies.submit_response), (both, one_of(1_004)));
+}
+
+#[test]
+fn what_is_refused_at_once_has_no_time() {
+    let (mut stage, links) = Stage::with_vendors(settings());
+    let customer = stage.bound(0, CommandId::BIND_TRANSCEIVER);
+    stage.feed(customer, &submit(5, &ShortMessage { dest: Default::default(), ..message(b"hello") }));
+    assert_ne!(stage.pdu(customer).status, CommandStatus::ESME_ROK);
+    assert!(stage.pdus(links[0]).is_empty());
+    assert_eq!(stage.shard.report().latencies, smpp_shards::histogram::Latencies::default());
+}
