@@ -3,12 +3,15 @@
 //! Lives on the control thread; bcrypt runs on the threads of [`pool`]. Must never keep, format or log a
 //! password: what is remembered of a successful check is a keyed hash whose key dies with the process.
 
+mod failing;
 mod homes;
 mod pool;
 
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::io;
+use std::net::IpAddr;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use ring::hmac;
@@ -18,6 +21,8 @@ use smpp_shards::{AuthRequest, Conn, CustomerId, ShardId, Snapshot, Verdict};
 use subtle::ConstantTimeEq as _;
 
 use crate::channel::ControlWaker;
+use failing::{Failing, Held};
+pub(crate) use failing::{FailingAddress, FailingFigures};
 pub(crate) use homes::Homes;
 use pool::{Job, Outcome, Pool};
 
@@ -68,6 +73,10 @@ pub(crate) struct Authenticator {
     pool: Pool,
     decoy: Option<Arc<str>>,
     patience: Duration,
+    failing: Failing,
+    held: Held,
+    figures: Arc<FailingFigures>,
+    news: Vec<FailingAddress>,
 }
 
 /// One bind that waits for bcrypt.
@@ -75,6 +84,7 @@ struct Waiting {
     shard: ShardId,
     conn: Conn,
     ticket: u32,
+    peer: IpAddr,
     /// Whose it is if the password turns out right; the refusal where it makes no difference.
     claim: Result<CustomerId, CommandStatus>,
 }
@@ -106,6 +116,10 @@ impl Authenticator {
             pool: Pool::start(waker)?,
             decoy,
             patience,
+            failing: Failing::default(),
+            held: Held::default(),
+            figures: Arc::default(),
+            news: Vec::new(),
         })
     }
 
@@ -127,12 +141,40 @@ impl Authenticator {
         self.homes.clone()
     }
 
-    /// Looks at a bind. `None`: the answer comes out of [`Authenticator::finish`] once bcrypt is through.
-    pub(crate) fn check(&mut self, request: AuthRequest) -> Option<Answer> {
+    /// How it stands with addresses whose binds fail.
+    pub(crate) fn failing_figures(&self) -> Arc<FailingFigures> {
+        Arc::clone(&self.figures)
+    }
+
+    /// What there is to tell of addresses whose binds fail, since the last call.
+    pub(crate) fn take_news(&mut self) -> Vec<FailingAddress> {
+        core::mem::take(&mut self.news)
+    }
+
+    /// When [`Authenticator::finish`] has something to tell even if nobody wakes the control thread.
+    pub(crate) fn next_release(&self) -> Option<Instant> {
+        self.held.next()
+    }
+
+    /// To be called once a second: forgets addresses that have been quiet for long enough.
+    pub(crate) fn end_second(&mut self, now: Instant) {
+        self.failing.forget_quiet(&self.snapshot.gateway.auth, now);
+        self.figures.set_now(self.failing.len(), self.held.len());
+    }
+
+    /// Looks at a bind. `None`: the answer comes out of [`Authenticator::finish`], once bcrypt is through or the time has come
+    /// for which refusals to that address are held back.
+    pub(crate) fn check(&mut self, request: AuthRequest, now: Instant) -> Option<Answer> {
+        let peer = request.peer;
+        let answer = self.examine(request, now)?;
+        self.settle(answer, peer, now)
+    }
+
+    fn examine(&mut self, request: AuthRequest, now: Instant) -> Option<Answer> {
         let snapshot = Arc::clone(&self.snapshot);
         let customer = snapshot.customer_by_system_id(&request.system_id).filter(|customer| customer.is_active());
         let Some(customer) = customer else {
-            return self.refuse_slowly(request, CommandStatus::ESME_RINVSYSID);
+            return self.refuse_slowly(request, CommandStatus::ESME_RINVSYSID, now);
         };
         if !customer.allows_ip(request.peer.to_canonical()) {
             return Some(refusal(&request, CommandStatus::ESME_RBINDFAIL));
@@ -142,18 +184,18 @@ impl Authenticator {
             let is_right = is_same(&self.key, &request.password, expected.unwrap_or_default().as_bytes());
             return match is_right && expected.is_some() {
                 true => Some(self.acceptance(request.shard, request.conn, request.ticket, customer.id)),
-                false => self.refuse_slowly(request, CommandStatus::ESME_RINVPASWD),
+                false => self.refuse_slowly(request, CommandStatus::ESME_RINVPASWD, now),
             };
         };
         let proof = self.proof(&request, hash);
         if self.verified.contains(&proof) {
             return Some(self.acceptance(request.shard, request.conn, request.ticket, customer.id));
         }
-        self.wait_for_bcrypt(request, proof, hash.as_str().into(), Ok(customer.id))
+        self.wait_for_bcrypt(request, proof, hash.as_str().into(), Ok(customer.id), now)
     }
 
-    /// Takes what bcrypt has found since the last call.
-    pub(crate) fn finish(&mut self, answers: &mut Vec<Answer>) {
+    /// Takes what bcrypt has found since the last call, and refusals that were held back for long enough.
+    pub(crate) fn finish(&mut self, now: Instant, answers: &mut Vec<Answer>) {
         while let Some((proof, outcome)) = self.pool.take_result() {
             let waiting = self.checking.remove(&proof).unwrap_or_default();
             self.waiting -= waiting.len();
@@ -161,25 +203,58 @@ impl Authenticator {
                 if outcome == Outcome::Right && bind.claim.is_ok() {
                     self.verified.insert(proof);
                 }
-                answers.push(match (outcome, bind.claim) {
+                let answer = match (outcome, bind.claim) {
                     (Outcome::Right, Ok(customer)) => self.acceptance(bind.shard, bind.conn, bind.ticket, customer),
                     (Outcome::Wrong, Ok(_)) => bind.refusal(CommandStatus::ESME_RINVPASWD),
                     (Outcome::TooLate, _) => bind.refusal(CommandStatus::ESME_RSYSERR),
                     (_, Err(status)) => bind.refusal(status),
-                });
+                };
+                answers.extend(self.settle(answer, bind.peer, now));
+            }
+        }
+        self.held.release(now, answers);
+    }
+
+    /// Counts a failed bind against its address, which may have to wait for the refusal; a right one makes good for those
+    /// before it.
+    fn settle(&mut self, answer: Answer, peer: IpAddr, now: Instant) -> Option<Answer> {
+        match answer.1.result {
+            Ok(_) => self.failing.forgive(peer),
+            // It was not looked at, which is no failure of the peer's.
+            Err(CommandStatus::ESME_RSYSERR) => {}
+            Err(_) => return self.hold_back(answer, peer, now),
+        }
+        Some(answer)
+    }
+
+    fn hold_back(&mut self, answer: Answer, peer: IpAddr, now: Instant) -> Option<Answer> {
+        let penalty = self.failing.note(peer, &self.snapshot.gateway.auth, now);
+        self.news.extend(penalty.news);
+        self.figures.failed.fetch_add(1, Ordering::Relaxed);
+        if penalty.delay.is_zero() {
+            return Some(answer);
+        }
+        match self.held.hold(answer, now + penalty.delay) {
+            Ok(()) => {
+                self.figures.delayed.fetch_add(1, Ordering::Relaxed);
+                None
+            }
+            Err(answer) => {
+                self.figures.undelayed.fetch_add(1, Ordering::Relaxed);
+                Some(answer)
             }
         }
     }
 
     /// Refuses after as much work as a wrong password costs, so that the time does not tell which names exist.
-    fn refuse_slowly(&mut self, request: AuthRequest, status: CommandStatus) -> Option<Answer> {
+    fn refuse_slowly(&mut self, request: AuthRequest, status: CommandStatus, now: Instant) -> Option<Answer> {
         let Some(decoy) = self.decoy.clone() else {
             // No customer has a hash: the work of a wrong password is one comparison.
             let _ = is_same(&self.key, &request.password, b"");
             return Some(refusal(&request, status));
         };
         let proof = self.proof(&request, &decoy);
-        self.wait_for_bcrypt(request, proof, decoy, Err(status))
+        self.wait_for_bcrypt(request, proof, decoy, Err(status), now)
     }
 
     fn wait_for_bcrypt(
@@ -188,15 +263,17 @@ impl Authenticator {
         proof: Proof,
         hash: Arc<str>,
         claim: Result<CustomerId, CommandStatus>,
+        now: Instant,
     ) -> Option<Answer> {
         if self.waiting >= WAITING_MAX {
             return Some(refusal(&request, CommandStatus::ESME_RSYSERR));
         }
-        let waiting = Waiting { shard: request.shard, conn: request.conn, ticket: request.ticket, claim };
+        let AuthRequest { shard, conn, ticket, peer, .. } = request;
+        let waiting = Waiting { shard, conn, ticket, peer, claim };
         if let Some(others) = self.checking.get_mut(&proof) {
             others.push(waiting);
         } else {
-            let deadline = Instant::now() + self.patience;
+            let deadline = now + self.patience;
             if !self.pool.submit(Job { proof, password: request.password, hash, deadline }) {
                 return Some(waiting.refusal(CommandStatus::ESME_RSYSERR));
             }

@@ -5,6 +5,7 @@
 //! password or token, nor let a key pass that it does not know.
 
 mod addresses;
+mod auth;
 mod document;
 mod environment;
 mod fault;

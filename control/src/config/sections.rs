@@ -12,6 +12,7 @@ use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use super::addresses::{self, ADDRESS_CURE, OneOrMany};
+use super::auth::read_auth;
 use super::document::{Reader, named};
 use super::environment::{self, Listeners};
 use super::fault::Fault;
@@ -23,12 +24,13 @@ use super::{
     Secret, ShardsSettings, SmppSettings, node_number,
 };
 
-const TABLES: [&str; 15] = [
+const TABLES: [&str; 16] = [
     "gateway",
     "journal",
     "shards",
     "smpp",
     "statuses",
+    "auth",
     "control",
     "log",
     "redis",
@@ -146,6 +148,7 @@ pub(super) fn read(
     let store = read_store(&mut reader, tables.remove("store"), redis.as_ref());
     let statuses: Option<StatusSettings> = tables.remove("statuses").map(|table| reader.row("statuses", 0, table));
     settings.gateway.statuses = statuses.unwrap_or_default();
+    settings.gateway.auth = read_auth(&mut reader, tables.remove("auth"));
     settings.customers = tables.remove("customers").map_or_else(Vec::new, |rows| reader.rows("customers", rows));
     settings.vendors = tables.remove("vendors").map_or_else(Vec::new, |rows| reader.rows("vendors", rows));
     settings.routing_rules =

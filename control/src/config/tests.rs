@@ -205,6 +205,12 @@ const WRONG: &[(&str, usize, &str)] = &[
         5,
         "chain is no known key",
     ),
+    ("[auth]\nfailure_delay_max_ms = 4001", 2, "[auth] failure_delay_max_ms is 4001; give at most 4000 milliseconds"),
+    ("[auth]\nfailure_delay_ms = 2001", 2, "[auth] failure_delay_ms is 2001; give at most failure_delay_max_ms, 2000"),
+    ("[auth]\nfailure_forget_seconds = 0", 2, "[auth] failure_forget_seconds is 0; give 1 to 86400 seconds"),
+    ("[auth]\nfailure_forget_seconds = 86401", 2, "[auth] failure_forget_seconds is 86401"),
+    ("[auth]\nfailures_undelayed = -1", 2, "[auth] failures_undelayed is integer `-1`"),
+    ("[auth]\nfailures_delayed = 1", 2, "did you mean failures_undelayed?"),
     ("[[customers]\n", 1, "this is not TOML"),
     ("[log]\nlevel = info", 2, "this is not TOML"),
     ("[gateway]\nretry_count = 1", 1, "this is not TOML: duplicate key"),
@@ -356,9 +362,12 @@ fn the_commented_configuration_is_taken() {
 #[test]
 fn the_commented_configuration_names_every_key_of_the_shards_settings() {
     use super::document::field_names;
-    use smpp_shards::settings::{CustomerSettings, InboundRouteSettings, RuleSettings, StatusSettings, VendorSettings};
+    use smpp_shards::settings::{
+        AuthSettings, CustomerSettings, InboundRouteSettings, RuleSettings, StatusSettings, VendorSettings,
+    };
     let sections = [
         ("[statuses]", field_names::<StatusSettings>()),
+        ("[auth]", field_names::<AuthSettings>()),
         ("[[customers]]", field_names::<CustomerSettings>()),
         ("[[vendors]]", field_names::<VendorSettings>()),
         ("[[routing_rules]]", field_names::<RuleSettings>()),
