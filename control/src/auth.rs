@@ -3,6 +3,7 @@
 //! Lives on the control thread; bcrypt runs on the threads of [`pool`]. Must never keep, format or log a
 //! password: what is remembered of a successful check is a keyed hash whose key dies with the process.
 
+mod certificate;
 mod failing;
 mod homes;
 mod pool;
@@ -86,7 +87,21 @@ struct Waiting {
     ticket: u32,
     peer: IpAddr,
     /// Whose it is if the password turns out right; the refusal where it makes no difference.
-    claim: Result<CustomerId, CommandStatus>,
+    claim: Result<CustomerId, Refusal>,
+}
+
+/// What a bind gets that is not let in.
+#[derive(Clone, Copy)]
+struct Refusal {
+    status: CommandStatus,
+    /// For the log, where the status alone does not tell.
+    reason: Option<&'static str>,
+}
+
+impl From<CommandStatus> for Refusal {
+    fn from(status: CommandStatus) -> Self {
+        Self { status, reason: None }
+    }
 }
 
 impl Authenticator {
@@ -174,17 +189,22 @@ impl Authenticator {
         let snapshot = Arc::clone(&self.snapshot);
         let customer = snapshot.customer_by_system_id(&request.system_id).filter(|customer| customer.is_active());
         let Some(customer) = customer else {
-            return self.refuse_slowly(request, CommandStatus::ESME_RINVSYSID, now);
+            return self.refuse_slowly(request, CommandStatus::ESME_RINVSYSID.into(), now);
         };
         if !customer.allows_ip(request.peer.to_canonical()) {
-            return Some(refusal(&request, CommandStatus::ESME_RBINDFAIL));
+            return Some(refuse(&request, CommandStatus::ESME_RBINDFAIL.into()));
+        }
+        if let Err(reason) = certificate::check(customer, request.tls, request.certificate.as_deref()) {
+            // To the peer it is a wrong password, in what it says and in the time it takes.
+            let refusal = Refusal { status: CommandStatus::ESME_RINVPASWD, reason: Some(reason) };
+            return self.refuse_slowly(request, refusal, now);
         }
         let Some(hash) = &customer.settings.smpp_password_hash else {
             let expected = customer.settings.smpp_password.as_deref();
             let is_right = is_same(&self.key, &request.password, expected.unwrap_or_default().as_bytes());
             return match is_right && expected.is_some() {
                 true => Some(self.acceptance(request.shard, request.conn, request.ticket, customer.id)),
-                false => self.refuse_slowly(request, CommandStatus::ESME_RINVPASWD, now),
+                false => self.refuse_slowly(request, CommandStatus::ESME_RINVPASWD.into(), now),
             };
         };
         let proof = self.proof(&request, hash);
@@ -205,9 +225,9 @@ impl Authenticator {
                 }
                 let answer = match (outcome, bind.claim) {
                     (Outcome::Right, Ok(customer)) => self.acceptance(bind.shard, bind.conn, bind.ticket, customer),
-                    (Outcome::Wrong, Ok(_)) => bind.refusal(CommandStatus::ESME_RINVPASWD),
-                    (Outcome::TooLate, _) => bind.refusal(CommandStatus::ESME_RSYSERR),
-                    (_, Err(status)) => bind.refusal(status),
+                    (Outcome::Wrong, Ok(_)) => bind.refuse(CommandStatus::ESME_RINVPASWD.into()),
+                    (Outcome::TooLate, _) => bind.refuse(CommandStatus::ESME_RSYSERR.into()),
+                    (_, Err(refusal)) => bind.refuse(refusal),
                 };
                 answers.extend(self.settle(answer, bind.peer, now));
             }
@@ -247,14 +267,14 @@ impl Authenticator {
     }
 
     /// Refuses after as much work as a wrong password costs, so that the time does not tell which names exist.
-    fn refuse_slowly(&mut self, request: AuthRequest, status: CommandStatus, now: Instant) -> Option<Answer> {
+    fn refuse_slowly(&mut self, request: AuthRequest, refusal: Refusal, now: Instant) -> Option<Answer> {
         let Some(decoy) = self.decoy.clone() else {
             // No customer has a hash: the work of a wrong password is one comparison.
             let _ = is_same(&self.key, &request.password, b"");
-            return Some(refusal(&request, status));
+            return Some(refuse(&request, refusal));
         };
         let proof = self.proof(&request, &decoy);
-        self.wait_for_bcrypt(request, proof, decoy, Err(status), now)
+        self.wait_for_bcrypt(request, proof, decoy, Err(refusal), now)
     }
 
     fn wait_for_bcrypt(
@@ -262,11 +282,11 @@ impl Authenticator {
         request: AuthRequest,
         proof: Proof,
         hash: Arc<str>,
-        claim: Result<CustomerId, CommandStatus>,
+        claim: Result<CustomerId, Refusal>,
         now: Instant,
     ) -> Option<Answer> {
         if self.waiting >= WAITING_MAX {
-            return Some(refusal(&request, CommandStatus::ESME_RSYSERR));
+            return Some(refuse(&request, CommandStatus::ESME_RSYSERR.into()));
         }
         let AuthRequest { shard, conn, ticket, peer, .. } = request;
         let waiting = Waiting { shard, conn, ticket, peer, claim };
@@ -275,7 +295,7 @@ impl Authenticator {
         } else {
             let deadline = now + self.patience;
             if !self.pool.submit(Job { proof, password: request.password, hash, deadline }) {
-                return Some(waiting.refusal(CommandStatus::ESME_RSYSERR));
+                return Some(waiting.refuse(CommandStatus::ESME_RSYSERR.into()));
             }
             self.checking.insert(proof, vec![waiting]);
         }
@@ -285,7 +305,7 @@ impl Authenticator {
 
     fn acceptance(&mut self, shard: ShardId, conn: Conn, ticket: u32, customer: CustomerId) -> Answer {
         let home = self.homes.of(customer);
-        (shard, Verdict { conn, ticket, result: Ok((customer, home)) })
+        (shard, Verdict { conn, ticket, result: Ok((customer, home)), reason: None })
     }
 
     fn proof(&self, request: &AuthRequest, hash: &str) -> Proof {
@@ -301,13 +321,15 @@ impl Authenticator {
 }
 
 impl Waiting {
-    fn refusal(&self, status: CommandStatus) -> Answer {
-        (self.shard, Verdict { conn: self.conn, ticket: self.ticket, result: Err(status) })
+    fn refuse(&self, refusal: Refusal) -> Answer {
+        let Refusal { status, reason } = refusal;
+        (self.shard, Verdict { conn: self.conn, ticket: self.ticket, result: Err(status), reason })
     }
 }
 
-fn refusal(request: &AuthRequest, status: CommandStatus) -> Answer {
-    (request.shard, Verdict { conn: request.conn, ticket: request.ticket, result: Err(status) })
+fn refuse(request: &AuthRequest, refusal: Refusal) -> Answer {
+    let Refusal { status, reason } = refusal;
+    (request.shard, Verdict { conn: request.conn, ticket: request.ticket, result: Err(status), reason })
 }
 
 /// The costliest hash there is: what a bind that cannot succeed is checked against.

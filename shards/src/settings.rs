@@ -230,6 +230,11 @@ pub struct CustomerSettings {
     pub smpp_password: Option<Password>,
     /// Addresses and networks (`10.0.0.0/8`) that may bind; empty is any.
     pub smpp_allowed_ips: Vec<String>,
+    /// SHA-256 fingerprints of TLS client certificates, 64 hexadecimal digits, colons between them or not.
+    pub tls_client_certificate_sha256: Vec<String>,
+    /// Domain names for which a TLS client certificate may be made out. Where this or the list before it is not empty, a bind
+    /// must come over TLS with a certificate that is in one of the two.
+    pub tls_client_certificate_names: Vec<String>,
     /// Binds at one time; 0 is no limit.
     pub smpp_max_binds: u32,
     /// Messages a second over all binds; 0 is no limit.
@@ -256,6 +261,8 @@ impl Default for CustomerSettings {
             smpp_password_hash: None,
             smpp_password: None,
             smpp_allowed_ips: Vec::new(),
+            tls_client_certificate_sha256: Vec::new(),
+            tls_client_certificate_names: Vec::new(),
             smpp_max_binds: 0,
             smpp_throughput: 0,
             smpp_burst: 0,

@@ -264,7 +264,7 @@ mod tests {
     }
 
     fn answer(ticket: u32) -> Answer {
-        (ShardId(0), Verdict { conn: Conn(1), ticket, result: Err(CommandStatus::ESME_RINVPASWD) })
+        (ShardId(0), Verdict { conn: Conn(1), ticket, result: Err(CommandStatus::ESME_RINVPASWD), reason: None })
     }
 
     #[test]

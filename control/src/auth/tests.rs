@@ -58,6 +58,7 @@ fn request(system_id: &str, password: &str, peer: IpAddr, ticket: u32) -> AuthRe
         password: password.into(),
         peer,
         tls: false,
+        certificate: None,
     }
 }
 

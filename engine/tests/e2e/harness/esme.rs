@@ -25,7 +25,7 @@ impl Esme {
         let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
         socket.bind(&SocketAddr::from((local, 0)).into()).unwrap();
         socket.connect_timeout(&address.into(), PATIENCE).unwrap();
-        Self(Wire::new(socket.into()))
+        Self(Wire::new(TcpStream::from(socket)))
     }
 
     /// Over a stream that stands, such as one of TLS.
