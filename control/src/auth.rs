@@ -33,6 +33,10 @@ const VERIFIED_MAX: usize = 16_384;
 /// Binds that may wait for bcrypt, those that share one check included. Beyond it ESME_RSYSERR.
 const WAITING_MAX: usize = 8_192;
 
+/// A bind waits for bcrypt at least that long, however short the bind timer is: clients wait 5 to 30 seconds for an answer, and one who
+/// has given up finds the password known when it comes again. Beyond it ESME_RSYSERR.
+const PATIENCE_LEAST: Duration = Duration::from_secs(30);
+
 /// The cost of [`hash_password`]: some tens of milliseconds a check.
 const HASH_COST: u32 = 10;
 
@@ -120,7 +124,7 @@ impl Authenticator {
             homes.fix(*customer, *home);
         }
         let decoy = decoy(&snapshot);
-        let patience = Duration::from_millis(snapshot.gateway.bind_timeout_ms);
+        let patience = patience(&snapshot);
         Ok(Self {
             snapshot,
             key: random_key()?,
@@ -147,7 +151,7 @@ impl Authenticator {
     /// the same; binds that wait for bcrypt are judged by what they were asked about.
     pub(crate) fn switch(&mut self, snapshot: Arc<Snapshot>) {
         self.decoy = decoy(&snapshot);
-        self.patience = Duration::from_millis(snapshot.gateway.bind_timeout_ms);
+        self.patience = patience(&snapshot);
         self.snapshot = snapshot;
     }
 
@@ -330,6 +334,10 @@ impl Waiting {
 fn refuse(request: &AuthRequest, refusal: Refusal) -> Answer {
     let Refusal { status, reason } = refusal;
     (request.shard, Verdict { conn: request.conn, ticket: request.ticket, result: Err(status), reason })
+}
+
+fn patience(snapshot: &Snapshot) -> Duration {
+    Duration::from_millis(snapshot.gateway.bind_timeout_ms).max(PATIENCE_LEAST)
 }
 
 /// The costliest hash there is: what a bind that cannot succeed is checked against.

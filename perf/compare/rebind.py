@@ -13,6 +13,7 @@ import http.client
 import json
 import multiprocessing
 import pathlib
+import random
 import selectors
 import signal
 import socket
@@ -22,11 +23,24 @@ import subprocess
 import sys
 import tempfile
 import time
+import urllib.request
 
-from haproxy import ROOT, TARGET, Process, free_port, machine_line, wait_for
+from haproxy import ROOT, TARGET, Process, machine_line
 
 PASSWORD = "secret12"
 STATUSES = {0x00: "ESME_ROK", 0x05: "ESME_RALYBND", 0x08: "ESME_RSYSERR", 0x0D: "ESME_RBINDFAIL", 0x0E: "ESME_RINVPASWD"}
+
+
+def free_port():
+    """Below the ports that the kernel gives to outgoing connections, or one that asks whether somebody listens may meet itself."""
+    while True:
+        port = random.randrange(10_000, 30_000)
+        with socket.socket() as listener:
+            try:
+                listener.bind(("127.0.0.1", port))
+                return port
+            except OSError:
+                pass
 
 
 class Gateway(Process):
@@ -46,7 +60,19 @@ class Gateway(Process):
             f'[control]\nlisten = "127.0.0.1:{self.control}"\nmetrics_listen = "127.0.0.1:{free_port()}"\n{rows}'
         )
         super().__init__([program, "run", "--config", path])
-        wait_for(self.port)
+        end = time.monotonic() + 60
+        while not self.accepts():
+            if time.monotonic() > end or self.child.poll() is not None:
+                self.stop()
+                sys.exit("the gateway did not come up")
+            time.sleep(0.1)
+
+    def accepts(self):
+        try:
+            answer = urllib.request.urlopen(f"http://127.0.0.1:{self.control}/health", timeout=5).read()
+            return json.loads(answer)["phase"] == "accepting"
+        except OSError:
+            return False
 
 
 def bind_pdu(number):
@@ -118,6 +144,8 @@ def storm(gateway, options):
     reader, writer = multiprocessing.Pipe(duplex=False)
     prober = multiprocessing.Process(target=ask_health, args=(gateway.control, stop, writer))
     prober.start()
+    # From here on only the prober holds it, so that its end is seen.
+    writer.close()
     time.sleep(0.3)
     sockets, answered, statuses = bind_all(gateway.port, options.sessions, options.customers, options.seconds)
     stop.set()

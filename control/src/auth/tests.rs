@@ -320,3 +320,16 @@ fn a_bind_that_could_not_be_checked_counts_against_nobody() {
     }
     assert_eq!(bench.authenticator.failing.len(), 0);
 }
+
+#[test]
+fn a_check_may_take_longer_than_the_bind_timer() {
+    for (bind_timeout_ms, patience) in [(100, 30), (10_000, 30), (60_000, 60)] {
+        let text = format!("gateway.accept = \"relay\"\nsmpp.bind_timeout_ms = {bind_timeout_ms}\n");
+        let configuration = config::parse(Path::new("test.toml"), &text, &|_| None).unwrap();
+        let snapshot = Arc::new(configuration.snapshot(1, 1).unwrap());
+        let mut authenticator = Authenticator::start(Arc::clone(&snapshot), 1, &[], ControlWaker::default()).unwrap();
+        assert_eq!(authenticator.patience, Duration::from_secs(patience));
+        authenticator.switch(snapshot);
+        assert_eq!(authenticator.patience, Duration::from_secs(patience));
+    }
+}
