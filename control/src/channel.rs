@@ -274,6 +274,7 @@ mod tests {
             password: b"secret12".to_vec(),
             peer: PEER,
             tls: false,
+            certificate: None,
         }
     }
 

@@ -5,6 +5,7 @@
 //! password or token, nor let a key pass that it does not know.
 
 mod addresses;
+mod auth;
 mod document;
 mod environment;
 mod fault;
@@ -132,6 +133,21 @@ pub struct SmppSettings {
     pub tls_listen: Vec<SocketAddr>,
     /// `[[smpp.certificates]]`. The first one answers clients that name no domain or an unknown one.
     pub certificates: Vec<Certificate>,
+    /// `tls_client_ca`: PEM file with the authorities that sign customers' certificates. Left out: none is asked for.
+    pub tls_client_ca: Option<PathBuf>,
+    /// `tls_client_certificates`: whether a connection without one is let in.
+    pub tls_client_certificates: ClientCertificates,
+}
+
+/// `[smpp] tls_client_certificates`; counts where there is a `tls_client_ca`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ClientCertificates {
+    /// A connection without one is let in, and customers who demand one refuse its bind.
+    #[default]
+    Optional,
+    /// A connection without one ends with the handshake.
+    Required,
 }
 
 /// One of `[[smpp.certificates]]`.

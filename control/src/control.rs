@@ -8,7 +8,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::thread::{self, JoinHandle};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, bounded};
 use smpp_shards::{CustomerId, Report, ShardId};
@@ -103,7 +103,9 @@ impl Control {
         let shards = channels.shards.len();
         let authenticator = Authenticator::start(Arc::clone(&snapshot), shards, fixed_homes, channels.waker.clone())?;
         let node_id = configuration.gateway.node_id.clone();
-        let state = Arc::new(State::new(snapshot, node_id, log, shards, Arc::clone(&channels.dropped_events)));
+        let mut state = State::new(snapshot, node_id, log, shards, Arc::clone(&channels.dropped_events));
+        state.failing = authenticator.failing_figures();
+        let state = Arc::new(state);
         state.set_faults(live.in_force.faults.clone());
         let store = start_store(configuration, &mut channels, &state)?;
         if let Some(minder) = &minder {
@@ -304,6 +306,7 @@ async fn serve(
     let mut second = tokio::time::interval(Duration::from_secs(1));
     second.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
+        let release = inbox.authenticator.next_release().map(tokio::time::Instant::from_std);
         tokio::select! {
             () = waker.woken() => {
                 if inbox.handle_batch() {
@@ -311,7 +314,10 @@ async fn serve(
                     tokio::task::yield_now().await;
                 }
             }
-            _ = second.tick() => inbox.state.log.end_second(),
+            () = tokio::time::sleep_until(release.unwrap_or_else(tokio::time::Instant::now)), if release.is_some() => {
+                inbox.release();
+            }
+            _ = second.tick() => inbox.end_second(),
             _ = &mut stopped => break,
         }
     }
@@ -337,7 +343,9 @@ impl Inbox {
             let Ok(value) = self.channels.incoming.try_recv() else { break };
             handled += 1;
             match value {
-                ToControl::Authenticate(request) => self.answers.extend(self.authenticator.check(request)),
+                ToControl::Authenticate(request) => {
+                    self.answers.extend(self.authenticator.check(request, Instant::now()));
+                }
                 ToControl::Event(shard, event) => {
                     self.state.vendor_news.note(&event);
                     self.state.log.event(shard, &event, &self.state.snapshot());
@@ -351,9 +359,28 @@ impl Inbox {
                 }
             }
         }
-        self.authenticator.finish(&mut self.answers);
-        self.send_answers();
+        self.release();
         handled == BATCH_MAX
+    }
+
+    /// Answers the binds of which enough is known, and those whose refusals were held back for long enough.
+    fn release(&mut self) {
+        self.authenticator.finish(Instant::now(), &mut self.answers);
+        self.send_answers();
+        for news in self.authenticator.take_news() {
+            let address = news.address.to_string();
+            let fields = [
+                ("peer", Field::Text(&address)),
+                ("failures", Field::Number(news.failures)),
+                ("delay_ms", Field::Number(news.delay.as_millis() as u64)),
+            ];
+            self.state.log.write(LogLevel::Warn, "smpp_server", "binds from an address keep failing", &fields);
+        }
+    }
+
+    fn end_second(&mut self) {
+        self.state.log.end_second();
+        self.authenticator.end_second(Instant::now());
     }
 
     /// Customers are let in by a new configuration when every shard has it: their home, and those that their messages go to,

@@ -12,6 +12,7 @@ use smpp_shards::settings::BindType;
 use smpp_shards::{Report, ShardId, Snapshot, Vendor, VendorCounters, VendorState};
 use tokio::sync::Notify;
 
+use crate::auth::FailingFigures;
 use crate::live::RowFault;
 use crate::log::Log;
 use crate::postgres::{BindTimes, VendorHealth};
@@ -62,6 +63,7 @@ pub(crate) struct State {
     pub(crate) log: Log,
     pub(crate) dropped_events: Arc<AtomicU64>,
     pub(crate) dropped_verdicts: AtomicU64,
+    pub(crate) failing: Arc<FailingFigures>,
     pub(crate) vendor_news: VendorNews,
     draining: AtomicBool,
     store: OnceLock<Store>,
@@ -136,6 +138,7 @@ impl State {
             log,
             dropped_events,
             dropped_verdicts: AtomicU64::new(0),
+            failing: Arc::default(),
             vendor_news: VendorNews::default(),
             draining: AtomicBool::new(false),
             store: OnceLock::new(),

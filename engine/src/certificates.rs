@@ -12,10 +12,11 @@ use rustls::client::{Resumption, WantsClientCert};
 use rustls::crypto::CryptoProvider;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
-use rustls::server::{ClientHello, NoServerSessionStorage, ResolvesServerCert};
+use rustls::server::danger::ClientCertVerifier;
+use rustls::server::{ClientHello, NoServerSessionStorage, ResolvesServerCert, WebPkiClientVerifier};
 use rustls::sign::CertifiedKey;
 use rustls::{ClientConfig, ConfigBuilder, RootCertStore, ServerConfig, version};
-use smpp_control::config::Certificate;
+use smpp_control::config::{Certificate, ClientCertificates, SmppSettings};
 use smpp_control::tls::Unverified;
 use smpp_shards::settings::VendorSettings;
 
@@ -28,6 +29,35 @@ pub struct TlsConfigs {
     pub(crate) server: Option<Arc<ServerConfig>>,
     /// By [`smpp_shards::VendorId`]; `None` for vendors without TLS.
     pub(crate) vendors: Vec<Option<Arc<ClientConfig>>>,
+}
+
+/// Whose certificates customers may present, and whether they must.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Clients<'c> {
+    authority: &'c Path,
+    wanted: ClientCertificates,
+}
+
+impl<'c> Clients<'c> {
+    /// `None` where no customer is asked for one.
+    pub(crate) fn of(smpp: &'c SmppSettings) -> Option<Self> {
+        let authority = smpp.tls_client_ca.as_deref()?;
+        Some(Self { authority, wanted: smpp.tls_client_certificates })
+    }
+
+    /// What checks them.
+    ///
+    /// # Errors
+    /// When the file of authorities cannot be used.
+    pub(crate) fn verifier(self) -> Result<Arc<dyn ClientCertVerifier>, CertificateError> {
+        let roots = Arc::new(authorities(Some(self.authority))?);
+        let builder = WebPkiClientVerifier::builder_with_provider(roots, Arc::new(provider()));
+        let builder = match self.wanted {
+            ClientCertificates::Optional => builder.allow_unauthenticated(),
+            ClientCertificates::Required => builder,
+        };
+        builder.build().map_err(|error| CertificateError::new(self.authority, error))
+    }
 }
 
 /// What is wrong with a certificate, key or authority.
@@ -59,7 +89,7 @@ impl TlsConfigs {
     pub fn read(certificates: &[Certificate], vendors: &[VendorSettings]) -> Result<Self, Vec<CertificateError>> {
         let mut found = Self::default();
         let vendors: Vec<Option<&VendorSettings>> = vendors.iter().map(Some).collect();
-        let errors = found.renew(certificates, &vendors);
+        let errors = found.renew(certificates, None, &vendors);
         if errors.is_empty() { Ok(found) } else { Err(errors.into_iter().map(|(_, error)| error).collect()) }
     }
 
@@ -68,10 +98,11 @@ impl TlsConfigs {
     pub(crate) fn renew(
         &mut self,
         certificates: &[Certificate],
+        clients: Option<Clients<'_>>,
         vendors: &[Option<&VendorSettings>],
     ) -> Vec<(Option<usize>, CertificateError)> {
         let mut errors = Vec::new();
-        match server(certificates) {
+        match server(certificates, clients) {
             Ok(server) => self.server = server,
             Err(found) => errors.extend(found.into_iter().map(|error| (None, error))),
         }
@@ -130,8 +161,15 @@ fn provider() -> CryptoProvider {
     rustls::crypto::ring::default_provider()
 }
 
-fn server(certificates: &[Certificate]) -> Result<Option<Arc<ServerConfig>>, Vec<CertificateError>> {
+fn server(
+    certificates: &[Certificate],
+    clients: Option<Clients<'_>>,
+) -> Result<Option<Arc<ServerConfig>>, Vec<CertificateError>> {
     let (mut by_domain, mut first, mut errors) = (HashMap::new(), None, Vec::new());
+    let verifier = clients.map(Clients::verifier).transpose().unwrap_or_else(|error| {
+        errors.push(error);
+        None
+    });
     for certificate in certificates {
         match read_certificate(certificate) {
             Ok(key) => {
@@ -145,11 +183,14 @@ fn server(certificates: &[Certificate]) -> Result<Option<Arc<ServerConfig>>, Vec
         return Err(errors);
     }
     let Some(first) = first else { return Ok(None) };
-    let mut config = ServerConfig::builder_with_provider(Arc::new(provider()))
+    let builder = ServerConfig::builder_with_provider(Arc::new(provider()))
         .with_protocol_versions(VERSIONS)
-        .map_err(|error| vec![CertificateError::new(Path::new("TLS"), error)])?
-        .with_no_client_auth()
-        .with_cert_resolver(Arc::new(ByDomain { by_domain, first }));
+        .map_err(|error| vec![CertificateError::new(Path::new("TLS"), error)])?;
+    let builder = match verifier {
+        Some(verifier) => builder.with_client_cert_verifier(verifier),
+        None => builder.with_no_client_auth(),
+    };
+    let mut config = builder.with_cert_resolver(Arc::new(ByDomain { by_domain, first }));
     // SMPP connections last: resumption would cost a lock shared by all shards and gain nothing.
     config.session_storage = Arc::new(NoServerSessionStorage {});
     config.send_tls13_tickets = 0;

@@ -7,7 +7,7 @@ use smpp_control::Configuration;
 use smpp_control::config::{Certificate, PostgresSettings};
 use smpp_control::postgres;
 
-use crate::certificates::{TlsConfigs, read_certificate};
+use crate::certificates::{Clients, TlsConfigs, read_certificate};
 use crate::net;
 use crate::platform::{self, KERNEL_MIN, MEMLOCK_BYTES_MIN, OPEN_FILES_MIN};
 use crate::{listen, resolve};
@@ -78,6 +78,7 @@ pub fn configuration(configuration: &Configuration) -> Vec<Finding> {
     findings.push(address_is_free("control.listen", configuration.control.listen));
     findings.push(address_is_free("control.metrics_listen", configuration.control.metrics_listen));
     findings.extend(smpp.certificates.iter().map(certificate));
+    findings.extend(Clients::of(smpp).map(client_authority));
     findings.extend(configuration.postgres.as_ref().map(|settings| rows(configuration, settings)));
     for vendor in configuration.settings.vendors.iter().filter(|vendor| vendor.is_active) {
         findings.push(vendor_name(&vendor.instance_name, &vendor.host, vendor.port));
@@ -216,6 +217,16 @@ fn certificate(certificate: &Certificate) -> Finding {
         Err(error) => Finding::failure(
             format!("the certificate for {} cannot be used ({error})", certificate.domain),
             "name PEM files that this user may read, the chain in cert and its own key in key",
+        ),
+    }
+}
+
+fn client_authority(clients: Clients<'_>) -> Finding {
+    match clients.verifier() {
+        Ok(_) => Finding::fine("customers' certificates can be checked against smpp.tls_client_ca"),
+        Err(error) => Finding::failure(
+            format!("customers' certificates cannot be checked ({error})"),
+            "name a PEM file of authorities in tls_client_ca that this user may read",
         ),
     }
 }

@@ -9,7 +9,7 @@ use smpp_control::{Companion, Configuration, Field, Log, RowFault};
 use smpp_shards::settings::VendorSettings;
 use smpp_shards::{ShardId, Snapshot};
 
-use crate::certificates::TlsConfigs;
+use crate::certificates::{Clients, TlsConfigs};
 use crate::mail::{Mail, Post};
 
 /// As what these lines stand in the log.
@@ -35,7 +35,7 @@ impl Companion for TlsKeeper {
         let vendors: Vec<Option<&VendorSettings>> =
             snapshot.vendors.iter().map(|vendor| (!vendor.is_removed).then_some(&vendor.settings)).collect();
         let certificates = &configuration.smpp.certificates;
-        let errors = self.present.renew(certificates, &vendors);
+        let errors = self.present.renew(certificates, Clients::of(&configuration.smpp), &vendors);
         let configs = Arc::new(self.present.clone());
         for shard in 0..self.post.shards() {
             self.post.send(ShardId(shard as u16), Mail::Tls(Arc::clone(&configs)));

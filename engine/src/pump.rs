@@ -311,10 +311,12 @@ impl Pump {
             Action::Move { conn, to, seed } => self.leave(Slot(conn.0), to, seed),
             Action::Connect { link, vendor } => self.connect(link, vendor),
             Action::AbandonConnect { link } => self.abandon_connect(link),
-            Action::Authenticate(request) => {
+            Action::Authenticate(mut request) => {
+                let tls = &self.connections.get(Slot(request.conn.0)).tls;
+                request.certificate = tls.as_ref().and_then(|tls| tls.peer_certificate());
                 if let Err(request) = self.control.try_authenticate(request) {
                     let (conn, ticket) = (request.conn, request.ticket);
-                    let verdict = Verdict { conn, ticket, result: Err(CommandStatus::ESME_RSYSERR) };
+                    let verdict = Verdict { conn, ticket, result: Err(CommandStatus::ESME_RSYSERR), reason: None };
                     self.shard.authenticated(verdict, self.now, &mut self.output);
                 }
             }

@@ -24,7 +24,7 @@ use smpp_shards::restore::Restored;
 use smpp_shards::settings::VendorSettings;
 use smpp_shards::{Accept, CustomerId, Feed, ShardId, ShardSetup, feed, mesh};
 
-use crate::certificates::{self, CertificateError, TlsConfigs};
+use crate::certificates::{self, CertificateError, Clients, TlsConfigs};
 use crate::check::{self, Finding, Severity};
 use crate::journal::{Store, StoreError};
 use crate::live::TlsKeeper;
@@ -251,7 +251,7 @@ fn read_tls(configuration: &Configuration, live: &mut LiveSetup) -> Result<Arc<T
     let vendors: Vec<Option<&VendorSettings>> =
         live.in_force.snapshot.vendors.iter().map(|vendor| Some(&vendor.settings)).collect();
     let mut found = TlsConfigs::default();
-    let errors = found.renew(&configuration.smpp.certificates, &vendors);
+    let errors = found.renew(&configuration.smpp.certificates, Clients::of(&configuration.smpp), &vendors);
     let is_of_file = matches!(live.source, Source::Toml);
     let (ours, theirs): (Vec<_>, Vec<_>) = errors.into_iter().partition(|(place, _)| is_of_file || place.is_none());
     if !ours.is_empty() {

@@ -39,6 +39,11 @@ impl TlsSession {
         self.connection.is_handshaking()
     }
 
+    /// The certificate that the other side has shown for itself, if it has (DER).
+    pub(crate) fn peer_certificate(&self) -> Option<Box<[u8]>> {
+        self.connection.peer_certificates()?.first().map(|certificate| certificate.as_ref().into())
+    }
+
     /// Whether there is something for the wire.
     pub(crate) fn wants_write(&self) -> bool {
         self.connection.wants_write()

@@ -370,7 +370,11 @@ impl World {
         let home = self.homes.get(customer.index()).copied().unwrap_or_default();
         let result = if place % 8 == 7 { Err(CommandStatus::ESME_RINVPASWD) } else { Ok((customer, home)) };
         let Host { shard, out, .. } = &mut self.hosts[host];
-        shard.authenticated(Verdict { conn: request.conn, ticket: request.ticket, result }, self.now, out);
+        shard.authenticated(
+            Verdict { conn: request.conn, ticket: request.ticket, result, reason: None },
+            self.now,
+            out,
+        );
         self.carry_out(host);
     }
 

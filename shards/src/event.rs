@@ -89,6 +89,13 @@ pub enum Event {
         /// Why.
         reason: EndReason,
     },
+    /// A customer's connection did not get through the TLS handshake; the host's own, no shard tells it.
+    HandshakeFailed {
+        /// From where; `None` where the peer is gone already.
+        peer: Option<IpAddr>,
+        /// Why, in words.
+        reason: String,
+    },
     /// A customer's session ended.
     SessionClosed {
         /// Whose.

@@ -41,6 +41,9 @@ pub struct AuthRequest {
     pub peer: IpAddr,
     /// Whether the connection came in over TLS.
     pub tls: bool,
+    /// The certificate that the peer has shown for itself over TLS (DER), which the host has checked against the authorities
+    /// of the listener. The shard leaves it empty; the host fills it in.
+    pub certificate: Option<Box<[u8]>>,
 }
 
 impl core::fmt::Debug for AuthRequest {
@@ -64,6 +67,8 @@ pub struct Verdict {
     pub ticket: u32,
     /// The customer and its home shard, or the command_status of the refusal.
     pub result: Result<(crate::names::CustomerId, ShardId), smpp_pdu::CommandStatus>,
+    /// Why it is refused, where the status alone does not tell; for the log.
+    pub reason: Option<&'static str>,
 }
 
 /// Something for the host to do.

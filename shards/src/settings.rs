@@ -78,6 +78,8 @@ pub struct GatewaySettings {
     pub retry_interval_ms: u64,
     /// `[statuses]`.
     pub statuses: StatusSettings,
+    /// `[auth]`.
+    pub auth: AuthSettings,
 }
 
 impl Default for GatewaySettings {
@@ -101,6 +103,7 @@ impl Default for GatewaySettings {
             retry_count: 3,
             retry_interval_ms: 500,
             statuses: StatusSettings::default(),
+            auth: AuthSettings::default(),
         }
     }
 }
@@ -146,6 +149,26 @@ impl Default for StatusSettings {
             expired: 0x62,
             schedule: 0x61,
         }
+    }
+}
+
+/// `[auth]`: what becomes of addresses whose binds keep failing. The control thread's business, no shard's.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct AuthSettings {
+    /// Failed binds in a row from one address that are refused at once. Default 2.
+    pub failures_undelayed: u32,
+    /// By so many milliseconds the next refusal is held back; each one after it twice as long. 0 is never. Default 250.
+    pub failure_delay_ms: u64,
+    /// No refusal is held back longer; at most 4,000. Default 2,000.
+    pub failure_delay_max_ms: u64,
+    /// An address from which no bind failed for so many seconds counts as new; 1 to 86,400. Default 600.
+    pub failure_forget_seconds: u32,
+}
+
+impl Default for AuthSettings {
+    fn default() -> Self {
+        Self { failures_undelayed: 2, failure_delay_ms: 250, failure_delay_max_ms: 2_000, failure_forget_seconds: 600 }
     }
 }
 
@@ -207,6 +230,11 @@ pub struct CustomerSettings {
     pub smpp_password: Option<Password>,
     /// Addresses and networks (`10.0.0.0/8`) that may bind; empty is any.
     pub smpp_allowed_ips: Vec<String>,
+    /// SHA-256 fingerprints of TLS client certificates, 64 hexadecimal digits, colons between them or not.
+    pub tls_client_certificate_sha256: Vec<String>,
+    /// Domain names for which a TLS client certificate may be made out. Where this or the list before it is not empty, a bind
+    /// must come over TLS with a certificate that is in one of the two.
+    pub tls_client_certificate_names: Vec<String>,
     /// Binds at one time; 0 is no limit.
     pub smpp_max_binds: u32,
     /// Messages a second over all binds; 0 is no limit.
@@ -233,6 +261,8 @@ impl Default for CustomerSettings {
             smpp_password_hash: None,
             smpp_password: None,
             smpp_allowed_ips: Vec::new(),
+            tls_client_certificate_sha256: Vec::new(),
+            tls_client_certificate_names: Vec::new(),
             smpp_max_binds: 0,
             smpp_throughput: 0,
             smpp_burst: 0,

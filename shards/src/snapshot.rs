@@ -52,6 +52,8 @@ pub struct Customer {
     pub settings: CustomerSettings,
     /// Networks it may bind from; empty is any.
     pub allowed_ips: Vec<IpNetwork>,
+    /// SHA-256 of the TLS client certificates with which it may bind.
+    pub certificate_fingerprints: Vec<[u8; 32]>,
     /// Which sources it may send from.
     pub sources: SourceAddresses,
     /// Unanswered submits per session.
@@ -63,6 +65,11 @@ impl Customer {
     #[inline]
     pub fn is_active(&self) -> bool {
         self.settings.active && !self.is_removed
+    }
+
+    /// Whether it must present a TLS client certificate to bind.
+    pub fn needs_certificate(&self) -> bool {
+        !self.certificate_fingerprints.is_empty() || !self.settings.tls_client_certificate_names.is_empty()
     }
 
     /// Whether it may bind from that address.

@@ -26,7 +26,7 @@ pub(super) struct Job {
     pub(super) password: Vec<u8>,
     /// bcrypt's.
     pub(super) hash: Arc<str>,
-    /// Not worth doing afterwards: the peer's bind timer has run out.
+    /// Not worth doing afterwards: the peer has given up.
     pub(super) deadline: Instant,
 }
 

@@ -1,5 +1,6 @@
 //! Who gets in, who gets which answer, and what it costs.
 
+use super::failing::HELD_MAX;
 use super::pool::JOBS_MAX;
 use super::*;
 use crate::config;
@@ -13,10 +14,16 @@ fn quick_hash(password: &str) -> String {
     bcrypt::hash(password, 4).unwrap()
 }
 
+/// In which refusals are not held back.
 fn snapshot(shards: u16, extra: &str) -> Arc<Snapshot> {
+    snapshot_with_delay(0, shards, extra)
+}
+
+fn snapshot_with_delay(delay_ms: u64, shards: u16, extra: &str) -> Arc<Snapshot> {
     let text = format!(
         r#"
         gateway.accept = "relay"
+        auth.failure_delay_ms = {delay_ms}
         [[customers]]
         smpp_system_id = "plain"
         smpp_password = "secret12"
@@ -51,6 +58,7 @@ fn request(system_id: &str, password: &str, peer: IpAddr, ticket: u32) -> AuthRe
         password: password.into(),
         peer,
         tls: false,
+        certificate: None,
     }
 }
 
@@ -72,13 +80,13 @@ impl Bench {
         let mut answers = Vec::new();
         while answers.len() < count {
             self.runtime.block_on(self.waker.woken());
-            self.authenticator.finish(&mut answers);
+            self.authenticator.finish(Instant::now(), &mut answers);
         }
         answers
     }
 
     fn result(&mut self, system_id: &str, password: &str, peer: IpAddr) -> Result<CustomerId, CommandStatus> {
-        let answer = match self.authenticator.check(request(system_id, password, peer, 9)) {
+        let answer = match self.authenticator.check(request(system_id, password, peer, 9), Instant::now()) {
             Some(answer) => answer,
             None => self.finished(1).remove(0),
         };
@@ -124,12 +132,17 @@ fn hashes_of_all_three_prefixes_are_understood() {
 #[test]
 fn a_password_that_was_right_once_is_not_hashed_again() {
     let mut bench = Bench::new(snapshot(1, ""), 1);
-    assert!(bench.authenticator.check(request("hashed", "secret12", LOCAL, 1)).is_none());
+    assert!(bench.authenticator.check(request("hashed", "secret12", LOCAL, 1), Instant::now()).is_none());
     assert!(bench.finished(1)[0].1.result.is_ok());
-    assert!(bench.authenticator.check(request("hashed", "secret12", LOCAL, 2)).is_some_and(|it| it.1.result.is_ok()));
-    assert!(bench.authenticator.check(request("hashed", "wrong", LOCAL, 3)).is_none());
+    assert!(
+        bench
+            .authenticator
+            .check(request("hashed", "secret12", LOCAL, 2), Instant::now())
+            .is_some_and(|it| it.1.result.is_ok())
+    );
+    assert!(bench.authenticator.check(request("hashed", "wrong", LOCAL, 3), Instant::now()).is_none());
     assert_eq!(bench.finished(1)[0].1.result, Err(CommandStatus::ESME_RINVPASWD));
-    assert!(bench.authenticator.check(request("hashed", "wrong", LOCAL, 4)).is_none());
+    assert!(bench.authenticator.check(request("hashed", "wrong", LOCAL, 4), Instant::now()).is_none());
     bench.finished(1);
     assert_eq!(bench.authenticator.waiting, 0);
 }
@@ -139,7 +152,9 @@ fn equal_binds_of_a_storm_share_one_check() {
     let mut bench = Bench::new(snapshot(1, ""), 1);
     let mut quick = 0;
     for ticket in 0..200 {
-        quick += usize::from(bench.authenticator.check(request("hashed", "secret12", LOCAL, ticket)).is_some());
+        quick += usize::from(
+            bench.authenticator.check(request("hashed", "secret12", LOCAL, ticket), Instant::now()).is_some(),
+        );
         assert!(bench.authenticator.checking.len() <= 1);
     }
     assert_eq!(quick, 0);
@@ -154,7 +169,10 @@ fn equal_binds_of_a_storm_share_one_check() {
 fn an_unknown_name_costs_a_hash_where_passwords_are_hashed() {
     let mut bench = Bench::new(snapshot(1, ""), 1);
     for (system_id, password) in [("nobody", "secret12"), ("gone", "secret12"), ("plain", "wrong")] {
-        assert!(bench.authenticator.check(request(system_id, password, LOCAL, 1)).is_none(), "{system_id}");
+        assert!(
+            bench.authenticator.check(request(system_id, password, LOCAL, 1), Instant::now()).is_none(),
+            "{system_id}"
+        );
         bench.finished(1);
     }
     // The decoy is a real customer's hash, and its password opens no other name.
@@ -170,7 +188,9 @@ fn a_full_queue_answers_system_error_at_once() {
     let flood = JOBS_MAX + 200;
     let refused: Vec<Answer> = (0..flood)
         .filter_map(|number| {
-            bench.authenticator.check(request("hashed", &format!("guess{number}"), LOCAL, number as u32))
+            bench
+                .authenticator
+                .check(request("hashed", &format!("guess{number}"), LOCAL, number as u32), Instant::now())
         })
         .collect();
     assert!(!refused.is_empty());
@@ -184,7 +204,7 @@ fn a_full_queue_answers_system_error_at_once() {
 fn a_check_that_comes_too_late_is_not_made() {
     let mut bench = Bench::new(snapshot(1, ""), 1);
     bench.authenticator.patience = Duration::ZERO;
-    assert!(bench.authenticator.check(request("hashed", "secret12", LOCAL, 1)).is_none());
+    assert!(bench.authenticator.check(request("hashed", "secret12", LOCAL, 1), Instant::now()).is_none());
     assert_eq!(bench.finished(1)[0].1.result, Err(CommandStatus::ESME_RSYSERR));
 }
 
@@ -206,7 +226,7 @@ fn a_customer_gets_the_emptiest_shard_and_keeps_it() {
     // The one vendor lives on shard 0, so that the first customer goes to shard 1.
     let mut bench = Bench::new(snapshot(2, ""), 2);
     let mut home = |system_id: &str, peer: IpAddr| {
-        let verdict = bench.authenticator.check(request(system_id, "secret12", peer, 1));
+        let verdict = bench.authenticator.check(request(system_id, "secret12", peer, 1), Instant::now());
         verdict.and_then(|answer| answer.1.result.ok()).map(|(_, home)| home)
     };
     let ten = IpAddr::from([10, 0, 0, 1]);
@@ -219,4 +239,97 @@ fn a_customer_gets_the_emptiest_shard_and_keeps_it() {
 #[test]
 fn a_hash_made_here_opens_its_own_customer() {
     assert!(bcrypt::verify("geheim", &hash_password("geheim")).unwrap());
+}
+
+/// Fails so often with a customer whose password is not hashed, no customer having a hash; what each refusal waits.
+fn fail(authenticator: &mut Authenticator, peer: IpAddr, times: usize, now: Instant) -> Vec<Option<Duration>> {
+    let mut fail_once = || {
+        let before = authenticator.held.len();
+        let answer = authenticator.check(request("plain", "wrong", peer, 1), now);
+        match answer {
+            Some(_) => None,
+            None => {
+                assert_eq!(authenticator.held.len(), before + 1);
+                authenticator.held.last().map(|until| until - now)
+            }
+        }
+    };
+    (0..times).map(|_| fail_once()).collect()
+}
+
+fn without_hashes() -> Authenticator {
+    let text = "gateway.accept = \"relay\"\n[[customers]]\nsmpp_system_id = \"plain\"\nsmpp_password = \"secret12\"\n";
+    let configuration = config::parse(Path::new("test.toml"), text, &|_| None).unwrap();
+    Authenticator::start(Arc::new(configuration.snapshot(1, 1).unwrap()), 1, &[], ControlWaker::default()).unwrap()
+}
+
+#[test]
+fn an_address_that_keeps_failing_waits_ever_longer_and_no_other_does() {
+    let (mut authenticator, now) = (without_hashes(), Instant::now());
+    let waits = fail(&mut authenticator, LOCAL, 7, now);
+    assert_eq!(
+        waits,
+        [0, 0, 250, 500, 1_000, 2_000, 2_000].map(|wait| (wait > 0).then_some(Duration::from_millis(wait)))
+    );
+    let other = IpAddr::from([127, 0, 0, 2]);
+    assert!(authenticator.check(request("plain", "wrong", other, 2), now).is_some());
+    // One that knows the password does not wait, and its address is as new afterwards.
+    let now = now + Duration::from_secs(10);
+    assert!(authenticator.check(request("plain", "secret12", LOCAL, 3), now).is_some_and(|it| it.1.result.is_ok()));
+    assert_eq!(fail(&mut authenticator, LOCAL, 3, now), [None, None, Some(Duration::from_millis(250))]);
+}
+
+#[test]
+fn a_refusal_that_was_held_back_leaves_when_its_time_has_come() {
+    let (mut authenticator, now) = (without_hashes(), Instant::now());
+    fail(&mut authenticator, LOCAL, 3, now);
+    let due = now + Duration::from_millis(250);
+    assert_eq!(authenticator.next_release(), Some(due));
+    let mut answers = Vec::new();
+    authenticator.finish(due - Duration::from_millis(1), &mut answers);
+    assert!(answers.is_empty());
+    authenticator.finish(due, &mut answers);
+    assert_eq!(answers.len(), 1);
+    assert_eq!(answers[0].1.result, Err(CommandStatus::ESME_RINVPASWD));
+    assert_eq!(authenticator.next_release(), None);
+}
+
+#[test]
+fn a_flood_of_failing_binds_is_held_back_within_a_bound_and_counted() {
+    let (mut authenticator, now) = (without_hashes(), Instant::now());
+    let waits = fail(&mut authenticator, LOCAL, 2 + HELD_MAX, now);
+    assert!(waits[2..].iter().all(Option::is_some));
+    assert_eq!(fail(&mut authenticator, LOCAL, 10, now), [None; 10], "answered at once");
+    authenticator.end_second(now);
+    let figures = authenticator.failing_figures();
+    let figure = |figure: &std::sync::atomic::AtomicU64| figure.load(Ordering::Relaxed);
+    let held = HELD_MAX as u64;
+    assert_eq!((figure(&figures.failed), figure(&figures.delayed), figure(&figures.undelayed)), (held + 12, held, 10));
+    assert_eq!((figure(&figures.held), figure(&figures.addresses)), (held, 1));
+    let told: Vec<u64> = authenticator.take_news().iter().map(|news| news.failures).collect();
+    assert_eq!(told, [5, 50, 500]);
+}
+
+#[test]
+fn a_bind_that_could_not_be_checked_counts_against_nobody() {
+    let mut bench = Bench::new(snapshot_with_delay(250, 1, ""), 1);
+    bench.authenticator.patience = Duration::ZERO;
+    for _ in 0..5 {
+        assert!(bench.authenticator.check(request("hashed", "secret12", LOCAL, 1), Instant::now()).is_none());
+        assert_eq!(bench.finished(1)[0].1.result, Err(CommandStatus::ESME_RSYSERR));
+    }
+    assert_eq!(bench.authenticator.failing.len(), 0);
+}
+
+#[test]
+fn a_check_may_take_longer_than_the_bind_timer() {
+    for (bind_timeout_ms, patience) in [(100, 30), (10_000, 30), (60_000, 60)] {
+        let text = format!("gateway.accept = \"relay\"\nsmpp.bind_timeout_ms = {bind_timeout_ms}\n");
+        let configuration = config::parse(Path::new("test.toml"), &text, &|_| None).unwrap();
+        let snapshot = Arc::new(configuration.snapshot(1, 1).unwrap());
+        let mut authenticator = Authenticator::start(Arc::clone(&snapshot), 1, &[], ControlWaker::default()).unwrap();
+        assert_eq!(authenticator.patience, Duration::from_secs(patience));
+        authenticator.switch(snapshot);
+        assert_eq!(authenticator.patience, Duration::from_secs(patience));
+    }
 }

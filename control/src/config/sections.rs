@@ -12,6 +12,7 @@ use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use super::addresses::{self, ADDRESS_CURE, OneOrMany};
+use super::auth::read_auth;
 use super::document::{Reader, named};
 use super::environment::{self, Listeners};
 use super::fault::Fault;
@@ -19,16 +20,17 @@ use super::postgres;
 use super::served::{LEAVE_OUT, NOT_YET, is_table_to_come, nearest};
 use super::services::{read_redis, read_store};
 use super::{
-    Accept, Certificate, Configuration, ControlSettings, DATA_DIR, Gateway, JournalSettings, LogLevel, LogSettings,
-    Secret, ShardsSettings, SmppSettings, node_number,
+    Accept, Certificate, ClientCertificates, Configuration, ControlSettings, DATA_DIR, Gateway, JournalSettings,
+    LogLevel, LogSettings, Secret, ShardsSettings, SmppSettings, node_number,
 };
 
-const TABLES: [&str; 15] = [
+const TABLES: [&str; 16] = [
     "gateway",
     "journal",
     "shards",
     "smpp",
     "statuses",
+    "auth",
     "control",
     "log",
     "redis",
@@ -101,6 +103,8 @@ struct ShardsSection {
 struct SmppSection {
     listen: Option<OneOrMany>,
     tls_listen: Option<OneOrMany>,
+    tls_client_ca: Option<PathBuf>,
+    tls_client_certificates: Option<ClientCertificates>,
     system_id: Option<String>,
     bind_timeout_ms: Option<u64>,
     enquire_link_ms: Option<u64>,
@@ -146,6 +150,7 @@ pub(super) fn read(
     let store = read_store(&mut reader, tables.remove("store"), redis.as_ref());
     let statuses: Option<StatusSettings> = tables.remove("statuses").map(|table| reader.row("statuses", 0, table));
     settings.gateway.statuses = statuses.unwrap_or_default();
+    settings.gateway.auth = read_auth(&mut reader, tables.remove("auth"));
     settings.customers = tables.remove("customers").map_or_else(Vec::new, |rows| reader.rows("customers", rows));
     settings.vendors = tables.remove("vendors").map_or_else(Vec::new, |rows| reader.rows("vendors", rows));
     settings.routing_rules =
@@ -349,17 +354,24 @@ fn read_smpp(
         }
         value
     });
-    let section: SmppSection = section(reader, "smpp", value);
+    let mut section: SmppSection = section(reader, "smpp", value);
     put(&mut settings.system_id, section.system_id);
     put(&mut settings.bind_timeout_ms, section.bind_timeout_ms);
     put(&mut settings.enquire_link_ms, section.enquire_link_ms);
     put(&mut settings.inactivity_timeout_ms, section.inactivity_timeout_ms);
     put(&mut settings.deliver_window, section.deliver_window);
     check_certificates(reader, &certificates);
-    let listen = read_addresses(reader, "listen", section.listen, Some("0.0.0.0:2775"));
+    let listen = read_addresses(reader, "listen", section.listen.take(), Some("0.0.0.0:2775"));
     let tls_default = (!certificates.is_empty()).then_some("0.0.0.0:2776");
-    let tls_listen = read_addresses(reader, "tls_listen", section.tls_listen, tls_default);
-    SmppSettings { listen, tls_listen, certificates }
+    let tls_listen = read_addresses(reader, "tls_listen", section.tls_listen.take(), tls_default);
+    check_client_certificates(reader, &section.tls_client_ca, section.tls_client_certificates, &certificates);
+    SmppSettings {
+        listen,
+        tls_listen,
+        certificates,
+        tls_client_ca: section.tls_client_ca,
+        tls_client_certificates: section.tls_client_certificates.unwrap_or_default(),
+    }
 }
 
 fn read_addresses(
@@ -377,6 +389,29 @@ fn read_addresses(
         }
     }
     found
+}
+
+fn check_client_certificates(
+    reader: &mut Reader<'_>,
+    authority: &Option<PathBuf>,
+    wanted: Option<ClientCertificates>,
+    certificates: &[Certificate],
+) {
+    match authority {
+        None if wanted.is_some() => {
+            let reason = "is set, and there is no tls_client_ca";
+            let cure = "name the PEM file of the authorities that sign customers' certificates";
+            reader.fault("smpp", 0, "tls_client_certificates", reason, cure);
+        }
+        Some(path) if path.as_os_str().is_empty() => {
+            reader.fault("smpp", 0, "tls_client_ca", "is empty", "name a PEM file, or leave it out");
+        }
+        Some(_) if certificates.is_empty() => {
+            let cure = "add [[smpp.certificates]] with domain, cert and key";
+            reader.fault("smpp", 0, "tls_client_ca", "is set, and the gateway has no certificate itself", cure);
+        }
+        _ => {}
+    }
 }
 
 fn check_certificates(reader: &mut Reader<'_>, certificates: &[Certificate]) {

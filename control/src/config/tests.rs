@@ -205,6 +205,22 @@ const WRONG: &[(&str, usize, &str)] = &[
         5,
         "chain is no known key",
     ),
+    ("[auth]\nfailure_delay_max_ms = 4001", 2, "[auth] failure_delay_max_ms is 4001; give at most 4000 milliseconds"),
+    ("[auth]\nfailure_delay_ms = 2001", 2, "[auth] failure_delay_ms is 2001; give at most failure_delay_max_ms, 2000"),
+    (
+        "[[customers]]\nsmpp_system_id = \"bolt\"\nsmpp_password = \"x\"\ntls_client_certificate_sha256 = [\"5F:9C\"]",
+        4,
+        "tls_client_certificate_sha256 holds \"5F:9C\", which is no SHA-256 fingerprint; write what `openssl x509",
+    ),
+    (
+        "[[customers]]\nsmpp_system_id = \"bolt\"\nsmpp_password = \"x\"\ntls_client_certificate_names = [\"CN=bolt\"]",
+        4,
+        "tls_client_certificate_names holds \"CN=bolt\", which is no domain name",
+    ),
+    ("[auth]\nfailure_forget_seconds = 0", 2, "[auth] failure_forget_seconds is 0; give 1 to 86400 seconds"),
+    ("[auth]\nfailure_forget_seconds = 86401", 2, "[auth] failure_forget_seconds is 86401"),
+    ("[auth]\nfailures_undelayed = -1", 2, "[auth] failures_undelayed is integer `-1`"),
+    ("[auth]\nfailures_delayed = 1", 2, "did you mean failures_undelayed?"),
     ("[[customers]\n", 1, "this is not TOML"),
     ("[log]\nlevel = info", 2, "this is not TOML"),
     ("[gateway]\nretry_count = 1", 1, "this is not TOML: duplicate key"),
@@ -225,7 +241,7 @@ fn every_fault_names_its_line_and_its_cure() {
 }
 
 /// A line of the example, what is put in its place, and words of what is said of it.
-const CHANGED: [(&str, &str, &str); 15] = [
+const CHANGED: [(&str, &str, &str); 19] = [
     ("cores = [0]", "cores = []", "[shards] cores is empty"),
     ("cores = [0]", "cores = [1, 0, 1]", "[shards] cores names core 1 twice"),
     ("cores = [0]", "cores = 0", "[shards] cores is integer `0`; write a list in brackets"),
@@ -243,6 +259,22 @@ const CHANGED: [(&str, &str, &str); 15] = [
         "[smpp] listen holds \"sms.example:2775\", which is no address; write an IP address and a port",
     ),
     ("listen = \"127.0.0.1:2775\"", "listen = 2775", "write an address such as \"0.0.0.0:2775\", or a list of them"),
+    (
+        "listen = \"127.0.0.1:2775\"",
+        "tls_client_ca = \"ca.pem\"",
+        "[smpp] tls_client_ca is set, and the gateway has no certificate itself",
+    ),
+    ("listen = \"127.0.0.1:2775\"", "tls_client_ca = \"\"", "[smpp] tls_client_ca is empty"),
+    (
+        "listen = \"127.0.0.1:2775\"",
+        "tls_client_certificates = \"required\"",
+        "[smpp] tls_client_certificates is set, and there is no tls_client_ca; name the PEM file",
+    ),
+    (
+        "listen = \"127.0.0.1:2775\"",
+        "tls_client_certificates = \"never\"",
+        "[smpp] tls_client_certificates is \"never\"; write one of \"optional\" or \"required\"",
+    ),
     ("listen = \"127.0.0.1:2775\"", "bind_timeout_ms = 5", "[smpp] bind_timeout_ms is 5; give at least 100"),
     ("listen = \"127.0.0.1:2775\"", "tls_listen = \"127.0.0.1:2776\"", "there is no certificate; add [[smpp.cert"),
     (
@@ -356,9 +388,12 @@ fn the_commented_configuration_is_taken() {
 #[test]
 fn the_commented_configuration_names_every_key_of_the_shards_settings() {
     use super::document::field_names;
-    use smpp_shards::settings::{CustomerSettings, InboundRouteSettings, RuleSettings, StatusSettings, VendorSettings};
+    use smpp_shards::settings::{
+        AuthSettings, CustomerSettings, InboundRouteSettings, RuleSettings, StatusSettings, VendorSettings,
+    };
     let sections = [
         ("[statuses]", field_names::<StatusSettings>()),
+        ("[auth]", field_names::<AuthSettings>()),
         ("[[customers]]", field_names::<CustomerSettings>()),
         ("[[vendors]]", field_names::<VendorSettings>()),
         ("[[routing_rules]]", field_names::<RuleSettings>()),

@@ -86,6 +86,7 @@ impl Bench {
             password: password.into(),
             peer: PEER,
             tls: false,
+            certificate: None,
         };
         self.sender.try_authenticate(request).unwrap();
         match self.verdicts.recv_timeout(PATIENCE).unwrap() {

@@ -15,7 +15,7 @@ use super::{Loaded, RowFault, RowKeys};
 use crate::config::{Configuration, customer_problems};
 
 /// Tables whose values make up `settings.gateway`.
-const SECTIONS: [&str; 3] = ["gateway", "smpp", "statuses"];
+const SECTIONS: [&str; 4] = ["gateway", "smpp", "statuses", "auth"];
 
 /// What is in force: the rows, each the newest good version there was, and what they were compiled to.
 #[derive(Clone, Debug)]

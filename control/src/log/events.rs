@@ -35,6 +35,7 @@ pub(super) fn write(log: &Log, shard: ShardId, event: &Event, snapshot: &Snapsho
         Event::SessionBound { .. }
         | Event::BindRejected { .. }
         | Event::LobbyClosed { .. }
+        | Event::HandshakeFailed { .. }
         | Event::SessionClosed { .. } => write_session(log, shard, event, names),
         Event::LinkBound { .. }
         | Event::LinkConnectFailed { .. }
@@ -87,6 +88,11 @@ fn write_session(log: &Log, shard: ShardId, event: &Event, names: Names<'_>) {
             };
             let fields = [("peer", Field::Text(&peer)), ("reason", Field::Text(&text)), ("shard", number(shard))];
             log.write(level, SERVER, "connection closed before a bind", &fields);
+        }
+        Event::HandshakeFailed { peer, reason } => {
+            let peer = peer.map(|peer| peer.to_string()).unwrap_or_default();
+            let fields = [("peer", Field::Text(&peer)), ("reason", Field::Text(reason)), ("shard", number(shard))];
+            log.write(LogLevel::Warn, SERVER, "TLS handshake failed", &fields);
         }
         Event::SessionClosed { customer, peer, reason } => {
             let (peer, text) = (peer.to_string(), reason_text(*reason));

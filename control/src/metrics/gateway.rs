@@ -22,6 +22,7 @@ pub(super) fn write(out: &mut Exposition, picture: &Picture<'_>, state: &State) 
     write_vendors(out, picture);
     write_receipts(out, picture);
     write_control(out, state);
+    write_failing(out, state);
     write_services(out, state);
     write_process(out, state);
 }
@@ -170,6 +171,35 @@ fn write_control(out: &mut Exposition, state: &State) {
     let help = "Answers to binds that found a shard's channel full.";
     let dropped = state.dropped_verdicts.load(Ordering::Relaxed);
     out.single("smpp_gateway_verdicts_dropped_total", Kind::Counter, help, dropped);
+}
+
+fn write_failing(out: &mut Exposition, state: &State) {
+    let figures = &state.failing;
+    let families = [
+        ("smpp_gateway_auth_failures_total", Kind::Counter, "Binds that failed authentication.", &figures.failed),
+        (
+            "smpp_gateway_auth_failures_delayed_total",
+            Kind::Counter,
+            "Refusals that were held back because binds from their address keep failing.",
+            &figures.delayed,
+        ),
+        (
+            "smpp_gateway_auth_failures_undelayed_total",
+            Kind::Counter,
+            "Refusals that left at once because as many as can be were held back already.",
+            &figures.undelayed,
+        ),
+        ("smpp_gateway_auth_failures_held", Kind::Gauge, "Refusals that are held back now.", &figures.held),
+        (
+            "smpp_gateway_auth_failing_addresses",
+            Kind::Gauge,
+            "Addresses whose failed binds are remembered.",
+            &figures.addresses,
+        ),
+    ];
+    for (name, kind, help, figure) in families {
+        out.single(name, kind, help, figure.load(Ordering::Relaxed));
+    }
 }
 
 /// Nothing where the gateway needs none.

@@ -29,7 +29,8 @@ macro_rules! migrations {
 }
 
 /// All steps, in their order.
-pub const MIGRATIONS: &[Migration] = migrations![1 "tables", 2 "notifications", 3 "older_vendors"];
+pub const MIGRATIONS: &[Migration] =
+    migrations![1 "tables", 2 "notifications", 3 "older_vendors", 4 "client_certificates"];
 
 const SEED: &str = include_str!("../../../deploy/seed.sql");
 

@@ -215,11 +215,23 @@ impl Pump {
     fn tls_broke(&mut self, slot: Slot, error: &rustls::Error) {
         match self.connections.get(slot).phase {
             Phase::Open => {
+                self.tell_handshake(slot, error);
                 self.shard.closed(Conn(slot.0), CloseCause::Tls, self.now, &mut self.output);
                 self.flush_and_close(slot);
             }
             Phase::Connecting(_) => self.connect_broke(slot, &error.to_string()),
             _ => {}
         }
+    }
+
+    /// Whose certificate is out of date, or of another authority, is told why; the peer gets an alert.
+    #[cold]
+    fn tell_handshake(&mut self, slot: Slot, error: &rustls::Error) {
+        if !self.connections.get(slot).tls.as_ref().is_some_and(|tls| tls.is_handshaking()) {
+            return;
+        }
+        let address = self.net.socket(slot).and_then(|socket| socket2::SockRef::from(&socket).peer_addr().ok());
+        let peer = address.and_then(|address| address.as_socket()).map(|address| address.ip().to_canonical());
+        self.control.event(self.id, Event::HandshakeFailed { peer, reason: error.to_string() });
     }
 }

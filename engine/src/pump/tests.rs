@@ -133,7 +133,7 @@ fn play_control(incoming: Receiver<ToControl>, shards: Vec<ShardHandle>) -> Rece
                 ToControl::Authenticate(request) => {
                     let home = ShardId(shards.len() as u16 - 1);
                     let result = Ok((CustomerId(0), home));
-                    let verdict = Verdict { conn: request.conn, ticket: request.ticket, result };
+                    let verdict = Verdict { conn: request.conn, ticket: request.ticket, result, reason: None };
                     shards[request.shard.index()].send(ToShard::Verdict(verdict)).map_err(|_| "full").unwrap();
                 }
                 ToControl::Event(_, event) => drop(events.try_send(event)),

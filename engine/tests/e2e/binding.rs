@@ -1,12 +1,15 @@
 //! Binds: what is taken, what is refused and how, and a first message with its receipt.
 
 use std::io::Write;
+use std::net::Ipv4Addr;
 use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
 
 use smpp_pdu::bind::BindResp;
 use smpp_pdu::{CommandId, CommandStatus, Receipt, ShortMessage, Tag};
 
 use crate::harness::bench::clean_load;
+use crate::harness::esme::bind_pdu;
 use crate::harness::gateway::PROGRAM;
 use crate::harness::setup::PASSWORD;
 use crate::harness::{Esme, Gateway, PATIENCE, Setup, Shards, message, smsc, with_one_shard_and_with_two};
@@ -25,6 +28,7 @@ with_one_shard_and_with_two![
     enquire_link_is_answered_before_the_bind,
     a_connection_that_does_not_bind_is_closed,
     a_refused_bind_disturbs_no_other_session,
+    an_address_that_keeps_failing_waits_for_its_refusals_and_nobody_else_does,
 ];
 
 /// As in the documentation: all keys but addresses and the folder, and pinned cores.
@@ -237,5 +241,39 @@ fn a_refused_bind_disturbs_no_other_session(shards: Shards) {
         esme.expect_nothing_more();
     }
     esme.unbind();
+    gateway.end_well();
+}
+
+fn an_address_that_keeps_failing_waits_for_its_refusals_and_nobody_else_does(shards: Shards) {
+    const DELAY: Duration = Duration::from_millis(700);
+    let gateway = Setup::new(shards)
+        .customer("acme", "")
+        .rows("[auth]\nfailures_undelayed = 1\nfailure_delay_ms = 700\nfailure_delay_max_ms = 700")
+        .start_without_vendors();
+    let stranger = Ipv4Addr::new(127, 0, 0, 2);
+    for least in [Duration::ZERO, DELAY, DELAY, DELAY] {
+        let mut esme = Esme::connect_from(stranger, gateway.address());
+        let start = Instant::now();
+        let answer = esme.bind(CommandId::BIND_TRANSCEIVER, "acme", "wrong");
+        assert_eq!(answer.status, CommandStatus::ESME_RINVPASWD);
+        assert!(start.elapsed() >= least, "{:?}", start.elapsed());
+        esme.expect_end();
+    }
+    // The fifth waits; another address comes in meanwhile and is not held up by it.
+    let mut waiting = Esme::connect_from(stranger, gateway.address());
+    waiting.send(&bind_pdu(CommandId::BIND_TRANSCEIVER, 9, "nobody", PASSWORD, 0x34));
+    Esme::bound(&gateway, "acme").unbind();
+    waiting.expect_answer(CommandId::BIND_TRANSCEIVER_RESP, 9, CommandStatus::ESME_RINVSYSID);
+    waiting.expect_end();
+    let line = gateway.log.wait_for(1, &["binds from an address keep failing"]);
+    assert!(line.contains("127.0.0.2") && line.contains("\"failures\":5"), "{line}");
+    assert_eq!(gateway.metric("smpp_gateway_auth_failures_total", &[]), 5.0);
+    assert_eq!(gateway.metric("smpp_gateway_auth_failures_delayed_total", &[]), 4.0);
+    gateway.wait_for_metric("smpp_gateway_auth_failing_addresses", &[], |count| count == 1.0);
+    // Whoever knows the password gets in at once, and its address is as new.
+    let mut esme = Esme::connect_from(stranger, gateway.address());
+    assert_eq!(esme.bind(CommandId::BIND_TRANSCEIVER, "acme", PASSWORD).status, CommandStatus::ESME_ROK);
+    esme.unbind();
+    gateway.wait_for_metric("smpp_gateway_auth_failing_addresses", &[], |count| count == 0.0);
     gateway.end_well();
 }

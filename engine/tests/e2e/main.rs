@@ -7,6 +7,7 @@ mod bad_clients;
 mod bad_input;
 mod bad_vendors;
 mod binding;
+mod client_certificates;
 mod configuration;
 mod control_port;
 mod dissector;

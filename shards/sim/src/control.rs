@@ -103,7 +103,7 @@ impl Control {
     pub(crate) fn check(&mut self, request: &AuthRequest, ground: &mut Ground) {
         let busy = !ground.healed && self.random.chance(5);
         let result = if busy { Err(CommandStatus::ESME_RSYSERR) } else { self.judge(request) };
-        let verdict = Verdict { conn: request.conn, ticket: request.ticket, result };
+        let verdict = Verdict { conn: request.conn, ticket: request.ticket, result, reason: None };
         let most_us = if busy { 1 } else { ground.scenario.check_ms * 1_000 };
         let micros = self.random.range(1, most_us);
         let host = request.shard.index();

@@ -121,6 +121,7 @@ impl Shard {
             password: bind.password.to_vec(),
             peer: lobby.peer,
             tls: lobby.tls,
+            certificate: None,
         }));
     }
 
@@ -159,7 +160,7 @@ impl Shard {
             Err(status) => {
                 encode::header_only(out.buffer(conn), asking.command.response(), status, asking.sequence_number);
                 self.binds_refused += 1;
-                let (system_id, reason) = (asking.system_id, refusal_reason(status));
+                let (system_id, reason) = (asking.system_id, verdict.reason.unwrap_or_else(|| refusal_reason(status)));
                 self.log_noise(now, out, || Event::BindRejected { system_id, peer, status, reason });
                 self.leave_lobby(conn);
                 out.push(Action::Close { conn, after_flush: true });

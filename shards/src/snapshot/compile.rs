@@ -102,6 +102,13 @@ pub(super) fn compile_customer(id: CustomerId, settings: CustomerSettings, probl
             ),
         }
     }
+    let certificate_fingerprints = compile_fingerprints(&settings.tls_client_certificate_sha256, problems);
+    for name in &settings.tls_client_certificate_names {
+        if !is_domain_name(name) {
+            let reason = format!("holds {name:?}, which is no domain name");
+            problems.add("tls_client_certificate_names", reason, "write a name as it stands in the certificate");
+        }
+    }
     let sources = SourceAddresses::compile(&settings.allowed_source_addresses).unwrap_or_else(|pattern| {
         problems.add(
             "allowed_source_addresses",
@@ -118,7 +125,61 @@ pub(super) fn compile_customer(id: CustomerId, settings: CustomerSettings, probl
         window => window.min(SESSION_WINDOW_MAX),
     };
     let name = settings.account_id.clone().unwrap_or_else(|| settings.smpp_system_id.clone());
-    Customer { id, is_removed: false, changed_in: 0, name, settings, allowed_ips, sources, window }
+    Customer {
+        id,
+        is_removed: false,
+        changed_in: 0,
+        name,
+        settings,
+        allowed_ips,
+        certificate_fingerprints,
+        sources,
+        window,
+    }
+}
+
+fn compile_fingerprints(texts: &[String], problems: &mut Problems) -> Vec<[u8; 32]> {
+    let mut fingerprints = Vec::new();
+    for text in texts {
+        match fingerprint(text) {
+            Some(fingerprint) => fingerprints.push(fingerprint),
+            None => problems.add(
+                "tls_client_certificate_sha256",
+                format!("holds {text:?}, which is no SHA-256 fingerprint"),
+                "write what `openssl x509 -noout -fingerprint -sha256` tells behind the =",
+            ),
+        }
+    }
+    fingerprints
+}
+
+/// 64 hexadecimal digits, by twos with colons between them or without.
+fn fingerprint(text: &str) -> Option<[u8; 32]> {
+    let digits: Vec<u8> = match text.contains(':') {
+        true if text.split(':').all(|octet| octet.len() == 2) => text.bytes().filter(|octet| *octet != b':').collect(),
+        true => return None,
+        false => text.bytes().collect(),
+    };
+    let mut found = [0; 32];
+    if digits.len() != 2 * found.len() {
+        return None;
+    }
+    for (octet, pair) in found.iter_mut().zip(digits.chunks_exact(2)) {
+        let digit = |letter: u8| char::from(letter).to_digit(16);
+        *octet = u8::try_from(digit(pair[0])? * 16 + digit(pair[1])?).ok()?;
+    }
+    Some(found)
+}
+
+/// Labels of letters, digits, hyphens and underscores, 253 octets at the most.
+fn is_domain_name(text: &str) -> bool {
+    let is_label = |label: &str| {
+        (1..=63).contains(&label.len())
+            && label.bytes().all(|octet| octet.is_ascii_alphanumeric() || matches!(octet, b'-' | b'_'))
+            && !label.starts_with('-')
+            && !label.ends_with('-')
+    };
+    text.len() <= 253 && text.split('.').all(is_label)
 }
 
 pub(super) fn compile_vendor(
@@ -230,4 +291,32 @@ pub(super) fn compile_inbound(
         }
     }
     inbound
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_fingerprint_reads_as_openssl_and_others_write_it() {
+        let plain = "00ff".repeat(16);
+        let mut expected = [0; 32];
+        expected.iter_mut().skip(1).step_by(2).for_each(|octet| *octet = 0xFF);
+        let with_colons = vec!["00:FF"; 16].join(":");
+        assert_eq!(fingerprint(&plain), Some(expected));
+        assert_eq!(fingerprint(&with_colons), Some(expected));
+        for wrong in ["", "00", &plain[1..], &format!("{plain}00"), &plain.replace('f', "g"), &format!(":{plain}")] {
+            assert_eq!(fingerprint(wrong), None, "{wrong}");
+        }
+    }
+
+    #[test]
+    fn a_domain_name_has_labels_of_letters_digits_and_hyphens() {
+        for name in ["esme.acme.example", "a", "xn--bcher-kva.example", "host_1.example"] {
+            assert!(is_domain_name(name), "{name}");
+        }
+        for name in ["", ".", "a..b", "a.example.", "-a.example", "a b.example", "*.example", "CN=a", &"a".repeat(64)] {
+            assert!(!is_domain_name(name), "{name}");
+        }
+    }
 }

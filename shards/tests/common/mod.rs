@@ -176,7 +176,7 @@ impl Stage {
         self.drain_actions();
         let place = self.actions.iter().position(|action| matches!(action, Action::Authenticate(_))).unwrap();
         let Action::Authenticate(request) = self.actions.remove(place) else { unreachable!() };
-        let verdict = Verdict { conn: request.conn, ticket: request.ticket, result };
+        let verdict = Verdict { conn: request.conn, ticket: request.ticket, result, reason: None };
         self.shard.authenticated(verdict, self.now, &mut self.out);
     }
 

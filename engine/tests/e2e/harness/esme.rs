@@ -1,10 +1,11 @@
 //! A customer made of bare octets.
 
-use std::net::{SocketAddr, TcpStream};
+use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::ops::{Deref, DerefMut};
 
 use smpp_pdu::bind::Bind;
 use smpp_pdu::{CommandId, CommandStatus, ShortMessage, encode};
+use socket2::{Domain, Socket, Type};
 
 use super::message::submit_sm;
 use super::setup::PASSWORD;
@@ -17,6 +18,14 @@ pub(crate) struct Esme(Wire);
 impl Esme {
     pub(crate) fn connect(address: SocketAddr) -> Self {
         Self(Wire::new(TcpStream::connect_timeout(&address, PATIENCE).unwrap()))
+    }
+
+    /// Connects from an address of its own, such as another one of the loopback network.
+    pub(crate) fn connect_from(local: Ipv4Addr, address: SocketAddr) -> Self {
+        let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+        socket.bind(&SocketAddr::from((local, 0)).into()).unwrap();
+        socket.connect_timeout(&address.into(), PATIENCE).unwrap();
+        Self(Wire::new(TcpStream::from(socket)))
     }
 
     /// Over a stream that stands, such as one of TLS.
