@@ -6,6 +6,7 @@
 
 mod exposition;
 mod gateway;
+mod nodes;
 mod store;
 
 use std::sync::atomic::Ordering;
@@ -33,6 +34,7 @@ pub(crate) fn render(state: &State) -> String {
     write_business(&mut out, &picture);
     gateway::write(&mut out, &picture, state);
     store::write(&mut out, state);
+    nodes::write(&mut out, state);
     out.finish()
 }
 

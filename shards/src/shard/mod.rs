@@ -12,6 +12,7 @@ mod dispatch;
 mod drain;
 mod journal;
 mod late;
+mod lease;
 mod links;
 mod live;
 mod lobby;
@@ -40,6 +41,7 @@ use crate::feed::Feed;
 use crate::kept::KeptMessages;
 use crate::lane::Lane;
 use crate::late::{LateAnswers, Settled};
+use crate::lease::Leasing;
 use crate::ledger::{Ledger, Pending};
 use crate::link::Link;
 use crate::lookups::Lookups;
@@ -166,6 +168,8 @@ pub struct Shard {
     answers_without_session: u64,
     /// Limits log lines that a peer could cause at will.
     noise: TokenBucket,
+    /// Whether limits count over all nodes.
+    leasing: Leasing,
 
     pending: Vec<Pending>,
     whole: Vec<u8>,
@@ -223,6 +227,7 @@ impl Shard {
             binds_refused: 0,
             answers_without_session: 0,
             noise: TokenBucket::new(20, 100, now.mono),
+            leasing: Leasing::off(),
             whole: Vec::new(),
             scratch: Vec::new(),
             text: Vec::new(),
