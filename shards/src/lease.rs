@@ -11,6 +11,9 @@ use crate::time::Time;
 /// Nanoseconds in a second times the permille of a whole share: the unit in which made tokens are counted.
 const TOKEN: u128 = 1_000_000_000 * 1_000;
 
+/// A limit of which less than half of the lease was used is told of again after that long, where messages meet it.
+const TELL_AGAIN_MS: u64 = 1_000;
+
 /// Whose limit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum LimitKey {
@@ -33,7 +36,7 @@ pub struct LimitUse {
     pub tokens: i64,
     /// Tokens that the shard has made itself so far.
     pub made: u64,
-    /// A message found no token since the last time.
+    /// A message found no token since the last time, and there is still none.
     pub is_short: bool,
     /// The turn of the last lease that came; 0 before the first one.
     pub turn: u64,
@@ -123,6 +126,9 @@ struct Lease {
     is_short: bool,
     share_permille: u16,
     turn: u64,
+    /// Told of when so many tokens are left, or at that time.
+    low: i64,
+    tell_at: Time,
     /// Until when tokens have been made, and what of the next one.
     made_until: Time,
     rest: u128,
@@ -144,7 +150,8 @@ impl Limit {
     }
 
     fn take_leased(&mut self, key: LimitKey, leasing: &mut Leasing, now: Time) -> bool {
-        if !self.lease.is_listed {
+        let is_news = self.lease.tokens <= self.lease.low || now >= self.lease.tell_at;
+        if is_news && !self.lease.is_listed {
             self.lease.is_listed = true;
             leasing.touched.push(key);
         }
@@ -185,6 +192,7 @@ impl Limit {
         }
         lease.turn = grant.turn;
         lease.tokens = lease.tokens.saturating_add(grant.tokens);
+        lease.low = (lease.tokens / 2).max(0);
         lease.share_permille = grant.share_permille.min(1_000);
         if grant.tokens != 0 && !lease.is_listed {
             lease.is_listed = true;
@@ -193,10 +201,17 @@ impl Limit {
     }
 
     /// What is told of it; `None` when it is no limit any more. While messages wait for a token it is told again and again.
-    pub(crate) fn tell(&mut self, key: LimitKey, has_waiting: bool, leasing: &mut Leasing) -> Option<LimitUse> {
+    pub(crate) fn tell(
+        &mut self,
+        key: LimitKey,
+        has_waiting: bool,
+        leasing: &mut Leasing,
+        now: Time,
+    ) -> Option<LimitUse> {
         let lease = &mut self.lease;
-        let is_short = lease.is_short;
-        lease.is_short = is_short && has_waiting && lease.tokens < 1;
+        lease.tell_at = now.after_ms(TELL_AGAIN_MS);
+        let is_short = lease.is_short && lease.tokens < 1;
+        lease.is_short = is_short && has_waiting;
         lease.is_listed = lease.is_short;
         if lease.is_listed {
             leasing.touched.push(key);

@@ -105,7 +105,11 @@ const WRONG: &[(&str, usize, &str)] = &[
     ("[redis]\nurl = \"http://redis\"", 2, "[redis] url is no URL of Redis; write redis://host:6379"),
     ("[redis]\nurl = \"redis://redis/2\"", 2, "[redis] url names a database; the gateway's are fixed"),
     ("[redis]\nurl = 7", 2, "[redis] url is not text; put it in quotes"),
-    ("[redis]\nurl = \"redis\"\nlease_ms = 10", 3, "[redis] lease_ms is 10, out of range; give 50 to 2000 milliseconds"),
+    (
+        "[redis]\nurl = \"redis\"\nlease_ms = 10",
+        3,
+        "[redis] lease_ms is 10, out of range; give 50 to 2000 milliseconds",
+    ),
     (
         "[redis]\nurl = \"redis\"\nlease_ms = 400\nnode_timeout_ms = 1999",
         4,

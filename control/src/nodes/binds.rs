@@ -47,9 +47,11 @@ pub(super) struct BindDesk {
 impl BindDesk {
     pub(super) fn count(&self, shard: ShardId, verdict: Verdict, most: u32) -> Result<(), Verdict> {
         let Ok((customer, _)) = verdict.result else { return Err(verdict) };
-        self.changes.try_send(Change::Bind { shard, customer, verdict, most }).map_err(|error| match error.into_inner() {
-            Change::Bind { verdict, .. } => verdict,
-            Change::Over(_) | Change::Set(..) => unreachable!("what comes back is what was sent"),
+        self.changes.try_send(Change::Bind { shard, customer, verdict, most }).map_err(|error| {
+            match error.into_inner() {
+                Change::Bind { verdict, .. } => verdict,
+                Change::Over(_) | Change::Set(..) => unreachable!("what comes back is what was sent"),
+            }
         })
     }
 

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use smpp_shards::{Command, Grant, Leases, LimitKey, LimitUse, Reply, ShardId, Snapshot};
-use tokio::time::{MissedTickBehavior, interval};
+use tokio::time::{MissedTickBehavior, interval, sleep};
 
 use super::Shared;
 use crate::config::LogLevel;
@@ -28,6 +28,9 @@ const REST: Duration = Duration::from_millis(500);
 
 /// For how many lengths of a lease shards wait for the next one before they make tokens themselves.
 const FRESH_LEASES: u32 = 2;
+
+/// So many times what a round took in Redis it is left alone, but for a lease at the most.
+const REST_TIMES: u32 = 4;
 
 /// What holds meanwhile, for `/health`.
 const MEANWHILE: &str = "limits: this node goes on with its share; smpp_max_binds counts this node's binds alone";
@@ -64,7 +67,9 @@ impl Renewal {
         loop {
             turns.tick().await;
             if self.shared.link.is_there() || self.connect().await {
-                self.round().await;
+                let took = self.round().await;
+                // So many limits that Redis is busy with them are renewed less often.
+                sleep((took * REST_TIMES).min(self.lease)).await;
             }
         }
     }
@@ -82,25 +87,29 @@ impl Renewal {
         result.is_ok()
     }
 
-    async fn round(&mut self) {
+    /// How long Redis took for it.
+    async fn round(&mut self) -> Duration {
         let began = Instant::now();
         let used = self.used_limits().await;
         self.turn += 1;
         let snapshot = self.shared.state.snapshot();
         let (keys, mut arguments) = (keys(&used, &snapshot), self.header(began));
-        arguments.extend(used.iter().map(|(_, used)| told(used)));
+        arguments.push(told(&used));
         self.shared.service.asks();
         let asked_at = Instant::now();
-        match self.shared.link.renew(&keys, &arguments).await {
+        let answer = self.shared.link.renew(&keys, &arguments).await;
+        let took = asked_at.elapsed();
+        match answer {
             Ok(answer) => {
                 self.hand_out(&answer, &used, began);
-                match asked_at.elapsed() {
-                    took if took >= SLOW => self.is_away(format!("answers slowly: {} ms", took.as_millis())),
-                    _ => self.is_there(),
+                match took >= SLOW {
+                    true => self.is_away(format!("answers slowly: {} ms", took.as_millis())),
+                    false => self.is_there(),
                 }
             }
             Err(reason) => self.is_away(reason),
         }
+        took
     }
 
     /// What the script must know of this node and this round.
@@ -198,8 +207,12 @@ fn keys(used: &[(ShardId, LimitUse)], snapshot: &Snapshot) -> Vec<String> {
     used.iter().map(|(_, used)| key(used.key)).collect()
 }
 
-/// A limit as the script reads it.
-fn told(used: &LimitUse) -> String {
-    let LimitUse { rate, burst, tokens, made, is_short, turn, .. } = used;
-    format!("{rate} {burst} {tokens} {made} {} {turn}", u8::from(*is_short))
+/// The limits as the script reads them: a list of lists of numbers, as JSON.
+fn told(used: &[(ShardId, LimitUse)]) -> String {
+    let limit = |(_, used): &(ShardId, LimitUse)| {
+        let LimitUse { rate, burst, tokens, made, is_short, turn, .. } = used;
+        format!("[{rate},{burst},{tokens},{made},{},{turn}]", u8::from(*is_short))
+    };
+    let limits: Vec<String> = used.iter().map(limit).collect();
+    format!("[{}]", limits.join(","))
 }

@@ -88,7 +88,7 @@ fn what_is_made_is_told_once_it_is_asked_for_and_ends_with_fresh_leases() {
     let (mut limit, mut leasing) = (Limit::new(100, 0, Time(0)), leasing(2, 400));
     passed(&mut limit, &mut leasing, 20, Time(1));
     assert_eq!(passed(&mut limit, &mut leasing, 20, at_ms(600)), 10);
-    let told = leasing.take_touched(9).into_iter().filter_map(|key| limit.tell(key, false, &mut leasing));
+    let told = leasing.take_touched(9).into_iter().filter_map(|key| limit.tell(key, false, &mut leasing, at_ms(600)));
     let wanted = LimitUse { key: KEY, rate: 100, burst: 100, tokens: 0, made: 12, is_short: true, turn: 0 };
     assert_eq!(told.collect::<Vec<_>>(), [wanted]);
     leasing.renew(&Leases { nodes: 2, lease_ms: 200, fresh_ms: 400, grants: Vec::new() }, at_ms(600));
@@ -120,10 +120,33 @@ fn a_limit_is_told_once_for_all_that_it_was_looked_at_and_again_while_messages_w
     let (mut limit, mut leasing) = (Limit::new(10, 0, Time(0)), leasing(2, 400));
     passed(&mut limit, &mut leasing, 20, Time(1));
     assert_eq!(leasing.take_touched(9), [KEY]);
-    assert!(limit.tell(KEY, true, &mut leasing).is_some_and(|told| told.is_short));
+    assert!(limit.tell(KEY, true, &mut leasing, Time(1)).is_some_and(|told| told.is_short));
     assert_eq!(leasing.take_touched(9), [KEY]);
-    assert!(limit.tell(KEY, false, &mut leasing).is_some_and(|told| told.is_short));
+    assert!(limit.tell(KEY, false, &mut leasing, Time(1)).is_some_and(|told| told.is_short));
     assert_eq!(leasing.take_touched(9), []);
     limit.grant(&grant(1, 1), &mut leasing);
     assert_eq!(leasing.take_touched(9), [KEY], "what was given is told of, so that it can be taken back");
+}
+
+#[test]
+fn a_limit_is_told_of_when_half_of_its_lease_is_gone_or_a_second_has_passed() {
+    let (mut limit, mut leasing) = (Limit::new(100, 0, Time(0)), leasing(1, 400));
+    assert!(limit.take(KEY, &mut leasing, Time(1)));
+    assert_eq!(leasing.take_touched(9), [KEY]);
+    assert!(limit.tell(KEY, false, &mut leasing, Time(1)).is_some());
+    limit.grant(&grant(1, 1), &mut leasing);
+    assert_eq!(leasing.take_touched(9), [KEY]);
+    assert!(limit.tell(KEY, false, &mut leasing, Time(1)).is_some());
+    assert_eq!(passed(&mut limit, &mut leasing, 49, Time(2)), 49);
+    assert_eq!(leasing.take_touched(9), []);
+    assert_eq!(passed(&mut limit, &mut leasing, 2, Time(2)), 2);
+    assert_eq!(leasing.take_touched(9), [KEY]);
+    assert!(limit.tell(KEY, false, &mut leasing, Time(2)).is_some());
+    limit.grant(&grant(2, 60), &mut leasing);
+    leasing.take_touched(9);
+    limit.tell(KEY, false, &mut leasing, Time(2));
+    assert_eq!(passed(&mut limit, &mut leasing, 1, at_ms(900)), 1);
+    assert_eq!(leasing.take_touched(9), []);
+    assert_eq!(passed(&mut limit, &mut leasing, 1, at_ms(1_100)), 1);
+    assert_eq!(leasing.take_touched(9), [KEY]);
 }

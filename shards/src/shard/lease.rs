@@ -11,14 +11,14 @@ use crate::output::{Action, Output};
 use crate::time::Now;
 
 impl Shard {
-    pub(super) fn used_limits(&mut self, limit: usize) -> Vec<LimitUse> {
+    pub(super) fn used_limits(&mut self, limit: usize, now: Now) -> Vec<LimitUse> {
         let Self { leasing, desks, lanes, .. } = self;
         let touched = leasing.take_touched(limit.min(LIMITS_TOLD_MAX));
         let told = touched.into_iter().filter_map(|key| match key {
-            LimitKey::Customer(id) => desks[id.index()].limit.tell(key, false, leasing),
+            LimitKey::Customer(id) => desks[id.index()].limit.tell(key, false, leasing, now.mono),
             LimitKey::Vendor(id) => {
                 let lane = &mut lanes[id.index()];
-                lane.limit.tell(key, lane.counters.queued > 0, leasing)
+                lane.limit.tell(key, lane.counters.queued > 0, leasing, now.mono)
             }
         });
         told.collect()

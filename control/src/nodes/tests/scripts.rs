@@ -72,7 +72,7 @@ impl World {
     fn ask(&mut self, node: &mut Node, away: u64) -> Vec<i64> {
         node.turn += 1;
         let told = format!(
-            "{} {} {} {} {} {}",
+            "[[{},{},{},{},{},{}]]",
             self.rate,
             self.burst,
             node.tokens,
@@ -131,7 +131,8 @@ fn spent(nodes: &[Node]) -> u64 {
 #[test]
 fn whichever_nodes_the_load_is_on_the_whole_limit_is_usable_and_no_more() {
     let mut random = 7;
-    let loads: [&[u64]; 6] = [&[1_000], &[1_000, 0, 0], &[0, 0, 1_000], &[1_000; 3], &[90, 20, 60], &[1_000, 30, 0, 5, 1]];
+    let loads: [&[u64]; 6] =
+        [&[1_000], &[1_000, 0, 0], &[0, 0, 1_000], &[1_000; 3], &[90, 20, 60], &[1_000, 30, 0, 5, 1]];
     for (rate, burst) in [(100, 100), (150, 60), (7, 7), (5_000, 5_000)] {
         for load in loads {
             let mut world = World::new(rate, burst);
@@ -228,7 +229,7 @@ fn a_request_that_was_overtaken_changes_nothing() {
     assert_eq!(world.ask(&mut node, 0)[2..], [0, 0]);
     node.turn = 1;
     node.is_short = false;
-    node.tokens = 60;
+    node.tokens = 40;
     world.now += SECOND_US;
     world.renew(&mut node);
     assert_eq!(node.tokens, 100, "what time has brought and no more");
