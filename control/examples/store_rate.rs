@@ -89,6 +89,8 @@ fn options() -> Result<Options, Box<dyn Error>> {
                     use_tls: false,
                     username: None,
                     password: None,
+                    lease_ms: RedisSettings::LEASE_MS,
+                    node_timeout_ms: RedisSettings::NODE_TIMEOUT_MS,
                 }));
             }
             "--embedded" => kind = Some(StoreKind::Embedded(PathBuf::from(value()?))),

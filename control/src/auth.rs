@@ -155,6 +155,11 @@ impl Authenticator {
         self.snapshot = snapshot;
     }
 
+    /// How many binds a customer may have; 0 is no limit.
+    pub(crate) fn binds_max(&self, customer: CustomerId) -> u32 {
+        self.snapshot.customer(customer).map_or(0, |customer| customer.settings.smpp_max_binds)
+    }
+
     /// Where customers live.
     pub(crate) fn homes(&self) -> Homes {
         self.homes.clone()

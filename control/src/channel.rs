@@ -9,7 +9,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
-use smpp_shards::{AuthRequest, Command, DrainPhase, Event, Reply, Report, ShardId, Snapshot, StoreAnswer, Verdict};
+use smpp_shards::{
+    AuthRequest, Command, CustomerId, DrainPhase, Event, Reply, Report, ShardId, Snapshot, StoreAnswer, Verdict,
+};
 use tokio::sync::Notify;
 
 use crate::store::StoreChannels;
@@ -75,6 +77,8 @@ pub enum ToControl {
     Report(Box<Report>),
     /// The answer to a [`ToShard::Command`].
     Reply(u64, Reply),
+    /// A bind that was let pass, and counted over all nodes, is over or has come to nothing.
+    BindOver(CustomerId),
     /// A shard has done with a configuration.
     Retired {
         /// Which shard.
@@ -94,6 +98,7 @@ impl fmt::Debug for ToControl {
             Self::Event(shard, event) => f.debug_tuple("Event").field(shard).field(event).finish(),
             Self::Report(report) => f.debug_tuple("Report").field(report).finish(),
             Self::Reply(ticket, reply) => f.debug_tuple("Reply").field(ticket).field(reply).finish(),
+            Self::BindOver(customer) => f.debug_tuple("BindOver").field(customer).finish(),
             Self::Retired { shard, in_force, .. } => f.debug_tuple("Retired").field(shard).field(in_force).finish(),
         }
     }
@@ -219,6 +224,12 @@ impl ControlSender {
     /// Hands over the answer to a command; one that finds no room is dropped, and whoever asked stops waiting.
     pub fn reply(&self, ticket: u64, reply: Reply) {
         let _ = self.sender.try_send(ToControl::Reply(ticket, reply));
+        self.waker.wake();
+    }
+
+    /// Tells that a counted bind is over. One that finds no room is dropped: the count is set right from a later report.
+    pub fn bind_over(&self, customer: CustomerId) {
+        let _ = self.sender.try_send(ToControl::BindOver(customer));
         self.waker.wake();
     }
 

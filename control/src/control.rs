@@ -11,7 +11,7 @@ use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, bounded};
-use smpp_shards::{CustomerId, Report, ShardId};
+use smpp_shards::{CustomerId, Report, ShardId, Verdict};
 use tokio::sync::oneshot;
 use tokio::time::MissedTickBehavior;
 
@@ -23,6 +23,7 @@ use crate::http::{self, Port, Site};
 use crate::live::reloader::Reloader;
 use crate::live::{LiveSetup, ReloadHandle};
 use crate::log::{Field, Log};
+use crate::nodes::Nodes;
 use crate::postgres::{BindTimes, Minder, NothingYet};
 use crate::service::Service;
 use crate::shard_desk::ShardDesk;
@@ -121,11 +122,12 @@ impl Control {
             ..attachments
         };
         let desk = Arc::new(ShardDesk::new(channels.shards.clone()));
+        let nodes = configuration.redis.as_ref().map(|redis| Nodes::new(redis, &state, &desk)).transpose()?;
         let homes = authenticator.homes();
         let site =
             Site::new(Arc::clone(&state), random_key()?, Arc::clone(&desk), homes, &configuration.control, attachments);
         let runtime = tokio::runtime::Builder::new_current_thread().enable_io().enable_time().build()?;
-        let inbox = Inbox { state: Arc::clone(&state), authenticator, channels, desk, answers: Vec::new() };
+        let inbox = Inbox { state: Arc::clone(&state), authenticator, channels, desk, nodes, answers: Vec::new() };
         let (stop, stopped) = oneshot::channel();
         let (end, ended) = bounded(1);
         let (asking, minded) = (reload.clone(), Arc::clone(&state));
@@ -302,6 +304,9 @@ async fn serve(
             tokio::spawn(http::serve(listener, port, Arc::clone(&site)));
         }
     }
+    if let Some(nodes) = &mut inbox.nodes {
+        nodes.begin();
+    }
     let waker = inbox.channels.waker.clone();
     let mut second = tokio::time::interval(Duration::from_secs(1));
     second.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -322,6 +327,9 @@ async fn serve(
         }
     }
     while inbox.handle_batch() {}
+    if let Some(nodes) = &mut inbox.nodes {
+        nodes.leave().await;
+    }
     inbox.state.log.end_second();
 }
 
@@ -331,6 +339,8 @@ struct Inbox {
     authenticator: Authenticator,
     channels: ControlChannels,
     desk: Arc<ShardDesk>,
+    /// Where there is Redis.
+    nodes: Option<Nodes>,
     answers: Vec<Answer>,
 }
 
@@ -351,6 +361,7 @@ impl Inbox {
                     self.state.log.event(shard, &event, &self.state.snapshot());
                 }
                 ToControl::Reply(ticket, reply) => self.desk.answer(ticket, reply),
+                ToControl::BindOver(customer) => self.nodes.iter().for_each(|nodes| nodes.bind_over(customer)),
                 ToControl::Report(report) => self.state.take_report(*report),
                 ToControl::Retired { shard, in_force, snapshot } => {
                     self.state.shard_has(shard, in_force);
@@ -397,6 +408,9 @@ impl Inbox {
 
     fn send_answers(&mut self) {
         for (shard, verdict) in self.answers.drain(..) {
+            let counting = self.nodes.as_ref().zip(counted_binds(&self.authenticator, &verdict));
+            let counted = counting.map_or(Err(verdict), |(nodes, most)| nodes.count_bind(shard, verdict, most));
+            let Err(verdict) = counted else { continue };
             let Some(handle) = self.channels.shards.get(shard.index()) else { continue };
             if handle.send(ToShard::Verdict(verdict)).is_err() {
                 // The bind timer ends that bind.
@@ -404,6 +418,12 @@ impl Inbox {
             }
         }
     }
+}
+
+/// How many binds the customer may have over all nodes, where the verdict lets one more pass.
+fn counted_binds(authenticator: &Authenticator, verdict: &Verdict) -> Option<u32> {
+    let (customer, _) = verdict.result.ok()?;
+    Some(authenticator.binds_max(customer)).filter(|most| *most != 0)
 }
 
 #[cfg(test)]

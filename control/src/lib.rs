@@ -14,6 +14,7 @@ mod http;
 pub mod live;
 pub mod log;
 mod metrics;
+mod nodes;
 pub mod postgres;
 mod process;
 mod rates;

@@ -7,6 +7,7 @@
 mod exposition;
 mod gateway;
 mod latency;
+mod nodes;
 mod store;
 
 use std::sync::atomic::Ordering;
@@ -36,6 +37,7 @@ pub(crate) fn render(state: &State) -> String {
     latency::write(&mut out, &picture);
     gateway::write(&mut out, &picture, state);
     store::write(&mut out, state);
+    nodes::write(&mut out, state);
     out.finish()
 }
 

@@ -59,6 +59,11 @@ impl ShardDesk {
         Ok(asked)
     }
 
+    /// Sends what is not answered; `false` when the shard's channel is full.
+    pub(crate) fn send(&self, shard: ShardId, value: ToShard) -> bool {
+        self.shards.get(shard.index()).is_some_and(|handle| handle.send(value).is_ok())
+    }
+
     /// A shard has answered. Nobody may be waiting any more.
     pub(crate) fn answer(&self, ticket: u64, reply: Reply) {
         if let Some(sender) = self.pending().get(&ticket) {

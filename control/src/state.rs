@@ -15,6 +15,7 @@ use tokio::sync::Notify;
 use crate::auth::FailingFigures;
 use crate::live::RowFault;
 use crate::log::Log;
+use crate::nodes::NodesStats;
 use crate::postgres::{BindTimes, VendorHealth};
 use crate::rates::{self, RecentAnswers, RecentLatencies};
 use crate::service::Service;
@@ -67,6 +68,7 @@ pub(crate) struct State {
     pub(crate) vendor_news: VendorNews,
     draining: AtomicBool,
     store: OnceLock<Store>,
+    nodes: OnceLock<Arc<NodesStats>>,
     services: Mutex<Vec<Arc<Service>>>,
     shards: Mutex<Vec<ShardState>>,
 }
@@ -142,6 +144,7 @@ impl State {
             vendor_news: VendorNews::default(),
             draining: AtomicBool::new(false),
             store: OnceLock::new(),
+            nodes: OnceLock::new(),
             services: Mutex::default(),
             shards: Mutex::new(vec![ShardState::default(); shards]),
         }
@@ -155,6 +158,16 @@ impl State {
     /// The message store, where there is one.
     pub(crate) fn store(&self) -> Option<&Store> {
         self.store.get()
+    }
+
+    /// Once, before anybody asks for it.
+    pub(crate) fn set_nodes(&self, stats: Arc<NodesStats>) {
+        let _ = self.nodes.set(stats);
+    }
+
+    /// What is counted over all nodes, where there is Redis.
+    pub(crate) fn nodes(&self) -> Option<&NodesStats> {
+        self.nodes.get().map(Arc::as_ref)
     }
 
     /// Keeps a report; one of a shard that is not there is passed over.

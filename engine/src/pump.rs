@@ -323,6 +323,7 @@ impl Pump {
             Action::ReadSegment { segment } => self.read_segment(segment),
             Action::FreeSegments { before } => self.free_segments(before),
             Action::Reply { ticket, reply } => self.control.reply(ticket, reply),
+            Action::BindOver { customer } => self.control.bind_over(customer),
             Action::Retire { in_force, snapshot } => self.retire(in_force, snapshot),
             Action::Log(event) => self.control.event(self.id, event),
         }

@@ -587,7 +587,7 @@ impl World {
                 let segments = self.disk.entry(host.log).or_default();
                 segments.iter_mut().take(before as usize).for_each(Vec::clear);
             }
-            Action::Log(_) | Action::Retire { .. } | Action::Reply { .. } => {}
+            Action::Log(_) | Action::Retire { .. } | Action::Reply { .. } | Action::BindOver { .. } => {}
         }
     }
 }

@@ -217,6 +217,10 @@ pub const LOOKUPS_AGAIN_PER_VENDOR_MAX: u32 = 8;
 /// Milliseconds until such a receipt is looked up again: another node may have been about to write it.
 pub const LOOKUP_AGAIN_MS: u64 = 250;
 
+/// Limits that a shard tells of at one time where they count over all nodes; more of them are told the
+/// next time.
+pub const LIMITS_TOLD_MAX: usize = 2_048;
+
 const _: () = {
     assert!(FEED_RING_BYTES > 4 * FEED_STAGED_BYTES);
     assert!(JOURNAL_SEGMENT_BYTES_MIN as usize > JOURNAL_BATCH_BYTES + 2 * PDU_BYTES_MAX);

@@ -24,6 +24,17 @@ impl TokenBucket {
         Self { rate: u64::from(rate), full, level: full, filled_at: now }
     }
 
+    /// Messages a second; 0 is no limit.
+    #[inline]
+    pub const fn rate(&self) -> u32 {
+        self.rate as u32
+    }
+
+    /// Messages that may come at once.
+    pub const fn burst(&self) -> u32 {
+        (self.full / SECOND) as u32
+    }
+
     /// Takes the right to send one message; `false` when there is none.
     #[inline]
     pub fn take(&mut self, now: Time) -> bool {

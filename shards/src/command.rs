@@ -8,6 +8,7 @@ use std::net::IpAddr;
 
 use smpp_pdu::CommandStatus;
 
+use crate::lease::{Leases, LimitUse};
 use crate::message_id::{IdStyle, MessageId};
 use crate::names::{Conn, CustomerId, VendorId};
 
@@ -43,6 +44,13 @@ pub enum Command {
         /// Which.
         vendor: VendorId,
     },
+    /// Tell of the limits that were looked at since the last time.
+    UsedLimits {
+        /// How many at the most, cut to [`crate::bounds::LIMITS_TOLD_MAX`]; the others are told the next time.
+        limit: usize,
+    },
+    /// From now on limits count over all nodes, and these are this node's leases.
+    Lease(Leases),
     /// Take in a message of a customer as if the customer had sent it. The shard must be the customer's home.
     Submit {
         /// Whose.
@@ -73,6 +81,10 @@ pub enum Reply {
         /// Links that were in the middle of it already.
         busy: u32,
     },
+    /// To [`Command::UsedLimits`].
+    UsedLimits(Vec<LimitUse>),
+    /// To [`Command::Lease`].
+    Leased,
     /// To [`Command::Submit`], one for each part.
     Submitted {
         /// Which part, from 0.

@@ -6,10 +6,10 @@ use std::collections::VecDeque;
 use smallvec::SmallVec;
 
 use crate::bounds::{BODY_KEEP_BYTES, MESSAGE_TIMER_STEP_MS};
-use crate::bucket::TokenBucket;
 use crate::deadlines::Deadlines;
 use crate::kept::KeptRef;
 use crate::lane::Ticket;
+use crate::lease::Limit;
 use crate::names::{Conn, CustomerId, VendorId};
 use crate::report::CustomerCounters;
 use crate::settings::CustomerSettings;
@@ -195,7 +195,7 @@ impl Deliveries {
 #[derive(Debug)]
 pub(crate) struct CustomerDesk {
     pub(crate) counters: CustomerCounters,
-    pub(crate) bucket: TokenBucket,
+    pub(crate) limit: Limit,
     /// All of its sessions.
     pub(crate) sessions: Vec<Conn>,
     /// What waits for one of them.
@@ -212,7 +212,7 @@ impl CustomerDesk {
     pub(crate) fn new(settings: &CustomerSettings, now: Time) -> Self {
         Self {
             counters: CustomerCounters::default(),
-            bucket: TokenBucket::new(settings.smpp_throughput, settings.smpp_burst, now),
+            limit: Limit::new(settings.smpp_throughput, settings.smpp_burst, now),
             sessions: Vec::new(),
             waiting: VecDeque::new(),
             turn: 0,

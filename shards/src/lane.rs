@@ -3,8 +3,8 @@
 use std::collections::VecDeque;
 
 use crate::bounds::{THROTTLE_PAUSE_MS_MAX, THROTTLE_PAUSE_MS_MIN};
-use crate::bucket::TokenBucket;
 use crate::early::EarlyReceipts;
+use crate::lease::Limit;
 use crate::names::LinkId;
 use crate::report::VendorCounters;
 use crate::settings::VendorSettings;
@@ -25,7 +25,7 @@ pub(crate) struct Ticket {
 pub(crate) struct Lane {
     pub(crate) links: Vec<LinkId>,
     pub(crate) counters: VendorCounters,
-    pub(crate) bucket: TokenBucket,
+    pub(crate) limit: Limit,
     /// Nothing is sent before that: the vendor throttled us.
     pub(crate) paused_until: Time,
     pub(crate) alerted: bool,
@@ -52,7 +52,7 @@ impl Lane {
         Self {
             links: Vec::new(),
             counters: VendorCounters::default(),
-            bucket: TokenBucket::new(settings.throughput, settings.burst, now),
+            limit: Limit::new(settings.throughput, settings.burst, now),
             paused_until: Time::default(),
             alerted: false,
             is_off: false,
@@ -77,7 +77,7 @@ impl Lane {
 
     /// Limits and bounds change; what there is stays.
     pub(crate) fn reshape(&mut self, settings: &VendorSettings, now: Time) {
-        self.bucket.reshape(settings.throughput, settings.burst, now);
+        self.limit.reshape(settings.throughput, settings.burst, now);
         self.queue_messages = settings.queue_messages;
         self.queue_bytes = settings.queue_bytes;
     }

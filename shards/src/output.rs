@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use crate::command::Reply;
 use crate::event::Event;
-use crate::names::{Conn, LinkId, ShardId, VendorId};
+use crate::names::{Conn, CustomerId, LinkId, ShardId, VendorId};
 use crate::session::SessionSeed;
 use crate::snapshot::Snapshot;
 
@@ -66,7 +66,7 @@ pub struct Verdict {
     /// From the request.
     pub ticket: u32,
     /// The customer and its home shard, or the command_status of the refusal.
-    pub result: Result<(crate::names::CustomerId, ShardId), smpp_pdu::CommandStatus>,
+    pub result: Result<(CustomerId, ShardId), smpp_pdu::CommandStatus>,
     /// Why it is refused, where the status alone does not tell; for the log.
     pub reason: Option<&'static str>,
 }
@@ -126,6 +126,11 @@ pub enum Action {
     FreeSegments {
         /// The first segment that is still wanted.
         before: u32,
+    },
+    /// Where limits count over all nodes: a bind that the control thread has let pass is over, or has come to nothing.
+    BindOver {
+        /// Whose.
+        customer: CustomerId,
     },
     /// A configuration that this shard has done with: the one before, or one that was passed over. To be given back to the
     /// control thread, and not freed here.

@@ -3,6 +3,8 @@
 //!
 //! A URL may hold a password, so no fault ever shows one.
 
+use std::ops::RangeInclusive;
+
 use redis::{ConnectionAddr, IntoConnectionInfo};
 use serde::Deserialize;
 use toml::Spanned;
@@ -28,7 +30,29 @@ pub struct RedisSettings {
     pub username: Option<String>,
     /// With which password.
     pub password: Option<Secret>,
+    /// `lease_ms`: of limits that count over all nodes a node has so many milliseconds' worth ahead, renewed twice in that time;
+    /// 50 to 2,000. Default 200.
+    pub lease_ms: u64,
+    /// `node_timeout_ms`: a node that was silent that long counts as dead, and its customers' binds as ended, milliseconds; 5
+    /// leases to 300,000. Default 5,000.
+    pub node_timeout_ms: u64,
 }
+
+impl RedisSettings {
+    /// `lease_ms` where it is left out.
+    pub const LEASE_MS: u64 = 200;
+    /// `node_timeout_ms` where it is left out.
+    pub const NODE_TIMEOUT_MS: u64 = 5_000;
+}
+
+/// What `lease_ms` may be.
+const LEASE_MS: RangeInclusive<u64> = 50..=2_000;
+
+/// Leases that `node_timeout_ms` must last at the least.
+const TIMEOUT_LEASES_MIN: u64 = 5;
+
+/// The most that `node_timeout_ms` may be.
+const NODE_TIMEOUT_MS_MAX: u64 = 300_000;
 
 /// `[store] kind`: where messages are remembered for seven days.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
@@ -47,6 +71,8 @@ pub enum StoreChoice {
 #[serde(deny_unknown_fields, default)]
 struct RedisSection {
     url: Option<String>,
+    lease_ms: Option<u64>,
+    node_timeout_ms: Option<u64>,
 }
 
 #[derive(Default, Deserialize)]
@@ -65,7 +91,7 @@ pub(super) fn read_redis(
         let has_url = matches!(value.get_ref(), DeValue::Table(keys) if keys.contains_key("url"));
         let section: RedisSection = reader.row("redis", 0, value);
         match section.url.as_deref().map(parse) {
-            Some(Ok(settings)) => Some(settings),
+            Some(Ok(settings)) => Some(with_times(reader, &section, settings)),
             Some(Err(reason)) => {
                 reader.fault("redis", 0, "url", reason, REDIS_CURE);
                 None
@@ -79,6 +105,26 @@ pub(super) fn read_redis(
     });
     apply_environment(&mut redis, environment, reader.faults);
     redis
+}
+
+/// The times of the section, those that can be.
+fn with_times(reader: &mut Reader<'_>, section: &RedisSection, settings: RedisSettings) -> RedisSettings {
+    let lease_ms = section.lease_ms.unwrap_or(settings.lease_ms);
+    if !LEASE_MS.contains(&lease_ms) {
+        let reason = format!("is {lease_ms}, out of range");
+        let cure = format!("give {} to {} milliseconds", LEASE_MS.start(), LEASE_MS.end());
+        reader.fault("redis", 0, "lease_ms", reason, cure);
+        return settings;
+    }
+    let least = TIMEOUT_LEASES_MIN * lease_ms;
+    let node_timeout_ms = section.node_timeout_ms.unwrap_or(settings.node_timeout_ms.max(least));
+    if !(least..=NODE_TIMEOUT_MS_MAX).contains(&node_timeout_ms) {
+        let reason = format!("is {node_timeout_ms}, out of range");
+        let cure = format!("give {least} (five times lease_ms) to {NODE_TIMEOUT_MS_MAX} milliseconds");
+        reader.fault("redis", 0, "node_timeout_ms", reason, cure);
+        return settings;
+    }
+    RedisSettings { lease_ms, node_timeout_ms, ..settings }
 }
 
 /// Reads `[store]`; what is left out is Redis where there is one, else none.
@@ -116,6 +162,7 @@ fn apply_environment(
                     settings.username = settings.username.or(before.username);
                     settings.password = settings.password.or(before.password);
                     settings.use_tls |= before.use_tls && !host.contains("://");
+                    (settings.lease_ms, settings.node_timeout_ms) = (before.lease_ms, before.node_timeout_ms);
                 }
                 *redis = Some(settings);
             }
@@ -180,6 +227,8 @@ fn parse(text: &str) -> Result<RedisSettings, &'static str> {
         use_tls,
         username: settings.username().map(str::to_owned),
         password: settings.password().map(Secret::new),
+        lease_ms: RedisSettings::LEASE_MS,
+        node_timeout_ms: RedisSettings::NODE_TIMEOUT_MS,
     })
 }
 
@@ -189,7 +238,8 @@ mod tests {
 
     fn settings(host: &str, port: u16, use_tls: bool, user: Option<&str>, password: Option<&str>) -> RedisSettings {
         let (username, password) = (user.map(str::to_owned), password.map(Secret::new));
-        RedisSettings { host: host.into(), port, use_tls, username, password }
+        let (lease_ms, node_timeout_ms) = (RedisSettings::LEASE_MS, RedisSettings::NODE_TIMEOUT_MS);
+        RedisSettings { host: host.into(), port, use_tls, username, password, lease_ms, node_timeout_ms }
     }
 
     #[test]

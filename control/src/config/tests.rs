@@ -105,6 +105,17 @@ const WRONG: &[(&str, usize, &str)] = &[
     ("[redis]\nurl = \"http://redis\"", 2, "[redis] url is no URL of Redis; write redis://host:6379"),
     ("[redis]\nurl = \"redis://redis/2\"", 2, "[redis] url names a database; the gateway's are fixed"),
     ("[redis]\nurl = 7", 2, "[redis] url is not text; put it in quotes"),
+    (
+        "[redis]\nurl = \"redis\"\nlease_ms = 10",
+        3,
+        "[redis] lease_ms is 10, out of range; give 50 to 2000 milliseconds",
+    ),
+    (
+        "[redis]\nurl = \"redis\"\nlease_ms = 400\nnode_timeout_ms = 1999",
+        4,
+        "[redis] node_timeout_ms is 1999, out of range; give 2000 (five times lease_ms) to 300000 milliseconds",
+    ),
+    ("[redis]\nurl = \"redis\"\nlease_ms = \"short\"", 3, "[redis] lease_ms is"),
     ("[store]\nkind = \"disk\"", 2, "[store] kind is \"disk\"; write one of \"none\", \"embedded\", \"redis\""),
     ("[store]\nkind = \"redis\"", 2, "[store] kind is \"redis\", and no Redis is configured; add [redis]"),
     ("[rabbitmq]", 1, "[rabbitmq] is not served by this version yet"),

@@ -137,7 +137,7 @@ fn play_control(incoming: Receiver<ToControl>, shards: Vec<ShardHandle>) -> Rece
                     shards[request.shard.index()].send(ToShard::Verdict(verdict)).map_err(|_| "full").unwrap();
                 }
                 ToControl::Event(_, event) => drop(events.try_send(event)),
-                ToControl::Report(_) | ToControl::Reply(..) | ToControl::Retired { .. } => {}
+                ToControl::Report(_) | ToControl::Reply(..) | ToControl::BindOver(_) | ToControl::Retired { .. } => {}
             }
         }
     });

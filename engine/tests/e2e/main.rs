@@ -20,6 +20,7 @@ mod kept;
 mod kills;
 mod live;
 mod many;
+mod nodes;
 mod postgres;
 mod receipts;
 mod redis;

@@ -535,8 +535,8 @@ impl Host {
                     disk.free(log, before);
                 }
             }
-            // The simulator's control asks nothing.
-            Action::Reply { .. } => {}
+            // The simulator's control asks nothing, and counts no binds.
+            Action::Reply { .. } | Action::BindOver { .. } => {}
             Action::Log(event) => ground.log(self.id, &event),
         }
     }

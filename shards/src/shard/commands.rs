@@ -75,6 +75,8 @@ impl Shard {
             Command::ListSessions { customer, from, limit } => self.list_sessions(customer, from, limit, now),
             Command::EndSession { session } => self.end_session(session, now, out),
             Command::Reconnect { vendor } => self.reconnect(vendor, now, out),
+            Command::UsedLimits { limit } => Reply::UsedLimits(self.used_limits(limit, now)),
+            Command::Lease(leases) => self.lease(&leases, now, out),
             Command::Submit { customer, parts } => {
                 return self.submit_for_control(ticket, customer, &parts, now, out);
             }

@@ -7,6 +7,7 @@ use super::Shard;
 use crate::bounds::{LINK_OUTPUT_BYTES_MAX, LINK_RUN, MOVE_ON_AGAIN_MS, RING_OUTSTANDING_MAX, RING_STAGED_BYTES_MAX};
 use crate::kept::KeptRef;
 use crate::lane::Ticket;
+use crate::lease::LimitKey;
 use crate::link::LinkState;
 use crate::messages::MessageState;
 use crate::names::{LinkId, ShardId, VendorId};
@@ -172,11 +173,11 @@ impl Shard {
             && let Some(link) = self.free_link(vendor, out)
         {
             let lane = &mut self.lanes[vendor.index()];
-            if lane.bucket.take(now.mono) {
+            if lane.limit.take(LimitKey::Vendor(vendor), &mut self.leasing, now.mono) {
                 self.transmit(link, slot, now, out);
                 return true;
             }
-            let again = lane.bucket.next_at(now.mono);
+            let again = lane.limit.next_at(&self.leasing, now.mono);
             self.lane_timers.hasten(vendor.index(), again);
         }
         if self.lanes[vendor.index()].is_off && self.leave_off_vendor(slot, vendor, now, out) {
@@ -235,8 +236,8 @@ impl Shard {
             }
             let Some(link) = self.free_link(vendor, out) else { break };
             let lane = &mut self.lanes[vendor.index()];
-            if !lane.bucket.take(now.mono) {
-                let again = lane.bucket.next_at(now.mono);
+            if !lane.limit.take(LimitKey::Vendor(vendor), &mut self.leasing, now.mono) {
+                let again = lane.limit.next_at(&self.leasing, now.mono);
                 self.lane_timers.hasten(vendor.index(), again);
                 break;
             }

@@ -259,7 +259,7 @@ impl Shard {
         let customer = &self.snapshot.customers[id.index()];
         let (is_active, window) = (customer.is_active(), customer.window);
         let desk = &mut self.desks[id.index()];
-        desk.bucket.reshape(customer.settings.smpp_throughput, customer.settings.smpp_burst, now.mono);
+        desk.limit.reshape(customer.settings.smpp_throughput, customer.settings.smpp_burst, now.mono);
         if is_active {
             for place in 0..self.desks[id.index()].sessions.len() {
                 let conn = self.desks[id.index()].sessions[place];
@@ -284,7 +284,7 @@ impl Shard {
     /// The customer may not be bound any more: nothing new is taken from this session, what is unanswered gets its answer,
     /// then it is unbound.
     fn dismiss(&mut self, customer: CustomerId, conn: Conn, now: Now, out: &mut Output) {
-        self.leave_desk(customer, conn);
+        self.leave_desk(customer, conn, out);
         let longest_ms = self.snapshot.gateway.relay_deadline_ms + UNBIND_MS_MAX;
         let Some(session) = self.session_mut(conn).filter(|session| session.state == SessionState::Bound) else {
             return;

@@ -149,11 +149,14 @@ impl Shard {
     /// The control thread has checked a bind.
     pub fn authenticated(&mut self, verdict: Verdict, now: Now, out: &mut Output) {
         let conn = verdict.conn;
-        let Some(connection) = self.connections.get_mut(conn.index()) else { return };
-        let Role::Lobby(lobby) = &mut connection.role else { return };
-        if lobby.asking.as_ref().is_none_or(|asking| asking.ticket != verdict.ticket) {
+        if !self.is_asking(conn, verdict.ticket) {
+            if let Ok((customer, _)) = verdict.result {
+                self.bind_over(customer, out);
+            }
             return;
         }
+        let connection = &mut self.connections[conn.index()];
+        let Role::Lobby(lobby) = &mut connection.role else { return };
         let Some(asking) = lobby.asking.take() else { return };
         let peer = lobby.peer;
         match verdict.result {
@@ -185,6 +188,11 @@ impl Shard {
         }
     }
 
+    fn is_asking(&self, conn: Conn, ticket: u32) -> bool {
+        let role = self.connections.get(conn.index()).map(|connection| &connection.role);
+        matches!(role, Some(Role::Lobby(lobby)) if lobby.asking.as_ref().is_some_and(|asking| asking.ticket == ticket))
+    }
+
     /// A connection whose bind has been accepted has arrived on its customer's home shard.
     pub fn adopted(&mut self, conn: Conn, seed: Box<SessionSeed>, now: Now, out: &mut Output) {
         if let Err((status, reason)) = self.may_bind(seed.customer) {
@@ -195,6 +203,7 @@ impl Shard {
             let peer = seed.peer;
             self.log_noise(now, out, || Event::BindRejected { system_id, peer, status, reason });
             out.push(Action::Close { conn, after_flush: true });
+            self.bind_over(seed.customer, out);
             return;
         }
         let style = self.style_of(seed.customer, seed.interface_version);
@@ -266,7 +275,7 @@ fn refusal_reason(status: CommandStatus) -> &'static str {
     match status {
         CommandStatus::ESME_RINVSYSID => "unknown or inactive system_id",
         CommandStatus::ESME_RINVPASWD => "wrong password",
-        CommandStatus::ESME_RBINDFAIL => "address not allowed",
+        CommandStatus::ESME_RBINDFAIL => "address not allowed, or too many binds over all nodes",
         CommandStatus::ESME_RSYSERR => "the bind could not be checked now",
         _ => "refused",
     }

@@ -12,6 +12,7 @@ mod dispatch;
 mod drain;
 mod journal;
 mod late;
+mod lease;
 mod links;
 mod live;
 mod lobby;
@@ -41,6 +42,7 @@ use crate::histogram::{Histogram, Latencies};
 use crate::kept::KeptMessages;
 use crate::lane::Lane;
 use crate::late::{LateAnswers, Settled};
+use crate::lease::Leasing;
 use crate::ledger::{Ledger, Pending};
 use crate::link::Link;
 use crate::lookups::Lookups;
@@ -168,6 +170,8 @@ pub struct Shard {
     latencies: Latencies,
     /// Limits log lines that a peer could cause at will.
     noise: TokenBucket,
+    /// Whether limits count over all nodes.
+    leasing: Leasing,
 
     pending: Vec<Pending>,
     whole: Vec<u8>,
@@ -226,6 +230,7 @@ impl Shard {
             answers_without_session: 0,
             latencies: Latencies::default(),
             noise: TokenBucket::new(20, 100, now.mono),
+            leasing: Leasing::off(),
             whole: Vec::new(),
             scratch: Vec::new(),
             text: Vec::new(),

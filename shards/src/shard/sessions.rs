@@ -75,7 +75,7 @@ impl Shard {
         session.state = SessionState::Leaving;
         session.until = now.mono.after_ms(longest_ms);
         let (customer, unanswered) = (session.customer, session.unanswered);
-        self.leave_desk(customer, conn);
+        self.leave_desk(customer, conn, out);
         if unanswered == 0 {
             self.hang_up(conn, EndReason::Unbound, now, out);
         } else {
@@ -116,11 +116,12 @@ impl Shard {
         self.connection_timers.hasten(conn.index(), until);
     }
 
-    pub(super) fn leave_desk(&mut self, customer: CustomerId, conn: Conn) {
+    pub(super) fn leave_desk(&mut self, customer: CustomerId, conn: Conn, out: &mut Output) {
         let desk = &mut self.desks[customer.index()];
         if let Some(place) = desk.sessions.iter().position(|other| *other == conn) {
             desk.sessions.swap_remove(place);
             desk.counters.sessions -= 1;
+            self.bind_over(customer, out);
         }
     }
 
@@ -133,7 +134,7 @@ impl Shard {
         out: &mut Output,
     ) {
         self.session_count -= 1;
-        self.leave_desk(session.customer, conn);
+        self.leave_desk(session.customer, conn, out);
         let mut slots = Vec::new();
         session.deliver.close_all(&mut slots);
         self.return_deliveries(session.customer, &slots);

@@ -6,6 +6,7 @@ use super::journal::Accepting;
 use super::{Role, Shard};
 use crate::facts::Facts;
 use crate::kept::KeptRef;
+use crate::lease::LimitKey;
 use crate::message_id::IdStyle;
 use crate::names::{Conn, CustomerId, VendorId};
 use crate::output::Output;
@@ -113,7 +114,7 @@ impl Shard {
             return Err(statuses.source_not_allowed);
         }
         let desk = &mut self.desks[id.index()];
-        if !desk.bucket.take(now.mono) {
+        if !desk.limit.take(LimitKey::Customer(id), &mut self.leasing, now.mono) {
             desk.counters.throttled_rate += 1;
             return Err(statuses.throttled);
         }

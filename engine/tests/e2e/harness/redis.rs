@@ -9,6 +9,8 @@ use std::sync::mpsc;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use rustix::process::{Pid, Signal, kill_process};
+
 use super::folder::Folder;
 use super::setup::free_address;
 use super::{PATIENCE, ask_until};
@@ -42,6 +44,11 @@ impl Redis {
         redis
     }
 
+    /// Stops it without ending it, or has it go on: connections stay, and nothing is answered.
+    pub(crate) fn signal(&self, signal: Signal) {
+        kill_process(Pid::from_child(&self.server), signal).unwrap();
+    }
+
     /// `[redis]` of a configuration.
     pub(crate) fn rows(&self) -> String {
         format!("[redis]\nurl = \"redis://{}\"", self.address)
@@ -54,18 +61,23 @@ impl Redis {
 
     /// As [`Redis::command`], with a password.
     pub(crate) fn command_as(&self, password: &str, words: &[&str]) -> String {
-        self.ask(Some(password), words).unwrap()
+        self.ask(Some(&["AUTH", password]), words).unwrap()
+    }
+
+    /// As [`Redis::command`], in that database.
+    pub(crate) fn command_in(&self, database: u8, words: &[&str]) -> String {
+        self.ask(Some(&["SELECT", &database.to_string()]), words).unwrap()
     }
 
     fn try_command(&self, words: &[&str]) -> Option<String> {
         self.ask(None, words)
     }
 
-    fn ask(&self, password: Option<&str>, words: &[&str]) -> Option<String> {
+    fn ask(&self, first: Option<&[&str]>, words: &[&str]) -> Option<String> {
         let mut stream = TcpStream::connect(self.address).ok()?;
         stream.set_read_timeout(Some(PATIENCE)).unwrap();
         let mut request = String::new();
-        for words in password.map(|password| vec!["AUTH", password]).into_iter().chain([words.to_vec()]) {
+        for words in first.into_iter().chain([words]) {
             request += &format!("*{}\r\n", words.len());
             words.iter().for_each(|word| request += &format!("${}\r\n{word}\r\n", word.len()));
         }
@@ -75,7 +87,7 @@ impl Redis {
         let mut answer = String::new();
         stream.read_to_string(&mut answer).ok()?;
         let answer = answer.strip_suffix("+OK\r\n")?;
-        let answer = if password.is_some() { answer.strip_prefix("+OK\r\n")? } else { answer };
+        let answer = if first.is_some() { answer.strip_prefix("+OK\r\n")? } else { answer };
         let (first, rest) = answer.split_once("\r\n")?;
         match first.split_at(1) {
             ("$", "-1") => Some(String::new()),
