@@ -8,12 +8,13 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
+use smpp_shards::report::JournalReport;
 use smpp_shards::settings::BindType;
 use smpp_shards::{Report, ShardId, Snapshot, Vendor, VendorCounters, VendorState};
 use tokio::sync::Notify;
 
 use crate::live::RowFault;
-use crate::log::Log;
+use crate::log::{Log, ROOM_CURE};
 use crate::postgres::{BindTimes, VendorHealth};
 use crate::rates::{self, RecentAnswers};
 use crate::service::Service;
@@ -303,8 +304,7 @@ impl State {
                 found.push(Degraded::new("shard", index.to_string(), "does not report".into()));
             }
             let journal = shard.report.as_ref().and_then(|report| report.journal);
-            if journal.is_some_and(|journal| journal.is_failing) {
-                let reason = "cannot be written, or is full: new messages are refused".into();
+            for reason in journal.as_ref().map(journal_complaints).into_iter().flatten() {
                 found.push(Degraded::new("journal", index.to_string(), reason));
             }
         }
@@ -353,6 +353,14 @@ impl Degraded {
     fn new(part: &'static str, name: String, reason: String) -> Self {
         Self { part, name, table: None, reason }
     }
+}
+
+/// A disk that fails and a bound that is reached have cures of their own.
+fn journal_complaints(journal: &JournalReport) -> Vec<String> {
+    let unwritten = "cannot be written, or does not keep up: new messages are refused";
+    let full = format!("is full with {} octets: new messages are refused; {ROOM_CURE}", journal.bytes);
+    let found = [(journal.is_unwritten, unwritten.to_owned()), (journal.is_full, full)];
+    found.into_iter().filter(|(is_so, _)| *is_so).map(|(_, reason)| reason).collect()
 }
 
 fn complaint(vendor: &Vendor, counters: &VendorCounters) -> Option<String> {

@@ -117,7 +117,11 @@ impl Bench {
     /// Sends a report, and waits until it has been taken.
     pub(crate) fn report(&self, state: VendorState, is_quiet: bool) {
         let vendor = VendorCounters { state, failures_in_a_row: 5, ..VendorCounters::default() };
-        let report = Report { snapshot_version: 1, is_quiet, vendors: vec![vendor], ..Report::default() };
+        self.take(Report { snapshot_version: 1, is_quiet, vendors: vec![vendor], ..Report::default() });
+    }
+
+    /// As [`Bench::report`], with that report.
+    pub(crate) fn take(&self, report: Report) {
         self.sender.report(Box::new(report));
         self.bind("wrong").unwrap_err();
     }

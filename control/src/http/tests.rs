@@ -5,7 +5,8 @@ mod vendor_changes;
 
 use crate::control::tests::{Bench, exchange};
 use serde_json::Value;
-use smpp_shards::VendorState;
+use smpp_shards::report::JournalReport;
+use smpp_shards::{Report, VendorState};
 use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::time::Duration;
@@ -74,6 +75,34 @@ fn health_says_alive_and_names_what_is_degraded() {
     assert_eq!(value["shards"][0]["snapshot_version"], 1);
     assert_eq!(value["version"], env!("CARGO_PKG_VERSION"));
     assert!(value["uptime_seconds"].is_u64() && value["started_at"].is_string());
+}
+
+#[test]
+fn a_journal_that_is_full_is_told_apart_from_one_that_cannot_be_written() {
+    for (is_unwritten, is_full, reasons) in [
+        (true, false, &["cannot be written"][..]),
+        (false, true, &["is full with 4096 octets"]),
+        (true, true, &["cannot be written", "is full"]),
+        (false, false, &[]),
+    ] {
+        let bench = Bench::start("");
+        let journal = JournalReport {
+            bytes: 4096,
+            is_failing: is_unwritten || is_full,
+            is_unwritten,
+            is_full,
+            ..JournalReport::default()
+        };
+        bench.take(Report { journal: Some(journal), ..Report::default() });
+        let health = bench.ask("GET /health", "").json();
+        let told = health["degraded"].as_array().unwrap().iter().filter(|it| it["part"] == "journal");
+        let told: Vec<&str> = told.map(|it| it["reason"].as_str().unwrap()).collect();
+        assert_eq!(told.len(), reasons.len(), "{told:?}");
+        assert!(told.iter().zip(reasons).all(|(told, reason)| told.starts_with(reason)), "{told:?}");
+        let metrics = bench.ask("GET /metrics", "").body;
+        let line = format!("smpp_gateway_journal_full{{shard=\"0\"}} {}\n", u8::from(is_full));
+        assert!(metrics.contains(&line), "{metrics}");
+    }
 }
 
 #[test]

@@ -64,7 +64,7 @@ fn write_journal(out: &mut Exposition, picture: &Picture<'_>) {
         return;
     }
     type Figure = fn(&ShardFigures, JournalReport) -> u64;
-    let families: [(&'static str, Kind, &str, Figure); 9] = [
+    let families: [(&'static str, Kind, &str, Figure); 10] = [
         ("smpp_gateway_messages_kept", Kind::Gauge, "Messages that have not reached their end.", |it, _| {
             it.messages_kept
         }),
@@ -88,6 +88,12 @@ fn write_journal(out: &mut Exposition, picture: &Picture<'_>) {
         ("smpp_gateway_journal_failing", Kind::Gauge, "1 while it takes nothing new.", |_, it| {
             u64::from(it.is_failing)
         }),
+        (
+            "smpp_gateway_journal_full",
+            Kind::Gauge,
+            "1 while it takes nothing new because its room is used up.",
+            |_, it| u64::from(it.is_full),
+        ),
     ];
     for (name, kind, help, figure) in families {
         out.family(name, kind, help);
