@@ -17,6 +17,7 @@ use crate::live::RowFault;
 use crate::log::{Log, ROOM_CURE};
 use crate::postgres::{BindTimes, VendorHealth};
 use crate::rates::{self, RecentAnswers};
+use crate::recovery::{RecoveryFigures, RecoveryProgress};
 use crate::service::Service;
 use crate::store::Store;
 use crate::vendor_news::VendorNews;
@@ -33,6 +34,8 @@ const COMPLAINTS_MAX: usize = 100;
 /// In which part of its life the gateway is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Phase {
+    /// What the journal holds is being taken over; nobody is let in yet.
+    Recovering,
     /// Not every shard has reported yet.
     Starting,
     /// Every shard is at work.
@@ -45,6 +48,7 @@ impl Phase {
     /// As it stands in answers.
     pub const fn name(self) -> &'static str {
         match self {
+            Self::Recovering => "recovering",
             Self::Starting => "starting",
             Self::Accepting => "accepting",
             Self::Draining => "draining",
@@ -66,6 +70,7 @@ pub(crate) struct State {
     pub(crate) vendor_news: VendorNews,
     draining: AtomicBool,
     store: OnceLock<Store>,
+    recovery: OnceLock<Arc<RecoveryProgress>>,
     services: Mutex<Vec<Arc<Service>>>,
     shards: Mutex<Vec<ShardState>>,
 }
@@ -137,6 +142,7 @@ impl State {
             vendor_news: VendorNews::default(),
             draining: AtomicBool::new(false),
             store: OnceLock::new(),
+            recovery: OnceLock::new(),
             services: Mutex::default(),
             shards: Mutex::new(vec![ShardState::default(); shards]),
         }
@@ -150,6 +156,21 @@ impl State {
     /// The message store, where there is one.
     pub(crate) fn store(&self) -> Option<&Store> {
         self.store.get()
+    }
+
+    /// Once, before anybody asks for it.
+    pub(crate) fn set_recovery(&self, recovery: Arc<RecoveryProgress>) {
+        let _ = self.recovery.set(recovery);
+    }
+
+    /// How far the start is, or was, with the journal, where there is one.
+    pub(crate) fn recovery(&self) -> Option<RecoveryFigures> {
+        self.recovery.get().map(|recovery| recovery.figures())
+    }
+
+    /// Whether what the journal holds is still being taken over.
+    pub(crate) fn is_recovering(&self) -> bool {
+        self.recovery.get().is_some_and(|recovery| !recovery.is_over())
     }
 
     /// Keeps a report; one of a shard that is not there is passed over.
@@ -274,6 +295,9 @@ impl State {
         if self.draining.load(Ordering::Acquire) {
             return Phase::Draining;
         }
+        if self.is_recovering() {
+            return Phase::Recovering;
+        }
         match !shards.is_empty() && shards.iter().all(|shard| shard.report.is_some()) {
             true => Phase::Accepting,
             false => Phase::Starting,
@@ -299,7 +323,9 @@ impl State {
             found.extend(complaint.map(|reason| Degraded::new("service", name.to_owned(), reason)));
         }
         let shards = self.shards();
-        for (index, shard) in shards.iter().enumerate() {
+        // Shards have nothing to tell before everything is taken over.
+        let are_silent = self.is_recovering();
+        for (index, shard) in shards.iter().enumerate().filter(|_| !are_silent) {
             if shard.received.is_none_or(|received| received.elapsed() > SILENCE_MAX) {
                 found.push(Degraded::new("shard", index.to_string(), "does not report".into()));
             }

@@ -63,7 +63,7 @@ struct Bench {
 impl Bench {
     fn new(snapshot: Arc<Snapshot>, shards: usize) -> Self {
         let waker = ControlWaker::default();
-        let authenticator = Authenticator::start(snapshot, shards, &[], waker.clone()).unwrap();
+        let authenticator = Authenticator::start(snapshot, shards, waker.clone()).unwrap();
         Self { authenticator, waker, runtime: tokio::runtime::Builder::new_current_thread().build().unwrap() }
     }
 

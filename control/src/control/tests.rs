@@ -72,7 +72,7 @@ impl Bench {
         let page = Page::default();
         let log = Log::to(LogSettings { level: LogLevel::Info }, Box::new(page.clone())).unwrap();
         let live = LiveSetup { source, ..LiveSetup::of_file(configuration, snapshot) };
-        let control = Control::start_with_log(configuration, live, channels, &[], log, attachments).unwrap();
+        let control = Control::start_with_log(configuration, live, channels, log, attachments).unwrap();
         Self { control, sender, verdicts, page }
     }
 
@@ -323,7 +323,7 @@ fn a_port_that_is_taken_is_named_with_a_cure() {
     let (channels, _sender) = control_channels(Vec::new());
     let snapshot = Arc::new(configuration.snapshot(1, 1).unwrap());
     let live = LiveSetup::of_file(&configuration, snapshot);
-    let error = Control::start(&configuration, live, channels, &[]).err().unwrap();
+    let error = Control::start(&configuration, live, channels).err().unwrap();
     assert_eq!(error.kind(), io::ErrorKind::AddrInUse);
     let address = configuration.control.metrics_listen;
     assert!(error.to_string().starts_with(&format!("[control] metrics_listen {address} cannot be")), "{error}");
