@@ -7,6 +7,7 @@ use rustls::ClientConfig;
 use smpp_shards::settings::VendorSettings;
 
 use crate::live::ReloadHandle;
+use crate::recovery::RecoveryProgress;
 use crate::store_lookup::MessageLookup;
 use crate::vendor_table::VendorTable;
 
@@ -25,6 +26,8 @@ pub struct Attachments {
     pub vendor_table: Option<Arc<dyn VendorTable>>,
     /// TLS for trial binds; without it a vendor with TLS cannot be tried.
     pub vendor_tls: Option<VendorTls>,
+    /// How far the start is with the journal, where there is one.
+    pub recovery: Option<Arc<RecoveryProgress>>,
 }
 
 impl fmt::Debug for Attachments {
@@ -34,6 +37,7 @@ impl fmt::Debug for Attachments {
             .field("messages", &self.messages.is_some())
             .field("vendor_table", &self.vendor_table.is_some())
             .field("vendor_tls", &self.vendor_tls.is_some())
+            .field("recovery", &self.recovery)
             .finish()
     }
 }

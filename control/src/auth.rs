@@ -113,16 +113,8 @@ impl Authenticator {
     ///
     /// # Errors
     /// When the system gives no random numbers or no thread.
-    pub(crate) fn start(
-        snapshot: Arc<Snapshot>,
-        shards: usize,
-        fixed_homes: &[(CustomerId, ShardId)],
-        waker: ControlWaker,
-    ) -> io::Result<Self> {
-        let mut homes = Homes::new(shards, snapshot.vendors.iter().filter(|vendor| vendor.is_active()));
-        for (customer, home) in fixed_homes {
-            homes.fix(*customer, *home);
-        }
+    pub(crate) fn start(snapshot: Arc<Snapshot>, shards: usize, waker: ControlWaker) -> io::Result<Self> {
+        let homes = Homes::new(shards, snapshot.vendors.iter().filter(|vendor| vendor.is_active()));
         let decoy = decoy(&snapshot);
         let patience = patience(&snapshot);
         Ok(Self {

@@ -16,7 +16,7 @@ use tokio::sync::oneshot;
 use tokio::time::MissedTickBehavior;
 
 use crate::attachments::Attachments;
-use crate::auth::{Answer, Authenticator, random_key};
+use crate::auth::{Answer, Authenticator, Homes, random_key};
 use crate::channel::{ControlChannels, ToControl, ToShard, control_channels};
 use crate::config::{Configuration, LogLevel, StoreChoice};
 use crate::http::{self, Port, Site};
@@ -43,6 +43,7 @@ const STOP_TIME_MAX: Duration = Duration::from_secs(2);
 /// The running control thread, held by the program's main thread. Dropping it ends the thread without waiting.
 pub struct Control {
     state: Arc<State>,
+    homes: Homes,
     reload: ReloadHandle,
     control_address: SocketAddr,
     metrics_address: SocketAddr,
@@ -73,14 +74,9 @@ impl Control {
     /// # Errors
     /// A port that cannot be bound, with the address and the cure; threads or random numbers that are not to be
     /// had.
-    pub fn start(
-        configuration: &Configuration,
-        live: LiveSetup,
-        channels: ControlChannels,
-        fixed_homes: &[(CustomerId, ShardId)],
-    ) -> io::Result<Control> {
+    pub fn start(configuration: &Configuration, live: LiveSetup, channels: ControlChannels) -> io::Result<Control> {
         let log = Log::to_stdout(configuration.log)?;
-        Self::start_with_log(configuration, live, channels, fixed_homes, log, Attachments::default())
+        Self::start_with_log(configuration, live, channels, log, Attachments::default())
     }
 
     /// [`Control::start`] with a log that is there already, and with what the control port can make use of; who reloads is
@@ -92,7 +88,6 @@ impl Control {
         configuration: &Configuration,
         mut live: LiveSetup,
         mut channels: ControlChannels,
-        fixed_homes: &[(CustomerId, ShardId)],
         log: Log,
         attachments: Attachments,
     ) -> io::Result<Control> {
@@ -102,12 +97,15 @@ impl Control {
         let metrics = listen(configuration.control.metrics_listen, "metrics_listen")?;
         let (control_address, metrics_address) = (control.local_addr()?, metrics.local_addr()?);
         let shards = channels.shards.len();
-        let authenticator = Authenticator::start(Arc::clone(&snapshot), shards, fixed_homes, channels.waker.clone())?;
+        let authenticator = Authenticator::start(Arc::clone(&snapshot), shards, channels.waker.clone())?;
         let node_id = configuration.gateway.node_id.clone();
         let mut state = State::new(snapshot, node_id, log, shards, Arc::clone(&channels.dropped_events));
         state.failing = authenticator.failing_figures();
         let state = Arc::new(state);
         state.set_faults(live.in_force.faults.clone());
+        if let Some(recovery) = &attachments.recovery {
+            state.set_recovery(Arc::clone(recovery));
+        }
         let store = start_store(configuration, &mut channels, &state)?;
         if let Some(minder) = &minder {
             state.watch_service(minder.service());
@@ -124,8 +122,14 @@ impl Control {
         let desk = Arc::new(ShardDesk::new(channels.shards.clone()));
         let nodes = configuration.redis.as_ref().map(|redis| Nodes::new(redis, &state, &desk)).transpose()?;
         let homes = authenticator.homes();
-        let site =
-            Site::new(Arc::clone(&state), random_key()?, Arc::clone(&desk), homes, &configuration.control, attachments);
+        let site = Site::new(
+            Arc::clone(&state),
+            random_key()?,
+            Arc::clone(&desk),
+            homes.clone(),
+            &configuration.control,
+            attachments,
+        );
         let runtime = tokio::runtime::Builder::new_current_thread().enable_io().enable_time().build()?;
         let inbox = Inbox { state: Arc::clone(&state), authenticator, channels, desk, nodes, answers: Vec::new() };
         let (stop, stopped) = oneshot::channel();
@@ -145,6 +149,7 @@ impl Control {
         })?;
         Ok(Control {
             state,
+            homes,
             reload,
             control_address,
             metrics_address,
@@ -162,10 +167,17 @@ impl Control {
     pub fn start_waiting(configuration: &Configuration, log: Log) -> io::Result<Waiting> {
         let (channels, _) = control_channels(Vec::new());
         let attachments = Attachments { vendor_table: Some(Arc::new(NothingYet)), ..Attachments::default() };
-        let control = Self::start_with_log(configuration, LiveSetup::nothing(), channels, &[], log, attachments)?;
+        let control = Self::start_with_log(configuration, LiveSetup::nothing(), channels, log, attachments)?;
         let service = Service::new("postgresql");
         control.state.watch_service(Arc::clone(&service));
         Ok(Waiting { control, service })
+    }
+
+    /// Fixes the homes of customers of whom shards hold something already. To be called before anybody is let in.
+    pub fn fix_homes(&self, homes: &[(CustomerId, ShardId)]) {
+        for (customer, home) in homes {
+            self.homes.clone().fix(*customer, *home);
+        }
     }
 
     /// Where the control port listens; tells the port where the configuration said 0.

@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 use smpp_shards::{Event, ShardId, Snapshot};
 
 use crate::config::{LogLevel, LogSettings};
-pub(crate) use events::{reason_text, status_name};
+pub(crate) use events::{ROOM_CURE, reason_text, status_name};
 pub(crate) use levels::COMPONENTS;
 use levels::Levels;
 use line::Line;

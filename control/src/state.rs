@@ -8,16 +8,18 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
+use smpp_shards::report::JournalReport;
 use smpp_shards::settings::BindType;
 use smpp_shards::{Report, ShardId, Snapshot, Vendor, VendorCounters, VendorState};
 use tokio::sync::Notify;
 
 use crate::auth::FailingFigures;
 use crate::live::RowFault;
-use crate::log::Log;
+use crate::log::{Log, ROOM_CURE};
 use crate::nodes::NodesStats;
 use crate::postgres::{BindTimes, VendorHealth};
 use crate::rates::{self, RecentAnswers, RecentLatencies};
+use crate::recovery::{RecoveryFigures, RecoveryProgress};
 use crate::service::Service;
 use crate::store::Store;
 use crate::vendor_news::VendorNews;
@@ -34,6 +36,8 @@ const COMPLAINTS_MAX: usize = 100;
 /// In which part of its life the gateway is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Phase {
+    /// What the journal holds is being taken over; nobody is let in yet.
+    Recovering,
     /// Not every shard has reported yet.
     Starting,
     /// Every shard is at work.
@@ -46,6 +50,7 @@ impl Phase {
     /// As it stands in answers.
     pub const fn name(self) -> &'static str {
         match self {
+            Self::Recovering => "recovering",
             Self::Starting => "starting",
             Self::Accepting => "accepting",
             Self::Draining => "draining",
@@ -69,6 +74,7 @@ pub(crate) struct State {
     draining: AtomicBool,
     store: OnceLock<Store>,
     nodes: OnceLock<Arc<NodesStats>>,
+    recovery: OnceLock<Arc<RecoveryProgress>>,
     services: Mutex<Vec<Arc<Service>>>,
     shards: Mutex<Vec<ShardState>>,
 }
@@ -145,6 +151,7 @@ impl State {
             draining: AtomicBool::new(false),
             store: OnceLock::new(),
             nodes: OnceLock::new(),
+            recovery: OnceLock::new(),
             services: Mutex::default(),
             shards: Mutex::new(vec![ShardState::default(); shards]),
         }
@@ -168,6 +175,21 @@ impl State {
     /// What is counted over all nodes, where there is Redis.
     pub(crate) fn nodes(&self) -> Option<&NodesStats> {
         self.nodes.get().map(Arc::as_ref)
+    }
+
+    /// Once, before anybody asks for it.
+    pub(crate) fn set_recovery(&self, recovery: Arc<RecoveryProgress>) {
+        let _ = self.recovery.set(recovery);
+    }
+
+    /// How far the start is, or was, with the journal, where there is one.
+    pub(crate) fn recovery(&self) -> Option<RecoveryFigures> {
+        self.recovery.get().map(|recovery| recovery.figures())
+    }
+
+    /// Whether what the journal holds is still being taken over.
+    pub(crate) fn is_recovering(&self) -> bool {
+        self.recovery.get().is_some_and(|recovery| !recovery.is_over())
     }
 
     /// Keeps a report; one of a shard that is not there is passed over.
@@ -292,6 +314,9 @@ impl State {
         if self.draining.load(Ordering::Acquire) {
             return Phase::Draining;
         }
+        if self.is_recovering() {
+            return Phase::Recovering;
+        }
         match !shards.is_empty() && shards.iter().all(|shard| shard.report.is_some()) {
             true => Phase::Accepting,
             false => Phase::Starting,
@@ -317,13 +342,14 @@ impl State {
             found.extend(complaint.map(|reason| Degraded::new("service", name.to_owned(), reason)));
         }
         let shards = self.shards();
-        for (index, shard) in shards.iter().enumerate() {
+        // Shards have nothing to tell before everything is taken over.
+        let are_silent = self.is_recovering();
+        for (index, shard) in shards.iter().enumerate().filter(|_| !are_silent) {
             if shard.received.is_none_or(|received| received.elapsed() > SILENCE_MAX) {
                 found.push(Degraded::new("shard", index.to_string(), "does not report".into()));
             }
             let journal = shard.report.as_ref().and_then(|report| report.journal);
-            if journal.is_some_and(|journal| journal.is_failing) {
-                let reason = "cannot be written, or is full: new messages are refused".into();
+            for reason in journal.as_ref().map(journal_complaints).into_iter().flatten() {
                 found.push(Degraded::new("journal", index.to_string(), reason));
             }
         }
@@ -372,6 +398,14 @@ impl Degraded {
     fn new(part: &'static str, name: String, reason: String) -> Self {
         Self { part, name, table: None, reason }
     }
+}
+
+/// A disk that fails and a bound that is reached have cures of their own.
+fn journal_complaints(journal: &JournalReport) -> Vec<String> {
+    let unwritten = "cannot be written, or does not keep up: new messages are refused";
+    let full = format!("is full with {} octets: new messages are refused; {ROOM_CURE}", journal.bytes);
+    let found = [(journal.is_unwritten, unwritten.to_owned()), (journal.is_full, full)];
+    found.into_iter().filter(|(is_so, _)| *is_so).map(|(_, reason)| reason).collect()
 }
 
 fn complaint(vendor: &Vendor, counters: &VendorCounters) -> Option<String> {

@@ -17,7 +17,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, Sender};
-use smpp_control::{ControlSender, ControlWaker, ToShard};
+use smpp_control::{ControlSender, ControlWaker, RecoveryProgress, ToShard};
 use smpp_pdu::CommandStatus;
 use smpp_shards::histogram::Histogram;
 use smpp_shards::{
@@ -75,6 +75,8 @@ pub(crate) struct PumpSetup {
     pub(crate) appender: Option<Appender>,
     /// Told once, when what older journals held is on stable storage in this start's.
     pub(crate) restored: Sender<()>,
+    /// Where to tell how much of it is recorded.
+    pub(crate) recovery: Option<Arc<RecoveryProgress>>,
     pub(crate) tls: Arc<TlsConfigs>,
     pub(crate) origin: Instant,
     pub(crate) spin: Duration,
@@ -118,6 +120,7 @@ pub(crate) struct Pump {
     journal: Option<ShardJournal>,
     /// Taken when it has been told.
     restored: Option<Sender<()>>,
+    recovery: Option<Arc<RecoveryProgress>>,
     /// Customers and vendors may come.
     is_open: bool,
     spin: Duration,
@@ -168,6 +171,7 @@ impl Pump {
             drain_news: setup.drain_news,
             journal: setup.appender.map(ShardJournal::new),
             restored: Some(setup.restored),
+            recovery: setup.recovery,
             is_open: false,
             spin: setup.spin,
             store_bell: setup.store_bell,

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use crossbeam_channel::Receiver;
 use smpp_control::config::LogLevel;
-use smpp_control::{Configuration, Field, Log};
+use smpp_control::{Configuration, Field, Log, RecoveryProgress};
 use smpp_shards::journal::{Live, LogName, Replay};
 use smpp_shards::restore::{Restored, Shares, share};
 use smpp_shards::{CustomerId, JournalSetup, ShardId, Snapshot};
@@ -62,6 +62,7 @@ pub(crate) struct Share {
     pub(crate) setup: JournalSetup,
     pub(crate) restored: Restored,
     pub(crate) appender: Appender,
+    pub(crate) progress: Arc<RecoveryProgress>,
 }
 
 /// A recovery under way.
@@ -70,9 +71,32 @@ pub(crate) struct Recovery {
     /// The homes that are fixed by what the journal holds.
     pub(crate) homes: Vec<(CustomerId, ShardId)>,
     shares: std::vec::IntoIter<(u16, MakerEnd, Restored)>,
+    maker: Maker,
+    progress: Arc<RecoveryProgress>,
     segment_bytes: u64,
     bytes_max: u64,
     found: Found,
+}
+
+/// A journal's folder that is this process's, of which nothing has been read.
+pub(crate) struct OldJournal {
+    store: Store,
+    progress: Arc<RecoveryProgress>,
+}
+
+/// The journal of a gateway that runs: its folder, locked, and the thread that makes its files.
+#[derive(Debug)]
+pub(crate) struct Journal {
+    _store: Store,
+    maker: Maker,
+}
+
+impl Journal {
+    /// Waits for the thread's end, once the shards have gone, and lets go of the folder; `false` when it has not ended by
+    /// then.
+    pub(crate) fn end(self, until: Instant) -> bool {
+        self.maker.join_until(until)
+    }
 }
 
 /// For the log.
@@ -85,19 +109,36 @@ struct Found {
     read_in: Duration,
 }
 
+impl OldJournal {
+    /// Opens the folder for that many shards.
+    pub(crate) fn open(configuration: &Configuration, shards: u16) -> Result<Self, StartError> {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_millis();
+        let store = Store::open(&configuration.gateway.data_dir, u64::try_from(now).unwrap_or(u64::MAX))
+            .map_err(StartError::Journal)?;
+        let files = store.to_replay().into_iter().flat_map(|folder| &folder.logs).flat_map(|log| &log.segments);
+        let (segments, bytes) = files.fold((0, 0), |(segments, bytes), file| (segments + 1, bytes + file.octets));
+        let progress = Arc::new(RecoveryProgress::new(segments, bytes, shards));
+        Ok(Self { store, progress })
+    }
+
+    /// Where it is told how far the taking over is.
+    pub(crate) fn progress(&self) -> Arc<RecoveryProgress> {
+        Arc::clone(&self.progress)
+    }
+}
+
 impl Recovery {
-    /// Opens the folder, reads what is there and shares it out.
+    /// Reads what is there and shares it out.
     pub(crate) fn begin(
+        old: OldJournal,
         configuration: &Configuration,
         snapshot: &Snapshot,
         bells: &[Arc<Doorbell>],
     ) -> Result<Self, StartError> {
         let start = Instant::now();
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_millis();
-        let store = Store::open(&configuration.gateway.data_dir, u64::try_from(now).unwrap_or(u64::MAX))
-            .map_err(StartError::Journal)?;
+        let OldJournal { store, progress } = old;
         let live = match store.to_replay() {
-            Some(folder) => replay(folder).map_err(StartError::Recovery)?,
+            Some(folder) => replay(folder, &progress).map_err(StartError::Recovery)?,
             None => Live::default(),
         };
         let found = Found {
@@ -112,13 +153,14 @@ impl Recovery {
         let Shares { shards: shares, homes } =
             share(live, snapshot, shards).map_err(|names| StartError::Recovery(RecoveryError::Customers(names)))?;
         let segment_bytes = u64::from(configuration.journal.segment_mb) * MIB;
-        let settings = MakerSettings { segment_bytes, ..MakerSettings::default() };
-        let (_, ends) = Maker::start(&store, settings, bells)
+        let all_bytes_max = u64::from(configuration.journal.max_mb) * MIB;
+        let settings = MakerSettings::bounded(segment_bytes, all_bytes_max, progress.figures().bytes, shards);
+        let (maker, ends) = Maker::start(&store, settings, bells)
             .map_err(|error| StartError::Io("no thread for the journal", error))?;
         let shares: Vec<_> =
             (0..shards).zip(ends).zip(shares).map(|((shard, end), restored)| (shard, end, restored)).collect();
-        let bytes_max = u64::from(configuration.journal.max_mb) * MIB / u64::from(shards.max(1));
-        Ok(Self { store, homes, shares: shares.into_iter(), segment_bytes, bytes_max, found })
+        let bytes_max = all_bytes_max / u64::from(shards.max(1));
+        Ok(Self { store, homes, shares: shares.into_iter(), maker, progress, segment_bytes, bytes_max, found })
     }
 
     /// The next shard's share, in their order.
@@ -126,11 +168,11 @@ impl Recovery {
         let (shard, end, restored) = self.shares.next()?;
         let log = LogName { start: self.store.start(), shard };
         let setup = JournalSetup { log, segment_bytes: self.segment_bytes, bytes_max: self.bytes_max };
-        Some(Share { setup, restored, appender: Appender::new(end) })
+        Some(Share { setup, restored, appender: Appender::new(end), progress: Arc::clone(&self.progress) })
     }
 
     /// Waits until every shard has its share on stable storage, and makes this start's folder the one that counts.
-    pub(crate) fn finish(mut self, restored: &Receiver<()>, log: &Log) -> Result<Store, StartError> {
+    pub(crate) fn finish(mut self, restored: &Receiver<()>, log: &Log) -> Result<Journal, StartError> {
         // Each shard tells once; the channel ends early when one has ended.
         let shards = restored.capacity().unwrap_or(0);
         for _ in 0..shards {
@@ -142,7 +184,8 @@ impl Recovery {
             let reason = error.to_string();
             log.write(LogLevel::Warn, COMPONENT, "an older journal stays", &[("reason", Field::Text(&reason))]);
         }
-        Ok(self.store)
+        self.progress.end();
+        Ok(Journal { _store: self.store, maker: self.maker })
     }
 
     fn tell(&self, log: &Log) {
@@ -163,13 +206,14 @@ impl Recovery {
     }
 }
 
-fn replay(folder: &StartFolder) -> Result<Live, RecoveryError> {
+fn replay(folder: &StartFolder, progress: &RecoveryProgress) -> Result<Live, RecoveryError> {
     let mut replay = Replay::new();
     for files in &folder.logs {
         let log = LogName { start: folder.start, shard: files.shard };
         for file in &files.segments {
             let octets = fs::read(&file.path).map_err(|error| RecoveryError::Read(file.path.clone(), error))?;
             replay.add(log, file.segment, &file.path.display().to_string(), &octets);
+            progress.read(octets.len() as u64, replay.live_entries() as u64);
         }
     }
     Ok(replay.finish())

@@ -17,21 +17,21 @@ use smpp_control::config::{ConfigError, ShardsSettings, StoreChoice};
 use smpp_control::live::Source;
 use smpp_control::postgres::Opened;
 use smpp_control::{
-    Attachments, Bell, Configuration, Control, ControlChannels, ControlWaker, LiveSetup, Log, RowFault, ShardHandle,
-    StoreChannels, control_channels, shard_channel,
+    Attachments, Bell, Configuration, Control, ControlChannels, ControlWaker, LiveSetup, Log, RecoveryProgress,
+    RowFault, ShardHandle, StoreChannels, control_channels, shard_channel,
 };
 use smpp_shards::restore::Restored;
 use smpp_shards::settings::VendorSettings;
-use smpp_shards::{Accept, CustomerId, Feed, ShardId, ShardSetup, feed, mesh};
+use smpp_shards::{Accept, Feed, ShardId, ShardSetup, feed, mesh};
 
 use crate::certificates::{self, CertificateError, Clients, TlsConfigs};
 use crate::check::{self, Finding, Severity};
-use crate::journal::{Store, StoreError};
+use crate::journal::StoreError;
 use crate::live::TlsKeeper;
 use crate::mail::{Mail, Post};
 use crate::net::{Doorbell, SetupError};
 use crate::pump::{DrainNews, Pump, PumpSetup};
-use crate::recovery::{Recovery, RecoveryError};
+use crate::recovery::{Journal, OldJournal, Recovery, RecoveryError};
 use crate::resolve::Resolver;
 use crate::{listen, platform};
 
@@ -97,8 +97,8 @@ pub struct Gateway {
     pub(crate) drain_news: Receiver<DrainNews>,
     /// Tells the end of each shard's thread by being disconnected.
     pub(crate) ended: Receiver<()>,
-    /// In journal mode: the folder, locked.
-    _store: Option<Store>,
+    /// In journal mode.
+    pub(crate) journal: Option<Journal>,
 }
 
 impl Gateway {
@@ -136,18 +136,28 @@ impl Gateway {
         if configuration.shards.pin {
             platform::stay_off(&cores);
         }
-        let mut journal = match configuration.gateway.accept {
+        let opened = match configuration.gateway.accept {
             Accept::Relay => None,
-            Accept::Journal => Some(Recovery::begin(&configuration, &snapshot, &bells)?),
+            Accept::Journal => Some(OldJournal::open(&configuration, count)?),
         };
-        let homes = journal.as_mut().map(|journal| core::mem::take(&mut journal.homes)).unwrap_or_default();
         let (mut channels, control) = control_channels(shards.clone());
         let (mut feeds, store_bell) = open_store(&configuration, cores.len(), &mut channels);
         let resolver = Resolver::start(&post).map_err(|error| StartError::Io("no thread for the resolver", error))?;
         let (news_sender, drain_news) = bounded(cores.len() * 8);
         let (ended_sender, ended) = bounded(0);
-        let running = start_control(&configuration, live, channels, &homes, &tls, &post, log)
+        let progress = opened.as_ref().map(OldJournal::progress);
+        let running = start_control(&configuration, live, channels, progress, &tls, &post, log)
             .map_err(|error| StartError::Io("the control thread did not start", error))?;
+        // The control port tells how far it is meanwhile.
+        let mut journal = match opened.map(|opened| Recovery::begin(opened, &configuration, &snapshot, &bells)) {
+            Some(Ok(recovery)) => Some(recovery),
+            Some(Err(error)) => {
+                running.stop();
+                return Err(error);
+            }
+            None => None,
+        };
+        running.fix_homes(journal.as_ref().map_or(&[], |journal| &journal.homes));
 
         let origin = Instant::now();
         let spin = spin(&configuration.shards);
@@ -155,9 +165,9 @@ impl Gateway {
         for (index, ((rings, mail), commands)) in mesh(count).into_iter().zip(mailboxes).zip(commands).enumerate() {
             let id = ShardId(index as u16);
             let share = journal.as_mut().and_then(Recovery::next_share);
-            let (journal_setup, restored, appender) = match share {
-                Some(share) => (Some(share.setup), share.restored, Some(share.appender)),
-                None => (None, Restored::default(), None),
+            let (journal_setup, restored, appender, recovery) = match share {
+                Some(share) => (Some(share.setup), share.restored, Some(share.appender), Some(share.progress)),
+                None => (None, Restored::default(), None, None),
             };
             let setup = PumpSetup {
                 shard: ShardSetup {
@@ -179,6 +189,7 @@ impl Gateway {
                 drain_news: news_sender.clone(),
                 appender,
                 restored: restored_sender.clone(),
+                recovery,
                 tls: tls.clone(),
                 origin,
                 spin,
@@ -188,14 +199,14 @@ impl Gateway {
             start_shard(setup, core, ended_sender.clone())?;
         }
         drop(restored_sender);
-        let store = match journal {
+        let journal = match journal {
             Some(journal) => Some(journal.finish(&restored, &running.log())?),
             None => None,
         };
         for (index, listeners) in listeners.into_iter().enumerate() {
             post.send(ShardId(index as u16), Mail::Open(listeners));
         }
-        Ok(Self { control: running, shards, drain_news, ended, _store: store })
+        Ok(Self { control: running, shards, drain_news, ended, journal })
     }
 }
 
@@ -204,14 +215,15 @@ fn start_control(
     configuration: &Configuration,
     live: LiveSetup,
     channels: ControlChannels,
-    homes: &[(CustomerId, ShardId)],
+    recovery: Option<Arc<RecoveryProgress>>,
     tls: &TlsConfigs,
     post: &Post,
     log: Log,
 ) -> io::Result<Control> {
     let companion = Box::new(TlsKeeper::new(tls, post.clone(), log.clone()));
     let live = LiveSetup { companion, ..live };
-    Control::start_with_log(configuration, live, channels, homes, log, attachments())
+    let attachments = Attachments { recovery, ..attachments() };
+    Control::start_with_log(configuration, live, channels, log, attachments)
 }
 
 /// A ring from each shard to the message store, where there is one, and the bell that its thread hears.

@@ -24,6 +24,12 @@ const PHASES: [(DrainPhase, Duration); 3] = [
 /// How long the shards' threads may take to close their last connections.
 const END_MAX: Duration = Duration::from_millis(1_200);
 
+/// How long the thread that makes the journal's files may take to end after the shards: it may be making one.
+const JOURNAL_END_MAX: Duration = Duration::from_secs(2);
+
+/// From the signal on: when nothing of that is waited for any more.
+const ALL_MAX: Duration = Duration::from_millis(29_800);
+
 /// From one look at the signals to the next while waiting for the shards.
 const LOOK: Duration = Duration::from_millis(50);
 
@@ -103,6 +109,10 @@ fn drain(gateway: Gateway, signals: &mut Signals) -> Ending {
             tell(&log, LogLevel::Warn, "a shard did not end in time");
             break;
         }
+    }
+    let journal_end = (Instant::now() + JOURNAL_END_MAX).min(start + ALL_MAX);
+    if gateway.journal.is_some_and(|journal| !journal.end(journal_end)) {
+        tell(&log, LogLevel::Warn, "the journal's thread did not end in time");
     }
     tell(&log, LogLevel::Info, "stopped");
     gateway.control.stop();

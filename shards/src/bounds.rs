@@ -153,6 +153,10 @@ pub const JOURNAL_BATCHES_WAITING: usize = 16;
 /// Milliseconds until a batch that could not be written is tried again.
 pub const JOURNAL_REST_MS: u64 = 500;
 
+/// Milliseconds for which a journal that was full by its bound has room before that is told: one that is full again within
+/// that time is told once.
+pub const JOURNAL_ROOM_MS: u64 = 5_000;
+
 /// Octets of one segment of the journal at the least: any batch fits one.
 pub const JOURNAL_SEGMENT_BYTES_MIN: u64 = 8 * 1024 * 1024;
 

@@ -60,6 +60,21 @@ pub enum Event {
     },
     /// The journal is written again.
     JournalWorks,
+    /// The journal takes up all the room it may have: nothing new is accepted until some of it is free. Told once, however
+    /// often it is full and not full again before [`Event::JournalHasRoom`].
+    JournalFull {
+        /// Octets of this shard's segments, as many as it may have or more.
+        bytes: u64,
+        /// Octets that it may have.
+        bytes_max: u64,
+    },
+    /// The journal was full, and has had room for [`crate::bounds::JOURNAL_ROOM_MS`].
+    JournalHasRoom {
+        /// Octets of this shard's segments.
+        bytes: u64,
+        /// Octets that it may have.
+        bytes_max: u64,
+    },
     /// A customer bound.
     SessionBound {
         /// Who.

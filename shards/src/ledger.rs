@@ -10,7 +10,8 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use crate::bounds::{JOURNAL_BATCH_BYTES, JOURNAL_BATCHES_WAITING, JOURNAL_REST_MS};
+use crate::bounds::{JOURNAL_BATCH_BYTES, JOURNAL_BATCHES_WAITING, JOURNAL_REST_MS, JOURNAL_ROOM_MS};
+use crate::event::Event;
 use crate::journal::{BLOCK, Batch, BatchWriter, Entry, FIRST_BATCH, LogName, reseal, segment_header};
 use crate::kept::KeptRef;
 use crate::lane::Ticket;
@@ -62,7 +63,19 @@ pub(crate) struct Ledger {
     is_stalled: bool,
     /// There is no file for the segment after the next: what is left is for what was accepted before.
     is_short: bool,
+    room: Room,
     report: JournalReport,
+}
+
+/// What has been told of the room that is left.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Room {
+    /// There is some.
+    Left,
+    /// There is none, and nothing new is accepted.
+    Full,
+    /// There is some again; told then, if there is still some.
+    LeftAgain(Time),
 }
 
 /// A batch to come.
@@ -118,6 +131,7 @@ impl Ledger {
             first: 0,
             is_stalled: false,
             is_short: false,
+            room: Room::Left,
             report: JournalReport::default(),
         }
     }
@@ -160,10 +174,42 @@ impl Ledger {
     /// Whether something new may be accepted: the disk works and keeps up, and there is room.
     #[inline]
     pub(crate) fn has_room(&self) -> bool {
-        !self.is_failing()
-            && !self.is_short
-            && self.full.len() < JOURNAL_BATCHES_WAITING
-            && self.bytes() < self.bounds.bytes_max
+        !self.is_unwritten() && !self.is_full()
+    }
+
+    #[inline]
+    fn is_unwritten(&self) -> bool {
+        self.is_failing() || self.is_short || self.full.len() >= JOURNAL_BATCHES_WAITING
+    }
+
+    /// Whether the segments take up all of their room.
+    #[inline]
+    fn is_full(&self) -> bool {
+        self.bytes() >= self.bounds.bytes_max
+    }
+
+    /// What is to be told of the room that is left, once a turn.
+    #[inline]
+    pub(crate) fn look_at_room(&mut self, now: Time) -> Option<Event> {
+        let is_full = self.is_full();
+        if !is_full && self.room == Room::Left {
+            return None;
+        }
+        self.room_changed(is_full, now)
+    }
+
+    #[cold]
+    fn room_changed(&mut self, is_full: bool, now: Time) -> Option<Event> {
+        let (bytes, bytes_max) = (self.bytes(), self.bounds.bytes_max);
+        let (room, event) = match (self.room, is_full) {
+            (Room::Left, true) => (Room::Full, Some(Event::JournalFull { bytes, bytes_max })),
+            (Room::Full | Room::LeftAgain(_), true) => (Room::Full, None),
+            (Room::Full, false) => (Room::LeftAgain(now.after_ms(JOURNAL_ROOM_MS)), None),
+            (Room::LeftAgain(at), false) if at <= now => (Room::Left, Some(Event::JournalHasRoom { bytes, bytes_max })),
+            (before @ (Room::Left | Room::LeftAgain(_)), false) => (before, None),
+        };
+        self.room = room;
+        event
     }
 
     /// Which log this is.
@@ -200,12 +246,17 @@ impl Ledger {
         self.state == Flight::None && self.full.is_empty() && self.collecting.writer.is_empty()
     }
 
-    /// When [`Ledger::take`] has something again that it has not now; [`Time::NEVER`] when that takes something new.
+    /// When [`Ledger::take`] or [`Ledger::look_at_room`] has something again that it has not now; [`Time::NEVER`] when that
+    /// takes something new.
     #[inline]
-    pub(crate) const fn again_at(&self) -> Time {
+    pub(crate) fn again_at(&self) -> Time {
+        let told_at = match self.room {
+            Room::LeftAgain(at) => at,
+            Room::Left | Room::Full => Time::NEVER,
+        };
         match self.state {
-            Flight::Failed(at) => at,
-            _ => Time::NEVER,
+            Flight::Failed(at) => at.min(told_at),
+            _ => told_at,
         }
     }
 
@@ -302,7 +353,13 @@ impl Ledger {
 
     /// What it has done so far.
     pub(crate) fn report(&self) -> JournalReport {
-        JournalReport { bytes: self.bytes(), is_failing: !self.has_room(), ..self.report }
+        JournalReport {
+            bytes: self.bytes(),
+            is_failing: !self.has_room(),
+            is_unwritten: self.is_unwritten(),
+            is_full: self.is_full(),
+            ..self.report
+        }
     }
 
     /// Something that began in that segment has not ended yet.

@@ -131,6 +131,10 @@ pub struct JournalReport {
     pub bytes: u64,
     /// Nothing new is accepted at present: it cannot be written, does not keep up, or is full.
     pub is_failing: bool,
+    /// Nothing new is accepted because it cannot be written, or does not keep up.
+    pub is_unwritten: bool,
+    /// Nothing new is accepted because the segments take up all the room that they may have.
+    pub is_full: bool,
 }
 
 /// Everything one shard tells about itself.

@@ -8,10 +8,11 @@ use common::*;
 use smpp_pdu::message::resp_message_id;
 use smpp_pdu::receipt::{MessageState, Receipt};
 use smpp_pdu::{CommandId, CommandStatus, ShortMessage};
+use smpp_shards::bounds::JOURNAL_ROOM_MS;
 use smpp_shards::journal::{Batch, Live, LogName, Replay};
 use smpp_shards::restore::{Restored, share};
 use smpp_shards::settings::GatewaySettings;
-use smpp_shards::{Action, CloseCause, Conn, JournalSetup, Settings, Snapshot};
+use smpp_shards::{Action, CloseCause, Conn, Event, JournalSetup, Settings, Snapshot};
 
 const OK: CommandStatus = CommandStatus::ESME_ROK;
 const LOG: LogName = LogName { start: 1_700_000_000_000, shard: 0 };
@@ -458,6 +459,69 @@ fn what_lives_long_is_carried_forward_and_its_segment_goes() {
     let delivered = kept.stage.pdu(kept.customer);
     let seen = ShortMessage::decode(&delivered.bytes).unwrap();
     assert_eq!(Receipt::parse(seen.short_message).id, Some(&ours[..]));
+}
+
+/// Submits messages of which nothing ends until one is refused; gives how many were accepted.
+fn fill(kept: &mut Kept, text: &[u8]) -> u32 {
+    for number in 0..10_000 {
+        let payload = [&[0x04, 0x24][..], &(text.len() as u16).to_be_bytes(), text].concat();
+        let asked = ShortMessage { registered_delivery: 1, tlvs: smpp_pdu::Tlvs::new(&payload), ..message(b"") };
+        kept.stage.feed(kept.customer, &submit(number + 1, &asked));
+        for sent in kept.stage.pdus(kept.link) {
+            kept.stage.feed(kept.link, &submit_resp(sent.sequence, format!("full{number}").as_bytes()));
+        }
+        kept.stage.pass_ms(1);
+        kept.commit();
+        let status = kept.stage.pdu(kept.customer).status;
+        if status != OK {
+            assert_eq!(status, CommandStatus::ESME_RSYSERR);
+            return number;
+        }
+    }
+    panic!("it is never full");
+}
+
+/// What was told of the journal's room since the last look.
+fn told(kept: &mut Kept) -> Vec<&'static str> {
+    kept.stage.drain_actions();
+    let events = kept.stage.actions.drain(..).filter_map(|action| match action {
+        Action::Log(Event::JournalFull { bytes, bytes_max }) if bytes >= bytes_max => Some("full"),
+        Action::Log(Event::JournalHasRoom { bytes, bytes_max }) if bytes < bytes_max => Some("room"),
+        Action::Log(Event::JournalFails { .. } | Event::JournalWorks) => Some("disk"),
+        _ => None,
+    });
+    events.collect()
+}
+
+#[test]
+fn a_journal_that_is_full_tells_it_once_and_once_that_it_has_room_again() {
+    let mut kept = Kept::new(settings());
+    let accepted = fill(&mut kept, &[b'x'; 60_000]);
+    assert_eq!(told(&mut kept), ["full"]);
+    let journal = kept.stage.shard.report().journal.unwrap();
+    assert_eq!((journal.is_failing, journal.is_full, journal.is_unwritten), (true, true, false));
+    // Half of it ends: some segments go, and for a moment there is room.
+    let end = |kept: &mut Kept, number: u32| {
+        kept.stage.feed(kept.link, &receipt_of(&format!("full{number}"), "DELIVRD"));
+        let delivered = kept.stage.pdu(kept.customer);
+        kept.stage.feed(kept.customer, &deliver_resp(delivered.sequence, OK));
+        kept.commit();
+        kept.stage.pass_ms(1);
+        kept.stage.pdus(kept.link);
+    };
+    (0..accepted / 2).for_each(|number| end(&mut kept, number));
+    let journal = kept.stage.shard.report().journal.unwrap();
+    assert_eq!((journal.is_failing, journal.is_full), (false, false));
+    assert!(told(&mut kept).is_empty(), "it may be full again at once");
+    let more = fill(&mut kept, &[b'y'; 60_000]);
+    assert!(more > 0);
+    kept.stage.pass_ms(2 * JOURNAL_ROOM_MS);
+    assert!(told(&mut kept).is_empty(), "it is still the same fullness");
+    (accepted / 2..accepted).for_each(|number| end(&mut kept, number));
+    kept.stage.pass_ms(JOURNAL_ROOM_MS);
+    assert_eq!(told(&mut kept), ["room"]);
+    kept.stage.pass_ms(4 * JOURNAL_ROOM_MS);
+    assert!(told(&mut kept).is_empty());
 }
 
 #[test]

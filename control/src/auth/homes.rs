@@ -33,7 +33,7 @@ impl Homes {
     }
 
     /// Fixes the home of a customer of which a shard holds something already.
-    pub(super) fn fix(&mut self, customer: CustomerId, home: ShardId) {
+    pub(crate) fn fix(&mut self, customer: CustomerId, home: ShardId) {
         let mut table = self.table();
         *table.place(customer) = Some(home);
         table.load[home.index()] += 1;

@@ -71,7 +71,7 @@ struct Bench {
 impl Bench {
     fn new(snapshot: Arc<Snapshot>, shards: usize) -> Self {
         let waker = ControlWaker::default();
-        let authenticator = Authenticator::start(snapshot, shards, &[], waker.clone()).unwrap();
+        let authenticator = Authenticator::start(snapshot, shards, waker.clone()).unwrap();
         Self { authenticator, waker, runtime: tokio::runtime::Builder::new_current_thread().build().unwrap() }
     }
 
@@ -260,7 +260,7 @@ fn fail(authenticator: &mut Authenticator, peer: IpAddr, times: usize, now: Inst
 fn without_hashes() -> Authenticator {
     let text = "gateway.accept = \"relay\"\n[[customers]]\nsmpp_system_id = \"plain\"\nsmpp_password = \"secret12\"\n";
     let configuration = config::parse(Path::new("test.toml"), text, &|_| None).unwrap();
-    Authenticator::start(Arc::new(configuration.snapshot(1, 1).unwrap()), 1, &[], ControlWaker::default()).unwrap()
+    Authenticator::start(Arc::new(configuration.snapshot(1, 1).unwrap()), 1, ControlWaker::default()).unwrap()
 }
 
 #[test]
@@ -327,7 +327,7 @@ fn a_check_may_take_longer_than_the_bind_timer() {
         let text = format!("gateway.accept = \"relay\"\nsmpp.bind_timeout_ms = {bind_timeout_ms}\n");
         let configuration = config::parse(Path::new("test.toml"), &text, &|_| None).unwrap();
         let snapshot = Arc::new(configuration.snapshot(1, 1).unwrap());
-        let mut authenticator = Authenticator::start(Arc::clone(&snapshot), 1, &[], ControlWaker::default()).unwrap();
+        let mut authenticator = Authenticator::start(Arc::clone(&snapshot), 1, ControlWaker::default()).unwrap();
         assert_eq!(authenticator.patience, Duration::from_secs(patience));
         authenticator.switch(snapshot);
         assert_eq!(authenticator.patience, Duration::from_secs(patience));

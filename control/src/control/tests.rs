@@ -72,7 +72,7 @@ impl Bench {
         let page = Page::default();
         let log = Log::to(LogSettings { level: LogLevel::Info }, Box::new(page.clone())).unwrap();
         let live = LiveSetup { source, ..LiveSetup::of_file(configuration, snapshot) };
-        let control = Control::start_with_log(configuration, live, channels, &[], log, attachments).unwrap();
+        let control = Control::start_with_log(configuration, live, channels, log, attachments).unwrap();
         Self { control, sender, verdicts, page }
     }
 
@@ -118,7 +118,11 @@ impl Bench {
     /// Sends a report, and waits until it has been taken.
     pub(crate) fn report(&self, state: VendorState, is_quiet: bool) {
         let vendor = VendorCounters { state, failures_in_a_row: 5, ..VendorCounters::default() };
-        let report = Report { snapshot_version: 1, is_quiet, vendors: vec![vendor], ..Report::default() };
+        self.take(Report { snapshot_version: 1, is_quiet, vendors: vec![vendor], ..Report::default() });
+    }
+
+    /// As [`Bench::report`], with that report.
+    pub(crate) fn take(&self, report: Report) {
         self.sender.report(Box::new(report));
         self.bind("wrong").unwrap_err();
     }
@@ -320,7 +324,7 @@ fn a_port_that_is_taken_is_named_with_a_cure() {
     let (channels, _sender) = control_channels(Vec::new());
     let snapshot = Arc::new(configuration.snapshot(1, 1).unwrap());
     let live = LiveSetup::of_file(&configuration, snapshot);
-    let error = Control::start(&configuration, live, channels, &[]).err().unwrap();
+    let error = Control::start(&configuration, live, channels).err().unwrap();
     assert_eq!(error.kind(), io::ErrorKind::AddrInUse);
     let address = configuration.control.metrics_listen;
     assert!(error.to_string().starts_with(&format!("[control] metrics_listen {address} cannot be")), "{error}");

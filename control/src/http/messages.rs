@@ -13,6 +13,7 @@ use smpp_shards::{Command, CustomerId, Reply, Snapshot};
 
 use super::answer::{self, Answer, FieldFault, Refusal};
 use super::call::Call;
+use super::probes;
 use super::vendors::too_many_commands;
 use crate::log::status_name;
 use crate::texting::{self, Fault, Text};
@@ -63,6 +64,10 @@ pub(super) struct MessageAccepted {
 
 pub(super) async fn send(call: Call) -> Answer {
     let message: NewMessage = call.json()?;
+    if call.site.state.is_recovering() {
+        // The customer's home is found by what the journal holds of it.
+        return Err(Refusal::new(StatusCode::SERVICE_UNAVAILABLE, "not_ready", probes::RECOVERING));
+    }
     let snapshot = call.site.snapshot();
     let customer = customer_of(&snapshot, &message.customer_id)?;
     let reference = call.site.reference.fetch_add(1, Ordering::Relaxed);

@@ -9,7 +9,11 @@ use super::answer::{self, Answer, Body};
 use super::call::Call;
 use crate::log::{rfc3339, unix_ms};
 use crate::metrics;
+use crate::recovery::RecoveryFigures;
 use crate::state::{Degraded, Phase};
+
+/// Why nothing goes in before the journal is taken over.
+pub(super) const RECOVERING: &str = "The gateway takes over what its journal holds; /health tells how far it is.";
 
 /// How the gateway is.
 #[derive(Serialize, JsonSchema)]
@@ -17,7 +21,7 @@ pub(super) struct Health {
     success: bool,
     /// `ok` or `degraded`.
     status: &'static str,
-    /// `starting`, `accepting` or `draining`.
+    /// `recovering`, `starting`, `accepting` or `draining`.
     phase: &'static str,
     /// Of the program.
     version: &'static str,
@@ -33,6 +37,9 @@ pub(super) struct Health {
     /// Not for those without the token.
     #[serde(skip_serializing_if = "Option::is_none")]
     shards: Option<Vec<ShardHealth>>,
+    /// While what the journal holds is being taken over. Not for those without the token.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    recovery: Option<Recovery>,
     /// Not for those without the token.
     #[serde(skip_serializing_if = "Option::is_none")]
     degraded: Option<Vec<DegradedPart>>,
@@ -43,6 +50,21 @@ struct ShardHealth {
     shard: usize,
     /// Of the configuration in force there; null until its first report.
     snapshot_version: Option<u64>,
+}
+
+/// How far a start is with what the journal holds.
+#[derive(Serialize, JsonSchema)]
+struct Recovery {
+    /// Of the journal that was there.
+    segments: u64,
+    segments_read: u64,
+    /// Octets of all of them.
+    bytes: u64,
+    bytes_read: u64,
+    /// Messages, receipts and MO found so far that have not reached their end.
+    entries_live: u64,
+    /// Those of them that have been written to the new journal.
+    entries_recorded: u64,
 }
 
 #[derive(Serialize, JsonSchema)]
@@ -72,6 +94,13 @@ struct NotReady {
     message: &'static str,
 }
 
+impl Recovery {
+    fn of(figures: RecoveryFigures) -> Self {
+        let RecoveryFigures { segments, segments_read, bytes, bytes_read, entries_live, entries_recorded } = figures;
+        Self { segments, segments_read, bytes, bytes_read, entries_live, entries_recorded }
+    }
+}
+
 pub(super) async fn metrics(call: Call) -> Answer {
     Ok(metrics_text(&call.site))
 }
@@ -94,6 +123,7 @@ pub(super) async fn health(call: Call) -> Answer {
         node_id: None,
         configuration_version: None,
         shards: None,
+        recovery: None,
         degraded: None,
     };
     if call.may {
@@ -101,6 +131,7 @@ pub(super) async fn health(call: Call) -> Answer {
         let versions = shards.iter().map(|shard| shard.report.is_some().then_some(shard.in_force));
         let shards = versions.enumerate().map(|(shard, snapshot_version)| ShardHealth { shard, snapshot_version });
         health.shards = Some(shards.collect());
+        health.recovery = state.recovery().filter(|_| state.is_recovering()).map(Recovery::of);
         health.configuration_version = Some(state.snapshot().version);
         health.node_id = Some(state.node_id.clone());
         let part = |it: Degraded| DegradedPart { part: it.part, table: it.table, name: it.name, reason: it.reason };
@@ -114,6 +145,7 @@ pub(super) async fn health(call: Call) -> Answer {
 pub(super) async fn ready(call: Call) -> Answer {
     let site = &call.site;
     let message = match site.state.phase() {
+        Phase::Recovering => RECOVERING,
         Phase::Starting => "The gateway is starting.",
         Phase::Draining => "The gateway is on its way down.",
         Phase::Accepting if site.ready_requires_vendor && !site.state.has_vendor() => "No vendor is bound.",

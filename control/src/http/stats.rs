@@ -119,7 +119,10 @@ struct JournalStats {
     failures: u64,
     /// Octets of the segments that are wanted.
     bytes: u64,
+    /// New messages are refused: it cannot be written, does not keep up, or is full.
     is_failing: bool,
+    /// New messages are refused because the segments take up their part of max_mb.
+    is_full: bool,
 }
 
 #[derive(Serialize, JsonSchema)]
@@ -233,6 +236,6 @@ fn shard_stats(shard: usize, known: &ShardState) -> ShardStats {
 }
 
 fn journal_stats(journal: JournalReport) -> JournalStats {
-    let JournalReport { batches, records, bytes_written, failures, bytes, is_failing, .. } = journal;
-    JournalStats { batches, records, bytes_written, failures, bytes, is_failing }
+    let JournalReport { batches, records, bytes_written, failures, bytes, is_failing, is_full, .. } = journal;
+    JournalStats { batches, records, bytes_written, failures, bytes, is_failing, is_full }
 }

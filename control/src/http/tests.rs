@@ -3,11 +3,15 @@
 mod calls;
 mod vendor_changes;
 
+use crate::attachments::Attachments;
 use crate::control::tests::{Bench, exchange};
+use crate::recovery::RecoveryProgress;
 use serde_json::Value;
-use smpp_shards::VendorState;
+use smpp_shards::report::JournalReport;
+use smpp_shards::{CustomerId, Report, ShardId, VendorState};
 use std::io::{Read, Write};
 use std::net::TcpStream;
+use std::sync::Arc;
 use std::time::Duration;
 
 const TOKEN: &str = "token = \"opensesame\"";
@@ -74,6 +78,75 @@ fn health_says_alive_and_names_what_is_degraded() {
     assert_eq!(value["shards"][0]["snapshot_version"], 1);
     assert_eq!(value["version"], env!("CARGO_PKG_VERSION"));
     assert!(value["uptime_seconds"].is_u64() && value["started_at"].is_string());
+}
+
+#[test]
+fn a_journal_that_is_full_is_told_apart_from_one_that_cannot_be_written() {
+    for (is_unwritten, is_full, reasons) in [
+        (true, false, &["cannot be written"][..]),
+        (false, true, &["is full with 4096 octets"]),
+        (true, true, &["cannot be written", "is full"]),
+        (false, false, &[]),
+    ] {
+        let bench = Bench::start("");
+        let journal = JournalReport {
+            bytes: 4096,
+            is_failing: is_unwritten || is_full,
+            is_unwritten,
+            is_full,
+            ..JournalReport::default()
+        };
+        bench.take(Report { journal: Some(journal), ..Report::default() });
+        let health = bench.ask("GET /health", "").json();
+        let told = health["degraded"].as_array().unwrap().iter().filter(|it| it["part"] == "journal");
+        let told: Vec<&str> = told.map(|it| it["reason"].as_str().unwrap()).collect();
+        assert_eq!(told.len(), reasons.len(), "{told:?}");
+        assert!(told.iter().zip(reasons).all(|(told, reason)| told.starts_with(reason)), "{told:?}");
+        let metrics = bench.ask("GET /metrics", "").body;
+        let line = format!("smpp_gateway_journal_full{{shard=\"0\"}} {}\n", u8::from(is_full));
+        assert!(metrics.contains(&line), "{metrics}");
+    }
+}
+
+#[test]
+fn while_a_journal_is_taken_over_the_probes_tell_how_far_that_is_and_nothing_goes_in() {
+    let progress = Arc::new(RecoveryProgress::new(3, 3_000, 1));
+    let attachments = Attachments { recovery: Some(Arc::clone(&progress)), ..Attachments::default() };
+    let bench = Bench::start_attached("", attachments);
+    progress.read(1_000, 40);
+    progress.read(1_500, 70);
+    progress.recorded(0, 12);
+    progress.recorded(1, 7);
+    let health = bench.ask("GET /health", "").json();
+    assert_eq!((&health["status"], &health["phase"]), (&"ok".into(), &"recovering".into()));
+    let expected = serde_json::json!({
+        "segments": 3, "segments_read": 2, "bytes": 3_000, "bytes_read": 2_500, "entries_live": 70, "entries_recorded": 12,
+    });
+    assert_eq!(health["recovery"], expected);
+    let ready = bench.ask("GET /ready", "");
+    assert_eq!(ready.status, 503);
+    assert!(ready.body.contains("journal"), "{}", ready.body);
+    let metrics = bench.ask("GET /metrics", "").body;
+    for line in [
+        "smpp_gateway_recovering 1\n",
+        "smpp_gateway_recovery_bytes 3000\n",
+        "smpp_gateway_recovery_read_bytes 2500\n",
+        "smpp_gateway_recovery_entries 70\n",
+        "smpp_gateway_recovery_recorded_entries 12\n",
+    ] {
+        assert!(metrics.contains(line), "{line}{metrics}");
+    }
+    let message =
+        r#"{"from": "ACME", "to": "15551234567", "content": "x", "dlr_requested": false, "customer_id": "acme"}"#;
+    let refused = bench.post("/api/v1/messages", message);
+    assert_eq!((refused.status, &refused.json()["error"]["code"]), (503, &"not_ready".into()));
+    bench.control.fix_homes(&[(CustomerId(0), ShardId(0))]);
+    progress.end();
+    bench.report(VendorState::Bound, false);
+    let health = bench.ask("GET /health", "").json();
+    assert_eq!((&health["phase"], health.get("recovery")), (&"accepting".into(), None));
+    assert_eq!(bench.ask("GET /ready", "").status, 200);
+    assert!(bench.ask("GET /metrics", "").body.contains("smpp_gateway_recovering 0\n"));
 }
 
 #[test]

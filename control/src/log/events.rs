@@ -13,6 +13,10 @@ const SERVER: &str = "smpp_server";
 const CLIENT: &str = "smpp_client";
 const JOURNAL: &str = "journal";
 
+/// What helps against a journal that is full by its bound.
+pub(crate) const ROOM_CURE: &str =
+    "raise [journal] max_mb and restart, or let end what stays open: `smpp-gateway journal inspect` tells it";
+
 /// Writes one event.
 pub(super) fn write(log: &Log, shard: ShardId, event: &Event, snapshot: &Snapshot) {
     let names = Names { snapshot };
@@ -31,6 +35,24 @@ pub(super) fn write(log: &Log, shard: ShardId, event: &Event, snapshot: &Snapsho
         }
         Event::JournalWorks => {
             log.write(LogLevel::Info, JOURNAL, "the journal is written again", &[("shard", number(shard))]);
+        }
+        Event::JournalFull { bytes, bytes_max } => {
+            let fields = [
+                ("bytes", Field::Number(*bytes)),
+                ("bytes_max", Field::Number(*bytes_max)),
+                ("cure", Field::Text(ROOM_CURE)),
+                ("shard", number(shard)),
+            ];
+            log.write(LogLevel::Error, JOURNAL, "the journal is full: new messages are refused", &fields);
+        }
+        Event::JournalHasRoom { bytes, bytes_max } => {
+            let fields = [
+                ("bytes", Field::Number(*bytes)),
+                ("bytes_max", Field::Number(*bytes_max)),
+                ("cure", Field::Text(ROOM_CURE)),
+                ("shard", number(shard)),
+            ];
+            log.write(LogLevel::Info, JOURNAL, "the journal has room: new messages are accepted again", &fields);
         }
         Event::SessionBound { .. }
         | Event::BindRejected { .. }

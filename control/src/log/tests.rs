@@ -100,6 +100,12 @@ fn every_event() -> Vec<(Event, &'static str, &'static str)> {
             "WARN",
             "deliver_sm rejected",
         ),
+        (Event::JournalFull { bytes: 64, bytes_max: 60 }, "ERROR", "the journal is full: new messages are refused"),
+        (
+            Event::JournalHasRoom { bytes: 56, bytes_max: 60 },
+            "INFO",
+            "the journal has room: new messages are accepted again",
+        ),
     ]
 }
 
@@ -130,6 +136,10 @@ fn every_event_is_one_object_with_the_promised_fields() {
     assert_eq!(lines[7]["unanswered"], 4);
     assert!(lines[7].get("again_ms").is_none());
     assert_eq!(lines[10]["dest"], "4711");
+    for line in &lines[11..] {
+        assert_eq!(line["bytes_max"], 60);
+        assert!(line["cure"].as_str().unwrap().contains("max_mb"), "{line}");
+    }
 }
 
 #[test]

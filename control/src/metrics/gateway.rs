@@ -18,6 +18,7 @@ pub(super) fn write(out: &mut Exposition, picture: &Picture<'_>, state: &State) 
     write_configuration(out, state);
     write_shards(out, picture);
     write_journal(out, picture);
+    write_recovery(out, state);
     write_customers(out, picture);
     write_vendors(out, picture);
     write_receipts(out, picture);
@@ -65,7 +66,7 @@ fn write_journal(out: &mut Exposition, picture: &Picture<'_>) {
         return;
     }
     type Figure = fn(&ShardFigures, JournalReport) -> u64;
-    let families: [(&'static str, Kind, &str, Figure); 9] = [
+    let families: [(&'static str, Kind, &str, Figure); 10] = [
         ("smpp_gateway_messages_kept", Kind::Gauge, "Messages that have not reached their end.", |it, _| {
             it.messages_kept
         }),
@@ -89,12 +90,37 @@ fn write_journal(out: &mut Exposition, picture: &Picture<'_>) {
         ("smpp_gateway_journal_failing", Kind::Gauge, "1 while it takes nothing new.", |_, it| {
             u64::from(it.is_failing)
         }),
+        (
+            "smpp_gateway_journal_full",
+            Kind::Gauge,
+            "1 while it takes nothing new because its room is used up.",
+            |_, it| u64::from(it.is_full),
+        ),
     ];
     for (name, kind, help, figure) in families {
         out.family(name, kind, help);
         for (shard, journal) in picture.shards.iter().filter_map(|shard| Some((shard, shard.journal?))) {
             out.sample(&[("shard", &shard.shard)], figure(shard, journal));
         }
+    }
+}
+
+/// Nothing where there is no journal to take over.
+fn write_recovery(out: &mut Exposition, state: &State) {
+    let Some(figures) = state.recovery() else { return };
+    let families = [
+        (
+            "smpp_gateway_recovering",
+            "1 while what the journal holds is being taken over.",
+            u64::from(state.is_recovering()),
+        ),
+        ("smpp_gateway_recovery_bytes", "Octets of the journal that the start found.", figures.bytes),
+        ("smpp_gateway_recovery_read_bytes", "Octets of it that have been read.", figures.bytes_read),
+        ("smpp_gateway_recovery_entries", "Messages, receipts and MO that were live in it.", figures.entries_live),
+        ("smpp_gateway_recovery_recorded_entries", "Those of them in the new journal.", figures.entries_recorded),
+    ];
+    for (name, help, value) in families {
+        out.single(name, Kind::Gauge, help, value);
     }
 }
 

@@ -25,6 +25,9 @@ const REQUESTS_PER_SHARD: usize = 16;
 /// Answers to one shard that may wait: one file and one reading at the most, and notes.
 const ANSWERS_MAX: usize = 16;
 
+/// Files that a shard has ahead of the present one at the most.
+const AHEAD_PER_SHARD: u64 = 2;
+
 /// From one attempt to make a file that could not be made to the next.
 const RETRY: Duration = Duration::from_secs(1);
 
@@ -42,6 +45,24 @@ pub struct MakerSettings {
 impl Default for MakerSettings {
     fn default() -> Self {
         Self { segment_bytes: SEGMENT_BYTES, files_max: usize::MAX, spares_max: 4 }
+    }
+}
+
+impl MakerSettings {
+    /// For a journal that refuses new messages once its segments take `bytes_max` octets, in equal parts for the shards,
+    /// and that takes over one of `bytes_found` octets.
+    ///
+    /// Beyond that bound there is half as much again, and not less than four files for each shard, for what becomes of that
+    /// which was accepted before. An older journal that is larger than the bound, as after a change of it, counts as the
+    /// bound: what it holds must find room.
+    pub fn bounded(segment_bytes: u64, bytes_max: u64, bytes_found: u64, shards: u16) -> Self {
+        let shards = u64::from(shards.max(1));
+        let accepted = (bytes_max / shards).div_ceil(segment_bytes) * shards;
+        let found = bytes_found.div_ceil(segment_bytes) + shards;
+        let most = accepted.max(found);
+        let settings = Self { segment_bytes, ..Self::default() };
+        let files = most + (most / 2).max(4 * shards) + AHEAD_PER_SHARD * shards + settings.spares_max as u64;
+        Self { files_max: usize::try_from(files).unwrap_or(usize::MAX), ..settings }
     }
 }
 
@@ -83,6 +104,8 @@ pub struct MakerEnd {
 #[derive(Debug)]
 pub struct Maker {
     thread: JoinHandle<()>,
+    /// Nothing is ever sent here: it ends with the thread.
+    ended: Receiver<()>,
 }
 
 impl Maker {
@@ -116,8 +139,23 @@ impl Maker {
             wanted: VecDeque::new(),
             retry_at: Instant::now(),
         };
-        let thread = std::thread::Builder::new().name("journal".into()).spawn(move || work.run(&asked))?;
-        Ok((Self { thread }, ends))
+        let (end, ended) = bounded(0);
+        let thread = std::thread::Builder::new().name("journal".into()).spawn(move || {
+            work.run(&asked);
+            // With the folder and its lock, before anybody hears of the end.
+            drop(work);
+            drop(end);
+        })?;
+        Ok((Self { thread, ended }, ends))
+    }
+
+    /// As [`Maker::join`], but not longer than until then; whether it has ended. A disk that hangs keeps it from that.
+    pub fn join_until(self, until: Instant) -> bool {
+        let has_ended = matches!(self.ended.recv_deadline(until), Err(RecvTimeoutError::Disconnected));
+        if has_ended {
+            self.join();
+        }
+        has_ended
     }
 
     /// Waits for the thread's end.

@@ -31,19 +31,25 @@ impl Pump {
     /// Gives the appender what the shard wants written, when it is through with what it had.
     #[inline]
     pub(super) fn write_journal(&mut self) {
-        if self.journal.is_none() {
-            self.tell_restored();
-            return;
+        if self.journal.is_some() {
+            self.take_news();
+            self.begin_batch();
         }
-        self.take_news();
-        self.begin_batch();
-        if !self.is_open && !self.shard.is_restoring() {
-            self.tell_restored();
+        if !self.is_open {
+            self.tell_recovery();
         }
     }
 
-    #[inline]
-    fn tell_restored(&mut self) {
+    /// How far the shard is with what it takes over, and when it is through.
+    #[cold]
+    fn tell_recovery(&mut self) {
+        if let Some(recovery) = &self.recovery {
+            let (left, all) = self.shard.to_restore();
+            recovery.recorded(self.id.index(), all - left);
+        }
+        if self.journal.is_some() && self.shard.is_restoring() {
+            return;
+        }
         if let Some(restored) = self.restored.take() {
             // The main thread waits for it.
             let _ = restored.send(());

@@ -90,6 +90,7 @@ impl Rig {
                     drain_news: news_sender.clone(),
                     appender: None,
                     restored: restored.clone(),
+                    recovery: None,
                     tls: tls.clone(),
                     origin,
                     spin: Duration::ZERO,

@@ -4,15 +4,19 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use rustix::fs::{CWD, FileType, Mode, mknodat};
 use smpp_pdu::{CommandId, CommandStatus, ShortMessage};
 
 use crate::harness::gateway::PROGRAM;
-use crate::harness::{Esme, Gateway, Link, Setup, Shards, Vendor, message, receipt, with_one_shard_and_with_two};
+use crate::harness::{
+    Esme, Gateway, Link, Setup, Shards, Vendor, ask_until, message, receipt, with_one_shard_and_with_two,
+};
 
 with_one_shard_and_with_two![
     a_journal_is_told_while_the_gateway_runs_and_after_a_kill,
     damage_is_told_with_its_file_and_offset,
     a_start_that_took_nothing_over_is_named,
+    the_control_port_tells_the_progress_while_a_journal_is_read,
 ];
 
 /// Octets of a block of the journal: a segment begins with one of its own, each batch with the next one.
@@ -97,6 +101,38 @@ fn damage_is_told_with_its_file_and_offset(shards: Shards) {
     assert_eq!(status, 1, "{text}");
     assert!(text.contains(&format!("  damage: {} at {record}, ", path.display())), "{text}");
     assert!(text.contains(": a record is damaged\n"), "{text}");
+}
+
+fn the_control_port_tells_the_progress_while_a_journal_is_read(shards: Shards) {
+    let (gateway, link, esme) = with_messages(shards);
+    let (folder, ports) = gateway.kill();
+    drop((link, esme));
+    let text = fs::read_to_string(folder.path().join("gateway.toml")).unwrap();
+    // The last segment, which is not read to its end before this test writes it.
+    let pipe = written_segment(&folder.path().join("data")).with_file_name("shard-9-00000000.seg");
+    mknodat(CWD, &pipe, FileType::Fifo, Mode::RUSR | Mode::WUSR, 0).unwrap();
+    let gateway = Gateway::launch(folder, ports, &text, None);
+    let health = |gateway: &Gateway| {
+        let (_, body) = gateway.try_get(gateway.ports.control, "/health", "")?;
+        serde_json::from_str::<serde_json::Value>(&body).ok()
+    };
+    let waiting = ask_until("a journal that is read but for its last segment", || {
+        health(&gateway).filter(|told| {
+            told["recovery"]["entries_live"] == 4
+                && told["recovery"]["segments"].as_u64()
+                    == told["recovery"]["segments_read"].as_u64().map(|read| read + 1)
+        })
+    });
+    assert_eq!((&waiting["phase"], &waiting["recovery"]["entries_recorded"]), (&"recovering".into(), &0.into()));
+    assert_eq!(waiting["recovery"]["bytes"], waiting["recovery"]["bytes_read"], "the last one has none");
+    assert_eq!(gateway.get("/ready").0, 503);
+    assert_eq!(gateway.metric("smpp_gateway_recovering", &[]), 1.0);
+    drop(fs::File::options().write(true).open(&pipe).unwrap());
+    gateway.wait_until_accepting();
+    assert_eq!(health(&gateway).unwrap().get("recovery"), None);
+    assert_eq!(gateway.metric("smpp_gateway_recovering", &[]), 0.0);
+    assert_eq!(gateway.metric("smpp_gateway_recovery_recorded_entries", &[]), 4.0);
+    gateway.end_well();
 }
 
 fn a_start_that_took_nothing_over_is_named(shards: Shards) {

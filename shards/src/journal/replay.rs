@@ -115,6 +115,12 @@ impl Replay {
         self.live.messages.len() + self.log.as_ref().map_or(0, |one| one.messages.len())
     }
 
+    /// How many messages, receipts and MO are live in the log that is being read and in those before it.
+    pub fn live_entries(&self) -> usize {
+        let receipts = self.live.receipts.len() + self.log.as_ref().map_or(0, |one| one.receipts.len());
+        self.live_messages() + receipts
+    }
+
     /// What is live in all of it.
     pub fn finish(mut self) -> Live {
         self.end_log();

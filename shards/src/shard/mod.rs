@@ -321,6 +321,9 @@ impl Shard {
         if self.restoring.next_due() <= now.mono || self.is_restore_uncommitted {
             self.restore(now, out);
         }
+        if let Some(event) = self.ledger.as_mut().and_then(|ledger| ledger.look_at_room(now.mono)) {
+            out.push(Action::Log(event));
+        }
     }
 
     /// When [`Shard::tick`] has something to do next; [`Time::NEVER`] when nothing is waited for.

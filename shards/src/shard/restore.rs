@@ -72,6 +72,11 @@ impl Shard {
         !self.restoring.is_recorded() || self.is_restore_uncommitted
     }
 
+    /// Of what an older journal held: how much is still to be recorded, and how much there was.
+    pub fn to_restore(&self) -> (u64, u64) {
+        self.restoring.progress()
+    }
+
     /// Takes over some of it; `true` when there is more to take over at once.
     pub(super) fn restore(&mut self, now: Now, out: &mut Output) {
         if !self.restoring.is_recorded() {

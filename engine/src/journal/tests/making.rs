@@ -77,6 +77,34 @@ fn a_bound_of_files_holds_until_one_is_freed() {
 }
 
 #[test]
+fn the_bound_of_files_follows_from_that_of_octets_and_from_what_is_taken_over() {
+    const MIB: u64 = 1 << 20;
+    let files = |max_mb: u64, found_mb: u64, shards: u16| {
+        MakerSettings::bounded(64 * MIB, max_mb * MIB, found_mb * MIB, shards).files_max
+    };
+    // 256 segments, half as many again, two ahead, four spare.
+    assert_eq!(files(16_384, 0, 1), 256 + 128 + 2 + 4);
+    assert_eq!(files(16_384, 0, 2), 256 + 128 + 4 + 4);
+    // Parts that are no whole number of segments are rounded up, for each shard.
+    assert_eq!(files(512, 0, 3), 9 + 12 + 6 + 4);
+    // What was there before may need more than the bound.
+    assert_eq!(files(512, 6_400, 1), 101 + 50 + 2 + 4);
+    assert_eq!(files(0, 0, 0), 1 + 4 + 2 + 4, "never none");
+}
+
+#[test]
+fn the_end_of_the_thread_is_waited_for_and_not_longer_than_that() {
+    let dir = DataDir::new();
+    let (_store, mut thread, shards) = open(&dir.0, small(), 1);
+    let bells = [Arc::new(Doorbell::new().unwrap())];
+    let other = DataDir::new();
+    let (maker, ends) = Maker::start(&Store::open(&other.0, 1).unwrap(), small(), &bells).unwrap();
+    assert!(!maker.join_until(Instant::now()), "a shard may still ask");
+    drop((shards, ends));
+    assert!(thread.0.take().unwrap().join_until(Instant::now() + PATIENCE));
+}
+
+#[test]
 fn a_condemned_file_is_removed_and_not_used_again() {
     let dir = DataDir::new();
     let (store, _thread, mut shards) = open(&dir.0, small(), 1);
