@@ -172,6 +172,7 @@ impl Reloader {
             ("[smpp] tls_listen", file.smpp.tls_listen != started.smpp.tls_listen),
             ("[control]", file.control != started.control),
             ("[log]", file.log != started.log),
+            ("[redis]", file.redis != started.redis),
             ("[postgres]", file.postgres != started.postgres),
         ];
         gateway.node = kept.node;

@@ -3,7 +3,8 @@
 use super::*;
 use crate::config::{self, LogSettings};
 use crate::log::Log;
-use smpp_shards::{Report, ShardId, VendorState};
+use crate::nodes::NodesStats;
+use smpp_shards::{CustomerId, LimitKey, Report, ShardId, VendorId, VendorState};
 use std::collections::{BTreeMap, HashSet};
 use std::path::Path;
 use std::sync::Arc;
@@ -264,5 +265,26 @@ fn lint_labels(labels: &str) {
             "}" => return,
             more => rest = more.strip_prefix(',').unwrap(),
         }
+    }
+}
+
+#[test]
+fn what_is_counted_over_nodes_has_its_figures_where_there_is_redis() {
+    let state = state();
+    assert_eq!(value(&render(&state), "smpp_gateway_nodes"), None);
+    let stats = Arc::new(NodesStats::default());
+    state.set_nodes(Arc::clone(&stats));
+    stats.shares().insert(LimitKey::Customer(CustomerId(1)), 250);
+    stats.shares().insert(LimitKey::Vendor(VendorId(0)), 1_000);
+    let text = render(&state);
+    lint(&text);
+    for (series, wanted) in [
+        ("smpp_gateway_nodes", 0.0),
+        ("smpp_gateway_lease_renewals_total", 0.0),
+        ("smpp_gateway_lease_share_ratio{customer_id=\"bolt\"}", 0.25),
+        ("smpp_gateway_lease_share_ratio{vendor_id=\"north\"}", 1.0),
+        ("smpp_gateway_binds_counted_total{outcome=\"refused\"}", 0.0),
+    ] {
+        assert_eq!(value(&text, series), Some(wanted), "{series}");
     }
 }

@@ -2,9 +2,10 @@
 --
 -- KEYS: the nodes' set, then the key of each limit.
 -- ARGV: the node; the turn, counting up; a lease's length, the time after which a silent node counts as dead, for how long this
--- node has made tokens itself, and the present time (0: Redis' own), all in microseconds; then, as JSON, of
--- each limit [rate, burst, tokens, made, short, turn], as the shard tells them.
--- Answer: nodes alive, whether this one was among them; then of each limit the tokens given and the share in thousandths.
+-- node has had no answer (0: it never had one), and the present time (0: Redis' own), all in microseconds; then, as JSON, of each
+-- limit [rate, burst, tokens, made, short, turn], as the shard tells them.
+-- Answer: nodes alive, whether this one was among them; then of each limit the tokens given and the share in thousandths. Nothing,
+-- when the request comes so late that what it says holds no more.
 --
 -- A limit is kept as MessagePack: level, the tokens that nobody has; at, up to when they were counted; since, when somebody came
 -- back after a time in which nobody could ask; nodes, what each was seen with: [when, what it has, what it wants of a lease, what
@@ -12,7 +13,7 @@
 -- What nobody and the nodes have together is never more than the burst and half a lease's worth; it grows by the rate. What was
 -- spent lately counts as spent at once, which is another half at the most.
 local node, turn = ARGV[1], tonumber(ARGV[2])
-local lease, silence, away, now = tonumber(ARGV[3]), tonumber(ARGV[4]), tonumber(ARGV[5]), tonumber(ARGV[6])
+local lease, silence, quiet, now = tonumber(ARGV[3]), tonumber(ARGV[4]), tonumber(ARGV[5]), tonumber(ARGV[6])
 if now == 0 then
   local time = redis.call('TIME')
   now = time[1] * 1000000 + time[2]
@@ -22,8 +23,13 @@ local function whole(number)
   return string.format('%.0f', number)
 end
 
-local before = redis.call('ZSCORE', KEYS[1], node)
-local was_alive = before and tonumber(before) >= now - silence
+local before = tonumber(redis.call('ZSCORE', KEYS[1], node) or nil)
+-- After two leases without an answer a node makes tokens itself, which a request of before does not tell of.
+local away = math.max(0, quiet - 2 * lease)
+if before and quiet > 0 and now - before - quiet > 2 * lease then
+  return {}
+end
+local was_alive = before and before >= now - silence
 redis.call('ZADD', KEYS[1], whole(now), node)
 redis.call('ZREMRANGEBYSCORE', KEYS[1], '-inf', '(' .. whole(now - silence))
 redis.call('PEXPIRE', KEYS[1], 3600000)

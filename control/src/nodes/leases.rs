@@ -26,7 +26,7 @@ const SLOW: Duration = Duration::from_millis(500);
 /// From one attempt to connect to the next.
 const REST: Duration = Duration::from_millis(500);
 
-/// For how many lengths of a lease shards wait for the next one before they make tokens themselves.
+/// For how many lengths of a lease shards wait for the next one before they make tokens themselves; the script knows it, too.
 const FRESH_LEASES: u32 = 2;
 
 /// So many times what a round took in Redis it is left alone, but for a lease at the most.
@@ -100,6 +100,7 @@ impl Renewal {
         let answer = self.shared.link.renew(&keys, &arguments).await;
         let took = asked_at.elapsed();
         match answer {
+            Ok(answer) if answer.is_empty() => self.is_away("takes too long to be reached".to_owned()),
             Ok(answer) => {
                 self.hand_out(&answer, &used, began);
                 match took >= SLOW {
@@ -114,13 +115,12 @@ impl Renewal {
 
     /// What the script must know of this node and this round.
     fn header(&self, began: Instant) -> Vec<String> {
-        let made_since = self.renewed_at.map(|before| before + self.lease * FRESH_LEASES);
-        let away = made_since.map_or(Duration::ZERO, |since| began.saturating_duration_since(since));
+        // A clock that stood still for less than a microsecond still tells that there was an answer.
+        let quiet = self.renewed_at.map_or(0, |before| began.duration_since(before).as_micros().max(1));
         let silence = Duration::from_millis(self.shared.settings.node_timeout_ms);
-        let micros = [self.lease, silence, away].map(|time| time.as_micros().to_string());
+        let micros = [self.lease.as_micros(), silence.as_micros(), quiet, 0].map(|micros| micros.to_string());
         let mut header = vec![self.shared.node.clone(), self.turn.to_string()];
         header.extend(micros);
-        header.push("0".to_owned());
         header
     }
 

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use rustix::process::Signal;
 use smpp_pdu::{CommandId, CommandStatus};
 
+use crate::harness::esme::bind_pdu;
 use crate::harness::message::submit_sm;
 use crate::harness::redis::Redis;
 use crate::harness::setup::PASSWORD;
@@ -20,6 +21,7 @@ with_one_shard_and_with_two![
     a_vendor_s_limit_holds_over_all_nodes_and_what_waits_is_sent,
     a_node_alone_with_redis_has_the_whole_limit_at_once,
     binds_count_over_all_nodes_and_those_of_a_dead_node_end,
+    of_many_binds_at_once_exactly_as_many_pass_as_may,
     a_node_that_stops_well_leaves_its_binds_free_at_once,
     without_redis_each_node_counts_its_own_binds_and_says_so,
 ];
@@ -132,9 +134,8 @@ fn a_customer_s_limit_holds_over_all_nodes_and_is_usable_wherever_the_load_is(sh
     thread::sleep(Duration::from_secs(3));
 
     let (passed, steadily) = (vendor.live().submits() - before, steady.elapsed().as_secs_f64());
-    for load in loads {
-        load.end();
-    }
+    let accepted: u64 = loads.into_iter().map(Load::end).sum();
+    assert!(accepted > 0, "customers see what passes");
     let (all, seconds) = (vendor.live().submits(), begun.elapsed().as_secs_f64());
     let most = BURST as f64 + RATE as f64 * (seconds + LEASE);
     assert!(all as f64 <= most, "{all} passed in {seconds} s, and {most} may");
@@ -196,9 +197,13 @@ fn a_node_alone_with_redis_has_the_whole_limit_at_once(shards: Shards) {
 
 /// Two gateways that share the customer's two binds.
 fn two_with_two_binds(shards: Shards, redis: &Redis) -> [Gateway; 2] {
+    two_with_binds(shards, redis, 2)
+}
+
+fn two_with_binds(shards: Shards, redis: &Redis, most: usize) -> [Gateway; 2] {
     let start = || {
         let rows = format!("{}\nnode_timeout_ms = 1500\n[store]\nkind = \"none\"", redis.rows());
-        Setup::new(shards).customer("acme", "smpp_max_binds = 2").rows(&rows).start_without_vendors()
+        Setup::new(shards).customer("acme", &format!("smpp_max_binds = {most}")).rows(&rows).start_without_vendors()
     };
     let gateways = [start(), start()];
     wait_until_known(&gateways);
@@ -235,6 +240,21 @@ fn binds_count_over_all_nodes_and_those_of_a_dead_node_end(shards: Shards) {
     let fifth = bind_in_the_end(&other);
     assert_eq!(try_bind(&other).err(), Some(CommandStatus::ESME_RBINDFAIL));
     other.end_well_without((second, fourth, fifth));
+}
+
+fn of_many_binds_at_once_exactly_as_many_pass_as_may(shards: Shards) {
+    let redis = Redis::start();
+    let gateways = two_with_binds(shards, &redis, 70);
+    let mut esmes: Vec<Esme> = (0..100).map(|place| Esme::connect(gateways[place % 2].address())).collect();
+    for esme in &mut esmes {
+        esme.send(&bind_pdu(CommandId::BIND_TRANSCEIVER, 1, "acme", PASSWORD, 0x34));
+    }
+    let answers = esmes.iter_mut().map(|esme| esme.expect(CommandId::BIND_TRANSCEIVER_RESP).status);
+    let (passed, refused): (Vec<_>, Vec<_>) = answers.partition(|status| status.is_ok());
+    assert_eq!(passed.len(), 70);
+    assert!(refused.iter().all(|status| *status == CommandStatus::ESME_RBINDFAIL), "{refused:?}");
+    drop(esmes);
+    gateways.into_iter().for_each(Gateway::end_well);
 }
 
 fn a_node_that_stops_well_leaves_its_binds_free_at_once(shards: Shards) {

@@ -68,8 +68,14 @@ impl World {
         World { connection, leases, now: 1_763_000_000_000_000, rate, burst, _server: server }
     }
 
-    /// What the script answers a node that has made tokens itself for so long.
-    fn ask(&mut self, node: &mut Node, away: u64) -> Vec<i64> {
+    /// What the script answers a node.
+    fn ask(&mut self, node: &mut Node) -> Vec<i64> {
+        let quiet = if node.last == 0 { 0 } else { self.now - node.asked_at };
+        self.ask_quiet(node, quiet)
+    }
+
+    /// The same of one that says it had no answer for so long.
+    fn ask_quiet(&mut self, node: &mut Node, quiet: u64) -> Vec<i64> {
         node.turn += 1;
         let told = format!(
             "[[{},{},{},{},{},{}]]",
@@ -82,21 +88,17 @@ impl World {
         );
         node.is_short = false;
         let mut call = self.leases.key("rate:nodes");
-        call.key("rate:customer:acme:1s").arg(&node.name).arg(node.turn).arg(LEASE_US).arg(SILENCE_US).arg(away);
+        call.key("rate:customer:acme:1s").arg(&node.name).arg(node.turn).arg(LEASE_US).arg(SILENCE_US).arg(quiet);
         call.arg(self.now).arg(told).invoke(&mut self.connection).unwrap()
     }
 
     /// One round of a node, whose answer arrives.
-    fn renew_after(&mut self, node: &mut Node, away: u64) {
-        let answer = self.ask(node, away);
+    fn renew(&mut self, node: &mut Node) {
+        let answer = self.ask(node);
         node.tokens += answer[2];
         node.share = answer[3];
         node.last = node.turn;
         node.asked_at = self.now;
-    }
-
-    fn renew(&mut self, node: &mut Node) {
-        self.renew_after(node, 0);
     }
 
     /// So much time passes, in which all of them ask in turn, at times that differ a little.
@@ -208,7 +210,7 @@ fn what_never_arrived_is_given_again() {
     let mut world = World::new(100, 100);
     let mut node = Node::new("a", 0);
     for _ in 0..50 {
-        let answer = world.ask(&mut node, 0);
+        let answer = world.ask(&mut node);
         assert_eq!((answer[0], answer[2]), (1, 100));
         world.now += 1_000;
     }
@@ -226,13 +228,28 @@ fn a_request_that_was_overtaken_changes_nothing() {
     world.renew(&mut node);
     node.turn = 0;
     node.is_short = true;
-    assert_eq!(world.ask(&mut node, 0)[2..], [0, 0]);
+    assert_eq!(world.ask(&mut node)[2..], [0, 0]);
     node.turn = 1;
     node.is_short = false;
     node.tokens = 40;
-    world.now += SECOND_US;
+    world.now += 2 * LEASE_US;
     world.renew(&mut node);
-    assert_eq!(node.tokens, 100, "what time has brought and no more");
+    assert_eq!(node.tokens, 50, "what half a lease has brought: there was no room before");
+}
+
+#[test]
+fn a_request_that_was_long_under_way_changes_nothing() {
+    let mut world = World::new(100, 100);
+    let mut node = Node::new("a", 0);
+    world.renew(&mut node);
+    node.tokens = 0;
+    world.now += 3 * SECOND_US;
+    node.is_short = true;
+    assert_eq!(world.ask_quiet(&mut node, ROUND_US), [] as [i64; 0]);
+    node.make(260);
+    node.is_short = true;
+    world.renew(&mut node);
+    assert_eq!(node.tokens, 30, "what gathered until the node helped itself, as far as there was room");
 }
 
 #[test]
@@ -249,7 +266,7 @@ fn what_a_node_made_while_others_could_ask_is_paid_for() {
         b.spend(ROUND_US);
         world.renew(b);
     }
-    world.renew_after(a, 2 * SECOND_US);
+    world.renew(a);
     world.run(&mut nodes, 20 * SECOND_US, &mut 6);
     let (all, micros) = (spent(&nodes), world.now - begun);
     // What is more than a lease's worth of debt is forgiven.
@@ -269,7 +286,7 @@ fn after_a_time_in_which_nobody_could_ask_nobody_gets_it_twice() {
             let away = world.now - asked_at - 2 * LEASE_US;
             node.make(away * 100 / 3 / SECOND_US);
             node.is_short = true;
-            world.renew_after(node, away);
+            world.renew(node);
             world.now += 20_000;
         }
         world.run(&mut nodes, 5 * SECOND_US, &mut 6);
@@ -286,7 +303,7 @@ fn a_redis_that_forgot_everything_gives_no_second_burst() {
     let begun = world.now;
     world.run(&mut nodes, 3 * SECOND_US, &mut 5);
     redis::cmd("FLUSHALL").exec(&mut world.connection).unwrap();
-    let answer = world.ask(&mut nodes[0], 0);
+    let answer = world.ask(&mut nodes[0]);
     assert_eq!(answer[..2], [1, 0], "it tells that it had forgotten the node");
     world.run(&mut nodes, 10 * SECOND_US, &mut 6);
     let micros = world.now - begun;
