@@ -30,8 +30,10 @@ fn the_times_of_a_message_and_its_receipt_are_counted() {
     stage.feed(links[0], &deliver(70, &ShortMessage { esm_class: 0x04, ..message(text) }));
     stage.pass_ms(300);
     assert_eq!(stage.shard.report().latencies.delivery, Histogram::default(), "it waits for a bind");
-    let receiver = stage.bound(0, CommandId::BIND_RECEIVER);
-    assert_eq!(stage.pdu(receiver).command, CommandId::DELIVER_SM);
+    let receiver = stage.accept();
+    stage.feed(receiver, &bind_pdu(CommandId::BIND_RECEIVER, 1, 0x34));
+    stage.verdict(Ok(Default::default()));
+    assert_eq!(stage.pdus(receiver).last().map(|pdu| pdu.command), Some(CommandId::DELIVER_SM));
     assert_eq!(stage.shard.report().latencies.delivery, one_of(300));
 }
 

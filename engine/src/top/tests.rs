@@ -87,8 +87,8 @@ fn trouble_stands_below_the_last_picture() {
 fn the_plain_text_has_its_columns_in_line() {
     let text = Plain(&picture(2, 1)).to_string();
     let lines: Vec<&str> = text.lines().collect();
-    assert!(lines[5].starts_with("VENDOR      STATUS     BINDS  MSG/S"), "{text}");
-    assert!(lines[6].starts_with("vendor-001  connected    1/2      1"), "{text}");
+    assert!(lines[6].starts_with("VENDOR      STATUS     BINDS  MSG/S"), "{text}");
+    assert!(lines[7].starts_with("vendor-001  connected    1/2      1"), "{text}");
     assert!(text.contains("a-customer-with…     1     10         1        2          7"), "{text}");
 }
 
