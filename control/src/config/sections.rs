@@ -12,7 +12,7 @@ use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use super::addresses::{self, ADDRESS_CURE, OneOrMany};
-use super::auth::read_auth;
+use super::auth::{check_client_certificates, read_auth};
 use super::document::{Reader, named};
 use super::environment::{self, Listeners};
 use super::fault::Fault;
@@ -389,29 +389,6 @@ fn read_addresses(
         }
     }
     found
-}
-
-fn check_client_certificates(
-    reader: &mut Reader<'_>,
-    authority: &Option<PathBuf>,
-    wanted: Option<ClientCertificates>,
-    certificates: &[Certificate],
-) {
-    match authority {
-        None if wanted.is_some() => {
-            let reason = "is set, and there is no tls_client_ca";
-            let cure = "name the PEM file of the authorities that sign customers' certificates";
-            reader.fault("smpp", 0, "tls_client_certificates", reason, cure);
-        }
-        Some(path) if path.as_os_str().is_empty() => {
-            reader.fault("smpp", 0, "tls_client_ca", "is empty", "name a PEM file, or leave it out");
-        }
-        Some(_) if certificates.is_empty() => {
-            let cure = "add [[smpp.certificates]] with domain, cert and key";
-            reader.fault("smpp", 0, "tls_client_ca", "is set, and the gateway has no certificate itself", cure);
-        }
-        _ => {}
-    }
 }
 
 fn check_certificates(reader: &mut Reader<'_>, certificates: &[Certificate]) {

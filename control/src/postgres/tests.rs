@@ -244,10 +244,10 @@ fn customers_have_their_limits_and_networks_and_ids_become_names() {
     database.sql(&format!(
         "INSERT INTO messaging.customer_sms_auth (account_id, auth_type, smpp_system_id, smpp_password_hash,
              smpp_allowed_ips, smpp_max_binds, smpp_throughput, smpp_window, message_id_format, allowed_source_addresses,
-             force_source_address)
+             force_source_address, tls_client_certificate_names)
          VALUES ('acme-inc', 'BOTH', 'acme', '{HASH}', '{{192.0.2.7, 10.0.0.0/8, 2001:db8::/32}}', 5, 50, 10, 'hex',
-             '{{*, 123*}}', '4711'),
-             ('bolt-inc', 'SMPP', 'bolt', '{HASH}', NULL, 0, NULL, NULL, 'uuid', '{{}}', NULL);
+             '{{*, 123*}}', '4711', '{{esme.acme.example}}'),
+             ('bolt-inc', 'SMPP', 'bolt', '{HASH}', NULL, 0, NULL, NULL, 'uuid', '{{}}', NULL, NULL);
          INSERT INTO messaging.customer_sms_auth (account_id, auth_type) VALUES ('web-inc', 'API_KEY');
          INSERT INTO messaging.vendors (instance_name, host, port) VALUES ('north', 'h', 1);
          INSERT INTO messaging.routing_rules (priority, customer_id, dest_pattern, source_pattern, vendor_id, weight)
@@ -264,6 +264,8 @@ fn customers_have_their_limits_and_networks_and_ids_become_names() {
     assert_eq!((acme.smpp_max_binds, acme.smpp_throughput, acme.smpp_window), (5, 50, 10));
     assert_eq!((acme.account_id.as_deref(), acme.force_source_address.as_deref()), (Some("acme-inc"), Some("4711")));
     assert_eq!(acme.allowed_source_addresses, ["*", "123*"]);
+    assert_eq!(acme.tls_client_certificate_names, ["esme.acme.example"]);
+    assert!(bolt.tls_client_certificate_names.is_empty() && bolt.tls_client_certificate_sha256.is_empty());
     assert_eq!((bolt.smpp_max_binds, bolt.smpp_throughput, bolt.smpp_window), (2, 100, 0));
     let [rule] = loaded.settings.routing_rules.as_slice() else { panic!("one rule, for the other sends by HTTP") };
     assert_eq!((rule.customer.as_deref(), rule.vendor.as_str(), rule.weight), (Some("acme"), "north", 3));

@@ -25,13 +25,25 @@ impl Authority {
 
     /// A client that trusts this authority alone.
     pub(crate) fn client(&self, versions: &[&'static rustls::SupportedProtocolVersion]) -> ClientConfig {
+        self.client_builder(versions).with_no_client_auth()
+    }
+
+    /// The same with a certificate of its own.
+    fn client_with(&self, versions: &[&'static rustls::SupportedProtocolVersion], own: &Certificate) -> ClientConfig {
+        let key = PrivateKeyDer::from_pem_file(&own.key).unwrap();
+        self.client_builder(versions).with_client_auth_cert(read_chain(&own.cert).unwrap(), key).unwrap()
+    }
+
+    fn client_builder(
+        &self,
+        versions: &[&'static rustls::SupportedProtocolVersion],
+    ) -> ConfigBuilder<ClientConfig, WantsClientCert> {
         let mut store = RootCertStore::empty();
         store.add(self.issuer.der().clone()).unwrap();
         ClientConfig::builder_with_provider(Arc::new(provider()))
             .with_protocol_versions(versions)
             .unwrap()
             .with_root_certificates(store)
-            .with_no_client_auth()
     }
 }
 
@@ -73,8 +85,8 @@ impl Drop for Files {
     }
 }
 
-/// Shakes hands in memory; tells what the client thinks of it.
-fn shake_hands(server: &Arc<ServerConfig>, client: ClientConfig, name: &str) -> Result<(), Error> {
+/// Shakes hands in memory; tells which certificate the client has shown, or what one of them did not like.
+fn shake_hands(server: &Arc<ServerConfig>, client: ClientConfig, name: &str) -> Result<Option<Box<[u8]>>, Error> {
     let mut server = TlsSession::server(server.clone()).unwrap();
     let mut client = TlsSession::client(Arc::new(client), ServerName::try_from(name.to_owned()).unwrap()).unwrap();
     let mut plain = Vec::new();
@@ -92,7 +104,7 @@ fn shake_hands(server: &Arc<ServerConfig>, client: ClientConfig, name: &str) -> 
         server.receive(part, &mut plain)?;
     }
     assert!(plain == [7; 100_000]);
-    Ok(())
+    Ok(server.peer_certificate())
 }
 
 #[test]
@@ -141,4 +153,41 @@ fn a_vendor_that_is_not_verified_may_show_any_certificate() {
     assert!(configs.vendors[0].is_none());
     let client = configs.vendors[1].as_deref().unwrap().clone();
     shake_hands(&server, client, "whatever.test").unwrap();
+}
+
+#[test]
+fn a_client_s_certificate_is_checked_and_told_in_every_version() {
+    let files = Files::new("clients");
+    let (own, customers, strangers) = (Authority::new(), Authority::new(), Authority::new());
+    let authority = files.authority(&customers);
+    let (shown, strange) = (files.certificate(&customers, "esme.test"), files.certificate(&strangers, "esme.test"));
+    let certificates = [files.certificate(&own, "x.test")];
+    for (wanted, may_be_absent) in [(ClientCertificates::Optional, true), (ClientCertificates::Required, false)] {
+        let mut configs = TlsConfigs::default();
+        let clients = Clients { authority: &authority, wanted };
+        assert!(configs.renew(&certificates, Some(clients), &[]).is_empty());
+        let server = configs.server.unwrap();
+        for version in VERSIONS {
+            let told = shake_hands(&server, own.client_with(&[version], &shown), "x.test").unwrap();
+            assert_eq!(told.as_deref(), Some(read_chain(&shown.cert).unwrap()[0].as_ref()));
+            let absent = shake_hands(&server, own.client(&[version]), "x.test");
+            assert_eq!(absent.ok(), may_be_absent.then_some(None), "{wanted:?} {version:?}");
+            let error = shake_hands(&server, own.client_with(&[version], &strange), "x.test").unwrap_err();
+            assert!(matches!(error, Error::InvalidCertificate(_)), "{error}");
+        }
+    }
+}
+
+#[test]
+fn authorities_that_cannot_be_read_leave_the_listener_as_it_was() {
+    let files = Files::new("authorities");
+    let certificates = [files.certificate(&Authority::new(), "x.test")];
+    let mut configs = TlsConfigs::read(&certificates, &[]).unwrap();
+    let before = configs.server.clone().unwrap();
+    let garbage = files.write("nothing\n");
+    let clients = Clients { authority: &garbage, wanted: ClientCertificates::Optional };
+    let errors = configs.renew(&certificates, Some(clients), &[]);
+    assert_eq!(errors.len(), 1);
+    assert!(errors[0].1.to_string().contains(garbage.to_str().unwrap()), "{}", errors[0].1);
+    assert!(Arc::ptr_eq(&before, configs.server.as_ref().unwrap()));
 }
