@@ -12,4 +12,5 @@ perf/compare/haproxy.py --note "${NOTE:-}"
 perf/compare/journal.py --note "${NOTE:-}"
 perf/compare/store.py --note "${NOTE:-}"
 perf/compare/idle.py --note "${NOTE:-}"
+perf/compare/replay.py --note "${NOTE:-}"
 perf/instructions/count.sh
