@@ -13,4 +13,5 @@ perf/compare/journal.py --note "${NOTE:-}"
 perf/compare/store.py --note "${NOTE:-}"
 perf/compare/idle.py --note "${NOTE:-}"
 perf/compare/rebind.py --note "${NOTE:-}"
+perf/compare/replay.py --note "${NOTE:-}"
 perf/instructions/count.sh

@@ -1,12 +1,19 @@
 //! Measures a replay: writes a journal of so many live messages, segment after segment into memory, and folds each
 //! into a replay as a start would. `replay [--entries N] [--dead N] [--receipts]`: N live messages, so many that are
 //! done for each live one, and a receipt for each. Nothing is read from a disk; what is counted is the replay alone.
+//!
+//! With `--folder DIR` the journal is written below DIR instead, as a gateway would have left it there (`perf/compare/replay.py`
+//! starts one on it), and nothing is measured.
 
-use std::time::{Duration, Instant};
+use std::fs;
+use std::io;
+use std::path::Path;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use smpp_pdu::{Address, CommandId, ShortMessage, encode};
 use smpp_shards::journal::{
-    Accepted, BatchWriter, Done, Entry, LogName, NEVER_UNIX_MS, Receipt, Replay, Sent, segment_file, segment_header,
+    Accepted, BatchWriter, Done, Entry, FIRST_BATCH, LogName, NEVER_UNIX_MS, Receipt, Replay, Sent, segment_file,
+    segment_header,
 };
 use smpp_shards::message_id::{IdStyle, MessageId};
 
@@ -25,6 +32,11 @@ fn main() {
     let has_receipts = arguments.iter().any(|argument| argument == "--receipts");
     let mut journal = Journal::new(number_of("--dead", 0), has_receipts);
     let entries = number_of("--entries", 1_000_000);
+    if let Some(place) = arguments.iter().position(|argument| argument == "--folder") {
+        let folder = arguments.get(place + 1).expect("--folder wants a path");
+        journal.write_folder(Path::new(folder), entries).expect("the folder can be written to");
+        return;
+    }
     let before = resident_kib();
     let mut replay = Replay::new();
     let (mut written, mut octets, mut spent, mut writing) = (0, 0, Duration::ZERO, Duration::ZERO);
@@ -73,7 +85,8 @@ struct Journal {
 
 impl Journal {
     fn new(dead: u64, has_receipts: bool) -> Self {
-        let log = LogName { start: 1_700_000_000_000, shard: 0 };
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_millis();
+        let log = LogName { start: now as u64, shard: 0 };
         let mut pdu = Vec::new();
         let message = ShortMessage {
             source: Address { ton: 5, npi: 0, addr: b"Example" },
@@ -84,7 +97,20 @@ impl Journal {
         };
         encode::short_message(&mut pdu, CommandId::SUBMIT_SM, 1, &message);
         let (writer, octets) = (BatchWriter::new(log), Vec::with_capacity(SEGMENT_BYTES + BATCH_BYTES));
-        Self { log, segment: 0, batch: 0, number: 0, dead, has_receipts, pdu, writer, octets }
+        Self { log, segment: 0, batch: FIRST_BATCH, number: 0, dead, has_receipts, pdu, writer, octets }
+    }
+
+    /// Writes so many live messages as a complete start's folder.
+    fn write_folder(&mut self, folder: &Path, entries: u64) -> io::Result<()> {
+        let start = folder.join("journal").join(format!("{:013}", self.log.start));
+        fs::create_dir_all(&start)?;
+        let mut written = 0;
+        while written < entries {
+            written += self.write_segment(entries - written);
+            fs::write(start.join(segment_file(0, self.segment)), &self.octets)?;
+            self.segment += 1;
+        }
+        Ok(())
     }
 
     /// Writes a segment with so many live messages at the most; gives how many.
@@ -112,10 +138,10 @@ impl Journal {
         let number = self.number;
         self.writer.append(&Entry::Accepted(Accepted {
             number,
-            id: MessageId(u128::from(number)),
+            id: MessageId(u128::from(self.log.start) << 80 | u128::from(number)),
             style: IdStyle::Uuid,
             accepted_unix_ms: self.log.start + number / 100,
-            expires_unix_ms: NEVER_UNIX_MS,
+            expires_unix_ms: self.log.start + 48 * 3_600_000,
             customer: CUSTOMERS[number as usize % CUSTOMERS.len()],
             pdu: &self.pdu,
         }));

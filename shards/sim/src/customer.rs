@@ -165,7 +165,7 @@ impl Session {
             SessionStep::Unasked => {
                 // Where the configuration changes the gateway may have unbound it.
                 if let Some(end) = self.end.as_ref().filter(|_| ground.scenario.live.is_none()) {
-                    ground.model.check_all_answered(end.net);
+                    ground.model.check_all_answered(end.net, ground.schedule.now());
                 }
                 self.leave(Ending::Unbind, ground);
             }
@@ -415,6 +415,8 @@ impl Session {
             is_promised: false,
             was_told_unwritten: false,
             is_over: false,
+            is_damaged: false,
+            is_receipt_expired: false,
             life: ground.life,
             own_over: None,
         });

@@ -1,7 +1,7 @@
 //! The model disk: segment files by start, shard and number; writes that fail, fill the disk, tear or vanish at a crash;
 //! files that are used again with their old octets in them. Single thread; it decides by its own stream alone.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use smpp_shards::journal::{BLOCK, Batch, Live, LogName, Replay, segment_file};
 
@@ -37,12 +37,16 @@ impl Written {
 }
 
 /// One file: its log and its segment.
-type FileName = (LogName, u32);
+pub(crate) type FileName = (LogName, u32);
 
 /// One disk for all shards.
 pub(crate) struct Disk {
     plan: JournalPlan,
     files: BTreeMap<FileName, Vec<u8>>,
+    /// Where in each file the batches stand that are known to be written.
+    whole: BTreeMap<FileName, Vec<u64>>,
+    /// Files to which a write has failed, or was cut.
+    torn: BTreeSet<FileName>,
     /// What was given to the disk and is not known to be written, by shard.
     flying: BTreeMap<usize, (FileName, Batch)>,
     /// Octets of files that are not wanted any more, to be written over.
@@ -56,7 +60,8 @@ impl Disk {
     /// An empty disk.
     pub(crate) fn new(plan: JournalPlan, random: Stream) -> Self {
         let (files, flying, spares) = (BTreeMap::new(), BTreeMap::new(), Vec::new());
-        Self { plan, files, flying, spares, complete: None, random }
+        let (whole, torn) = (BTreeMap::new(), BTreeSet::new());
+        Self { plan, files, whole, torn, flying, spares, complete: None, random }
     }
 
     /// A write begins; gives the microseconds that it takes.
@@ -76,7 +81,10 @@ impl Disk {
             _ => Written::Whole,
         };
         match written {
-            Written::Whole => self.write(name, &batch, |_| true),
+            Written::Whole => {
+                self.write(name, &batch, |_| true);
+                self.whole.entry(name).or_default().push(batch.offset);
+            }
             Written::Full | Written::Failed => self.tear(name, &batch),
         }
         written
@@ -91,6 +99,7 @@ impl Disk {
 
     fn tear(&mut self, name: FileName, batch: &Batch) {
         let length = batch.bytes.len();
+        self.torn.insert(name);
         match self.random.below(4) {
             0 => {}
             1 => self.write(name, batch, |_| true),
@@ -152,6 +161,8 @@ impl Disk {
     fn remove(&mut self, names: Vec<FileName>) {
         for name in names {
             let octets = self.files.remove(&name);
+            self.whole.remove(&name);
+            self.torn.remove(&name);
             if self.spares.len() < SPARES_MAX {
                 self.spares.extend(octets);
             }
@@ -161,10 +172,38 @@ impl Disk {
     /// What a start would find.
     pub(crate) fn replayed(&self) -> Live {
         let mut replay = Replay::new();
-        for ((log, segment), octets) in self.files.iter().filter(|((log, _), _)| Some(log.start) == self.complete) {
-            replay.add(*log, *segment, &segment_file(log.shard, *segment), octets);
+        for ((log, segment), octets) in self.complete_files() {
+            replay.add(log, segment, &segment_file(log.shard, segment), octets);
         }
         replay.finish()
+    }
+
+    /// The files of the start that holds all that is live, in order.
+    pub(crate) fn complete_files(&self) -> impl Iterator<Item = (FileName, &[u8])> {
+        let files = self.files.iter().filter(|((log, _), _)| Some(log.start) == self.complete);
+        files.map(|(name, octets)| (*name, octets.as_slice()))
+    }
+
+    /// Whether what stands there is of a batch that is known to be written, and of which a later one of its log is.
+    pub(crate) fn is_in_the_middle(&self, log: LogName, segment: u32, offset: u64) -> bool {
+        let Some(batches) = self.whole.get(&(log, segment)) else { return false };
+        let is_after = |begin: &u64| *begin > offset;
+        // A batch that failed stands behind all that were written to its file, and nothing behind it.
+        let is_of_whole = batches.iter().any(is_after) || !self.has_torn(log, segment);
+        let later = self.whole.range((log, segment + 1)..=(log, u32::MAX)).next().is_some();
+        is_of_whole && (later || batches.iter().any(is_after))
+    }
+
+    /// Whether anything was written to that file that nobody knows to be whole.
+    fn has_torn(&self, log: LogName, segment: u32) -> bool {
+        self.torn.contains(&(log, segment))
+    }
+
+    /// Turns bits of one octet of a file.
+    pub(crate) fn flip(&mut self, log: LogName, segment: u32, at: usize, bits: u8) {
+        if let Some(octet) = self.files.get_mut(&(log, segment)).and_then(|octets| octets.get_mut(at)) {
+            *octet ^= bits;
+        }
     }
 
     /// How many files there are.

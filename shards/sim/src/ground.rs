@@ -2,7 +2,7 @@
 
 use std::rc::Rc;
 
-use smpp_shards::Event as Logged;
+use smpp_shards::{Event as Logged, Now};
 
 use crate::disk::Disk;
 use crate::model::Model;
@@ -40,11 +40,22 @@ pub(crate) struct Ground {
     pub disk: Option<Disk>,
     /// How often the process has been started before.
     pub life: u32,
+    /// Milliseconds that the calendar has gone on while the process was down, beside those that the clock tells.
+    pub ahead_ms: u64,
     /// Alerts that shards have given.
     pub alerts: u64,
 }
 
+/// The virtual clock's beginning, Unix milliseconds.
+const EPOCH_UNIX_MS: u64 = 1_700_000_000_000;
+
 impl Ground {
+    /// The present, as a host tells it to its shard.
+    pub(crate) fn now(&self) -> Now {
+        let mono = self.schedule.now();
+        Now { mono, unix_ms: EPOCH_UNIX_MS + self.ahead_ms + mono.0 / 1_000_000 }
+    }
+
     /// A line of a shard's log.
     pub(crate) fn log(&mut self, host: usize, event: &Logged) {
         self.alerts += u64::from(matches!(event, Logged::VendorAlert { .. }));

@@ -6,8 +6,8 @@ use std::net::SocketAddr;
 
 use smpp_shards::journal::{Batch, LogName};
 use smpp_shards::{
-    Action, CloseCause, Conn, ConnectFailure, ConnectStep, LinkId, Now, Output, ReadMode, Shard, ShardId, Time,
-    VendorId, bounds,
+    Action, CloseCause, Conn, ConnectFailure, ConnectStep, LinkId, Output, ReadMode, Shard, ShardId, Time, VendorId,
+    bounds,
 };
 
 use crate::disk::Written;
@@ -15,9 +15,6 @@ use crate::ground::Ground;
 use crate::mailbox::{Mail, Wishes};
 use crate::network::{NetId, Peer, Readable, Side};
 use crate::schedule::Event;
-
-/// Milliseconds since 1970 at which every run begins.
-pub(crate) const EPOCH_UNIX_MS: u64 = 1_700_000_000_000;
 
 /// Receives of one connection that may wait for their turn.
 const QUEUED_RECEIVES_MAX: usize = 3;
@@ -98,7 +95,7 @@ impl Host {
 
     /// The shard's first call.
     pub(crate) fn start(&mut self, ground: &mut Ground, wishes: &mut Wishes) {
-        self.shard.start(now(ground), &mut self.out);
+        self.shard.start(ground.now(), &mut self.out);
         self.drain(ground, wishes);
         self.wake_in(ground, 1);
     }
@@ -208,7 +205,7 @@ impl Host {
 
     /// Whether a turn is to be run now; turns that were put forward are not run again at their old time.
     pub(crate) fn is_due(&self, now: Time) -> bool {
-        self.turn_at == now
+        self.turn_at <= now
     }
 
     /// One turn, in the engine's order.
@@ -226,9 +223,9 @@ impl Host {
             self.open_mail(mail, ground);
             self.drain(ground, wishes);
         }
-        let more = self.shard.take_rings(now(ground), &mut self.out);
+        let more = self.shard.take_rings(ground.now(), &mut self.out);
         self.drain(ground, wishes);
-        self.shard.tick(now(ground), &mut self.out);
+        self.shard.tick(ground.now(), &mut self.out);
         self.drain(ground, wishes);
         self.write_journal(ground);
         self.bells.clear();
@@ -247,7 +244,7 @@ impl Host {
 
     fn write_journal(&mut self, ground: &mut Ground) {
         let mut batch = Batch::default();
-        if self.is_writing || !self.shard.take_batch(now(ground), &mut batch) {
+        if self.is_writing || !self.shard.take_batch(ground.now(), &mut batch) {
             return;
         }
         let (Some(log), Some(disk)) = (self.log, &mut ground.disk) else {
@@ -266,9 +263,9 @@ impl Host {
         ground.trace.line(ground.schedule.now(), format_args!("shard {}: the disk says {written:?}", self.id));
         ground.model.disk_said(self.id, written == Written::Whole, ground.schedule.now());
         match written {
-            Written::Whole => self.shard.batch_written(now(ground), &mut self.out),
+            Written::Whole => self.shard.batch_written(ground.now(), &mut self.out),
             Written::Full | Written::Failed => {
-                self.shard.batch_failed(written.reason(), now(ground), &mut self.out);
+                self.shard.batch_failed(written.reason(), ground.now(), &mut self.out);
             }
         }
     }
@@ -385,7 +382,7 @@ impl Host {
                 let peer =
                     SocketAddr::from((crate::scenario::session_address(session), 40_000 + net.0 as u16 % 20_000));
                 ground.trace.step(2, net.0 as u64, u64::from(conn.0));
-                self.shard.accepted(conn, peer, false, now(ground), &mut self.out);
+                self.shard.accepted(conn, peer, false, ground.now(), &mut self.out);
             }
             Completion::Received(net, octets) => {
                 let Some(conn) = self.slot_of(net, ground) else { return };
@@ -394,20 +391,20 @@ impl Host {
                     slot.queued_receives -= 1;
                 }
                 ground.model.fed(net, &octets, ground.schedule.now());
-                self.shard.received(conn, &octets, now(ground), &mut self.out);
+                self.shard.received(conn, &octets, ground.now(), &mut self.out);
                 self.receive(conn, ground);
             }
             Completion::Sent(net, sent) => {
                 let Some(conn) = self.slot_of(net, ground) else { return };
                 self.out.sent(conn, sent);
-                self.shard.sent(conn, now(ground), &mut self.out);
+                self.shard.sent(conn, ground.now(), &mut self.out);
                 self.send(conn, ground);
             }
             Completion::Closed(net, cause) => {
                 let Some(conn) = self.slot_of(net, ground) else { return };
                 ground.trace.step(4, net.0 as u64, u64::from(conn.0));
                 ground.model.gateway_lost(net, ground.schedule.now());
-                self.shard.closed(conn, cause, now(ground), &mut self.out);
+                self.shard.closed(conn, cause, ground.now(), &mut self.out);
                 self.close_slot(conn, ground);
                 ground.network.close(net, Side::Gateway, &mut ground.schedule);
             }
@@ -426,27 +423,27 @@ impl Host {
         if !is_reachable {
             let reason = "connection refused".to_owned();
             let failure = ConnectFailure { step: ConnectStep::Tcp, local: None, reason };
-            self.shard.connect_failed(link, failure, now(ground), &mut self.out);
+            self.shard.connect_failed(link, failure, ground.now(), &mut self.out);
             return;
         }
         let net = ground.network.open(Peer::Vendor(vendor.index()));
         let conn = self.open_slot(net, ReadMode::Stream, ground);
         ground.model.link_opened(net, vendor.index());
-        self.shard.connected(conn, link, None, now(ground), &mut self.out);
+        self.shard.connected(conn, link, None, ground.now(), &mut self.out);
     }
 
     fn open_mail(&mut self, mail: Mail, ground: &mut Ground) {
         match mail {
-            Mail::Verdict(verdict) => self.shard.authenticated(verdict, now(ground), &mut self.out),
+            Mail::Verdict(verdict) => self.shard.authenticated(verdict, ground.now(), &mut self.out),
             Mail::Adopt(net, octets, seed) => {
                 let conn = self.open_slot(net, ReadMode::Stop, ground);
                 ground.trace.step(6, net.0 as u64, u64::from(conn.0));
                 self.out.buffer(conn).extend_from_slice(&octets);
                 ground.model.adopted(net, octets.len(), ground.schedule.now());
-                self.shard.adopted(conn, seed, now(ground), &mut self.out);
+                self.shard.adopted(conn, seed, ground.now(), &mut self.out);
             }
             Mail::Apply(snapshot) => self.shard.apply(snapshot, &mut self.out),
-            Mail::Drain(phase) => self.shard.drain(phase, now(ground), &mut self.out),
+            Mail::Drain(phase) => self.shard.drain(phase, ground.now(), &mut self.out),
         }
     }
 
@@ -556,10 +553,4 @@ impl Host {
             ground.network.close(net, Side::Gateway, &mut ground.schedule);
         }
     }
-}
-
-/// The time of this turn.
-fn now(ground: &Ground) -> Now {
-    let mono = ground.schedule.now();
-    Now { mono, unix_ms: EPOCH_UNIX_MS + mono.0 / 1_000_000 }
 }

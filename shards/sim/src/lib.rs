@@ -7,6 +7,8 @@ mod counts;
 mod customer;
 mod customer_habits;
 mod customer_mischief;
+mod damage;
+mod days;
 mod disk;
 mod ground;
 mod host;

@@ -3,13 +3,14 @@
 
 use smpp_shards::journal::LogName;
 use smpp_shards::restore::{Restored, share};
-use smpp_shards::{JournalSetup, Now, Shard, ShardId, ShardSetup, mesh};
+use smpp_shards::{JournalSetup, Shard, ShardId, ShardSetup, mesh};
 
 use crate::control::Control;
-use crate::host::{EPOCH_UNIX_MS, Host};
+use crate::host::Host;
 use crate::idle::Idle;
 use crate::mailbox::Wishes;
 use crate::model::violation;
+use crate::random::Stream;
 use crate::schedule::{Event, Phase};
 use crate::world::World;
 
@@ -41,7 +42,7 @@ impl World {
             false => self.random.range(1, SHARDS_MAX) as u16,
         };
         let mono = self.ground.schedule.now();
-        let now = Now { mono, unix_ms: EPOCH_UNIX_MS + mono.0 / 1_000_000 };
+        let now = self.ground.now();
         self.start = now.unix_ms.max(self.start + 1);
         self.control = Control::new(shards, &self.ground);
         let mut restored = self.found(shards);
@@ -107,6 +108,7 @@ impl World {
         self.is_open = true;
         if let Some(disk) = &mut self.ground.disk {
             disk.completed(self.start);
+            self.ground.model.journal_is_whole();
         }
         self.ground.trace.line(self.ground.schedule.now(), format_args!("the process is open"));
         for index in 0..self.hosts.len() {
@@ -143,9 +145,25 @@ impl World {
         if let Some(disk) = &mut self.ground.disk {
             disk.crash();
         }
+        self.be_off();
+        self.damage();
         let most_ms = self.ground.scenario.journal.as_ref().map_or(1, |plan| plan.down_ms);
         let millis = self.random.range(1, most_ms);
         self.ground.schedule.in_millis(millis, Event::Phase(Phase::Restart));
+    }
+
+    /// The disk is not what it was, after one of the crashes.
+    fn damage(&mut self) {
+        let Some(disk) = &mut self.ground.disk else { return };
+        if self.ground.scenario.journal.as_ref().is_none_or(|plan| plan.damage_after != self.ground.life) {
+            return;
+        }
+        let Some(cost) = disk.damage(&mut Stream::new(self.ground.seed, "damage")) else { return };
+        self.ground.trace.line(self.ground.schedule.now(), format_args!("a record is damaged: {cost:?}"));
+        if let Some(objection) = &cost.objection {
+            violation!(self.ground, "{objection}");
+        }
+        self.ground.model.damaged(&cost);
     }
 
     /// Where the last crash was late: the process comes back whatever the disk does.

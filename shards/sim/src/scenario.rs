@@ -8,6 +8,7 @@ use smpp_shards::settings::{
     RequestReceipts, RuleSettings, Settings, VendorIdFormat, VendorSettings,
 };
 
+use crate::days::DaysPlan;
 use crate::live::LivePlan;
 use crate::network::Weather;
 use crate::random::Stream;
@@ -63,6 +64,8 @@ pub(crate) struct JournalPlan {
     pub crashes: Vec<u64>,
     /// Milliseconds until it is started again, at the most.
     pub down_ms: u64,
+    /// After which crash a record is damaged, counted from 1; 0 is never.
+    pub damage_after: u32,
 }
 
 /// In which mode the gateway of a run accepts.
@@ -108,6 +111,8 @@ pub(crate) struct Scenario {
     pub stops_early: bool,
     /// In journal mode.
     pub journal: Option<JournalPlan>,
+    /// What passes by the day, in journal mode.
+    pub days: DaysPlan,
     /// Where the configuration changes: the settings are the widest it ever is then.
     pub live: Option<LivePlan>,
 }
@@ -155,6 +160,7 @@ impl Scenario {
             heavy: random.fault(150, 1_000),
             stops_early: random.chance(150),
             journal: None,
+            days: DaysPlan::default(),
             live: None,
             settings,
         };
@@ -170,6 +176,10 @@ impl Scenario {
             gateway.late_answer_ms = if random.chance(700) { gateway.late_answer_ms } else { random.below(1_000) };
         }
         // Likewise.
+        if scenario.journal.is_some() {
+            scenario.draw_ages(&mut Stream::new(seed, "ages"));
+        }
+        // Likewise.
         let mut random = Stream::new(seed, "live");
         if random.chance(300) {
             let plan = LivePlan::draw(scenario.customers.len(), scenario.vendors.len(), &mut random);
@@ -177,6 +187,25 @@ impl Scenario {
             scenario.live = Some(plan);
         }
         scenario
+    }
+
+    /// What a few runs with a journal have beside the rest: ages, damage, and a small bound of what is kept.
+    fn draw_ages(&mut self, random: &mut Stream) {
+        let validity_ms = self.settings.gateway.validity_ms();
+        if random.chance(100) {
+            self.days.off_ms = validity_ms + random.spread(1, validity_ms);
+            self.days.off_after = random.range(1, 3) as u32;
+        }
+        if random.chance(100) {
+            self.days.held_ms = validity_ms + random.spread(60_000, validity_ms);
+        }
+        let damage_after = if random.chance(150) { random.range(1, 3) as u32 } else { 0 };
+        if let Some(journal) = &mut self.journal {
+            journal.damage_after = damage_after;
+        }
+        if random.chance(100) {
+            self.settings.gateway.messages_kept = random.spread(1, 200) as u32;
+        }
     }
 
     /// The vendors that may carry a message, as a set of bits. Addresses are compared without a leading plus.
@@ -392,6 +421,7 @@ fn draw_journal(heal_ms: u64, random: &mut Stream) -> JournalPlan {
         reuse: if random.chance(500) { 700 } else { 0 },
         crashes,
         down_ms: random.spread(1, 2_000),
+        damage_after: 0,
     }
 }
 

@@ -120,6 +120,11 @@ impl Schedule {
         self.at(self.now.after_ms(millis), event);
     }
 
+    /// Nobody does anything for so many milliseconds; what was due meanwhile happens then, in its order.
+    pub(crate) fn hold(&mut self, millis: u64) {
+        self.now = self.now.after_ms(millis);
+    }
+
     /// Moves the clock to the next event that is due by `until` and takes it out; with none, moves the clock to
     /// `until`.
     pub(crate) fn next(&mut self, until: Time) -> Option<Event> {
@@ -128,7 +133,7 @@ impl Schedule {
             return None;
         }
         let Reverse(entry) = self.heap.pop()?;
-        self.now = entry.at;
+        self.now = self.now.max(entry.at);
         Some(entry.event)
     }
 }

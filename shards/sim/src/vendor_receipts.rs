@@ -143,6 +143,7 @@ impl Vendor {
                 taken_over: None,
                 is_refused: false,
                 is_promised: false,
+                is_let_go: false,
                 vendor: self.index,
                 id: delivery.id,
                 pdu,

@@ -33,7 +33,7 @@ const SETTLE_MS_MAX: u64 = 100_000;
 /// As [`SETTLE_MS_MAX`], with a journal: what waits for a vendor is not given up, and some vendors take 20 a second.
 const SETTLE_JOURNAL_MS_MAX: u64 = 400_000;
 
-/// Milliseconds in which everything has found room that does not wait for a vendor which takes nothing.
+/// Milliseconds in which something has found room, unless all that waits does so for a vendor which takes nothing.
 const CLOGGED_MS: u64 = 14_000;
 
 /// Milliseconds within which a phase of the drain must be quiet.
@@ -93,6 +93,7 @@ impl World {
             receive_bytes: scenario.receive_bytes,
             vendor_is_reachable: vec![true; scenario.vendors.len()],
             healed: false,
+            ahead_ms: 0,
             alerts: 0,
             disk: scenario.journal.clone().map(|plan| Disk::new(plan, Stream::new(seed, "disk"))),
             life: 0,
@@ -127,8 +128,11 @@ impl World {
             settle_ms = self.settle(if has_journal { SETTLE_JOURNAL_MS_MAX } else { SETTLE_MS_MAX }, "faults are over");
             self.check_kept();
             self.probe();
-            self.settle(DRAIN_MS_MAX, "the last submits went out");
+            // Whether what waits for good is all that waits is told by nothing else than time.
+            let clogged_ms = if self.is_clogged() { CLOGGED_MS } else { 0 };
+            self.settle(DRAIN_MS_MAX + clogged_ms, "the last submits went out");
             self.check_kept();
+            self.hold(SETTLE_JOURNAL_MS_MAX);
         }
         self.drain();
         self.check_journal();
@@ -179,11 +183,16 @@ impl World {
     /// Runs until everything is quiet; gives the milliseconds that took.
     pub(crate) fn settle(&mut self, most_ms: u64, since: &str) -> u64 {
         let began = self.ground.schedule.now();
+        let (mut open, mut still_since) = (self.messages_open(), began);
         loop {
             let until = self.ground.schedule.now().after_ms(100);
             self.run_until(until);
-            let took = self.ground.schedule.now().millis_since(began);
-            if self.is_settled(took) {
+            let now = self.ground.schedule.now();
+            let took = now.millis_since(began);
+            if core::mem::replace(&mut open, self.messages_open()) != open {
+                still_since = now;
+            }
+            if self.is_settled(now.millis_since(still_since)) {
                 return took;
             }
             if took > most_ms {
@@ -192,7 +201,12 @@ impl World {
         }
     }
 
-    fn is_settled(&self, after_ms: u64) -> bool {
+    fn messages_open(&self) -> u64 {
+        self.hosts.iter().map(|host| u64::from(host.report().messages_open)).sum()
+    }
+
+    /// `still_ms`: for how long as many messages have been open as are now.
+    fn is_settled(&self, still_ms: u64) -> bool {
         let settings = &self.ground.scenario.settings;
         let sessions_ready = self.sessions.iter().all(|session| {
             let wanted = session.is_first() && self.ground.scenario.customers[session.customer()].address_allowed;
@@ -209,8 +223,9 @@ impl World {
                 let is_disk_well = report.journal.is_none_or(|journal| !journal.is_failing);
                 let open = report.messages_open - self.waiting_for_good(&report);
                 // What waits for room in the full queue of a vendor that takes nothing waits for good as well. Whether that
-                // is so is told by the journal in the end.
-                let is_through = open == 0 || self.is_clogged() && after_ms >= CLOGGED_MS;
+                // is so is told by the journal in the end. Others may still be on their way to a vendor that takes a few a
+                // second.
+                let is_through = open == 0 || self.is_clogged() && still_ms >= CLOGGED_MS;
                 is_disk_well && report.is_quiet && is_through && report.deliveries_open == 0
             })
     }
@@ -266,6 +281,14 @@ impl World {
 
     /// Every customer submits to every vendor once more, and wants a receipt.
     fn probe(&mut self) {
+        let probes = self.sessions.len() * self.vendors.len();
+        let kept_max = u64::from(self.ground.scenario.settings.gateway.messages_kept);
+        let has_room = |host: &Host| host.report().messages_kept + probes as u64 <= kept_max;
+        if self.ground.disk.is_some() && !self.hosts.iter().all(has_room) {
+            // What stays open for good has used the bound up: nothing more is accepted, and rightly.
+            self.ground.model.counts.add("runs that end at messages_kept", 1);
+            return;
+        }
         for vendor in 0..self.vendors.len() {
             if self.ground.scenario.settings.vendors[vendor].bind_type == BindType::Receiver {
                 continue;
@@ -451,6 +474,10 @@ impl World {
                 }
             }
             let report = host.report();
+            let kept_max = u64::from(settings.gateway.messages_kept).max(report.to_restore.1);
+            if report.messages_kept > kept_max {
+                violation!(self.ground, "{} messages are kept, of {kept_max} at the most", report.messages_kept);
+            }
             for (vendor, (idle, counters)) in self.idle.iter_mut().zip(&report.vendors).enumerate() {
                 if counters.state != VendorState::Off || counters.connects > 0 {
                     idle.look(counters, LOOK_MS);

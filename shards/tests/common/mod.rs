@@ -91,9 +91,13 @@ impl Stage {
         store: Option<feed::Feed>,
     ) -> Self {
         let snapshot = Arc::new(Snapshot::build(settings, 1, 1).unwrap());
-        let now = Now { mono: Time(1_000_000_000), unix_ms: 1_700_000_000_000 };
         let rings = mesh(1).pop().unwrap();
-        let setup = ShardSetup { shard: ShardId(0), shards: 1, seed: 7, snapshot, rings, journal, restored, store };
+        Self::of(ShardSetup { shard: ShardId(0), shards: 1, seed: 7, snapshot, rings, journal, restored, store })
+    }
+
+    /// A stage of one shard of several.
+    pub fn of(setup: ShardSetup) -> Self {
+        let now = Now { mono: Time(1_000_000_000), unix_ms: 1_700_000_000_000 };
         let mut stage =
             Self { shard: Shard::new(setup, now), out: Output::new(), now, actions: Vec::new(), next_conn: 0 };
         stage.shard.start(now, &mut stage.out);

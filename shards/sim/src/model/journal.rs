@@ -14,13 +14,13 @@ use crate::network::NetId;
 
 /// What a journal holds, in the model's numbers.
 #[derive(Debug, Default)]
-struct Found {
+pub(super) struct Found {
     /// Messages, with the vendor that has them, if one has.
     messages: BTreeMap<usize, Option<WithVendor>>,
     /// Messages whose final receipt is there.
-    receipts: BTreeSet<usize>,
+    pub(super) receipts: BTreeSet<usize>,
     /// Vendors' deliveries.
-    attempts: BTreeSet<usize>,
+    pub(super) attempts: BTreeSet<usize>,
 }
 
 /// Which vendor has a message.
@@ -65,11 +65,12 @@ impl Model {
         self.counts.add("journal: messages taken over", found.messages.len() as u64);
         self.counts.add("journal: receipts taken over", live.receipts.len() as u64);
         self.check_found(&found);
+        self.let_go_after_days(&found);
         for number in 0..self.messages.len() {
             let is_unsent =
                 found.messages.get(&number).is_some_and(Option::is_none) && !found.receipts.contains(&number);
             let message = &mut self.messages[number];
-            if message.is_over && is_unsent {
+            if message.is_over && is_unsent && !message.is_damaged {
                 violation!(self, "message {number} would be sent again, though it was through before: {message:?}");
             }
             message.is_over = !is_unsent;
@@ -90,6 +91,9 @@ impl Model {
         let found = self.found_in(live);
         for (&number, sent) in &found.messages {
             let message = &self.messages[number];
+            if message.is_damaged {
+                continue;
+            }
             let vendors = self.scenario.settings.vendors.iter().enumerate();
             let mut allowed = vendors.filter(|(index, _)| message.vendors & 1 << index != 0);
             if sent.is_none() && allowed.all(|(_, vendor)| vendor.bind_type != BindType::Receiver) {
@@ -128,9 +132,7 @@ impl Model {
     }
 
     fn found_in(&self, live: &Live) -> Found {
-        if let Some(problem) = live.problems.first() {
-            violation!(self, "the journal is damaged: {problem}");
-        }
+        self.check_damage(&live.problems);
         let mut found = Found::default();
         for message in &live.messages {
             let Some(number) = number_of(&message.pdu).filter(|number| *number < self.messages.len()) else {
@@ -167,7 +169,8 @@ impl Model {
             }
         }
         for (number, attempt) in self.attempts.iter().enumerate() {
-            let is_through = attempt.taken || attempt.is_refused || found.attempts.contains(&number);
+            let is_through =
+                attempt.taken || attempt.is_refused || attempt.is_let_go || found.attempts.contains(&number);
             if attempt.is_promised && !is_through {
                 violation!(self, "MO attempt {number} was acknowledged and is lost: {attempt:?}");
             }
@@ -177,8 +180,8 @@ impl Model {
     /// Why a message that was acknowledged has come to no end; `None` when all is well with it.
     fn why_lost(&self, number: usize, message: &Message, found: &Found) -> Option<&'static str> {
         message.answer.filter(|answer| answer.status.is_ok())?;
-        let is_told = message.receipts_taken > 0 || message.receipts_refused > 0;
-        if is_told {
+        let is_told = message.receipts_taken > 0 || message.receipts_refused > 0 || message.is_receipt_expired;
+        if is_told || message.is_damaged {
             return None;
         }
         // Of two that the submits of one message came to, the one that was not wanted may have been its end.
@@ -194,7 +197,8 @@ impl Model {
         if is_with_vendor {
             // Its answer was the vendor's, and nothing could be written; or no receipt was to come.
             let is_all = message.was_told_unwritten || message.registered == 0;
-            let may_be_over = self.had_unwanted_end(number) || self.may_fail_unseen(message);
+            let may_be_over =
+                self.had_unwanted_end(number) || self.may_fail_unseen(message) || self.has_awaited_for_days(message);
             return (!is_all && !may_be_over).then_some("a vendor has it, and its receipt is awaited no more");
         }
         if message.wants(MessageState::Undeliverable) {
@@ -233,7 +237,7 @@ impl Model {
                 || vendor.queue_bytes < 1_000_000
                 || scenario.heavy > 0
         });
-        refused || has_small_queue || message.has_validity() || self.is_too_long(message)
+        refused || has_small_queue || message.has_validity() || self.is_too_long(message) || self.is_past(message)
     }
 
     /// Whether the gateway knew, when it got that receipt, that the vendor has the message under that id.
@@ -249,7 +253,10 @@ impl Model {
     /// Whether a message may go to that vendor once more, after what became of it before: journal mode.
     pub(super) fn check_sent_again(&self, vendor: usize, number: usize, now: Time) {
         let message = &self.messages[number];
-        if message.is_over {
+        if self.is_past(message) {
+            violation!(self, "message {number} goes to vendor {vendor} days after it was accepted: {message:?}");
+        }
+        if message.is_over && !message.is_damaged {
             violation!(
                 self,
                 "message {number} goes to vendor {vendor}, though it was through before a crash: {message:?}"
@@ -359,6 +366,6 @@ impl Model {
 }
 
 /// The number that stands in the text of a model customer's submit_sm.
-fn number_of(pdu: &[u8]) -> Option<usize> {
+pub(super) fn number_of(pdu: &[u8]) -> Option<usize> {
     token_in(ShortMessage::decode(pdu).ok()?.text())
 }

@@ -1,6 +1,7 @@
 //! The reference model: what must hold, beside the real code. It watches the octets that cross each shard's border
 //! and what the model peers do, and panics with a sentence that names the seed. Single thread; never acts.
 
+mod age;
 mod customer_side;
 mod final_checks;
 mod journal;
@@ -82,6 +83,10 @@ pub(crate) struct Message {
     pub was_told_unwritten: bool,
     /// The journal that a process found held it no more, or as one that a vendor has.
     pub is_over: bool,
+    /// A record of it was damaged: nothing is told of its end.
+    pub is_damaged: bool,
+    /// Its receipt was in the journal for longer than it may be.
+    pub is_receipt_expired: bool,
     /// In which process it was sent.
     pub life: u32,
     /// The connection over which the gateway's own receipt for it went and was not refused for the moment.
@@ -164,6 +169,8 @@ pub(crate) struct Attempt {
     pub is_refused: bool,
     /// An MO of which the vendor was told that it is safe.
     pub is_promised: bool,
+    /// A record of it was damaged, or it was in the journal for longer than it may be.
+    pub is_let_go: bool,
     /// Whose.
     pub vendor: usize,
     /// The vendor's id of its message.
@@ -266,6 +273,14 @@ pub(crate) struct Model {
     failing: BTreeSet<usize>,
     /// When a write failed last.
     last_failure: Time,
+    /// What was got by then is older than anything is kept, and was before that process started.
+    off_at: Option<Time>,
+    /// What was got by then is older than anything is kept, and so is what became of it.
+    held_at: Option<Time>,
+    /// When that was over.
+    held_until: Time,
+    /// Places in the journal that are damaged.
+    damages: u64,
     /// From when on the gateway refuses because it stops.
     pub draining: bool,
     unused: live::Unused,
@@ -294,6 +309,10 @@ impl Model {
             crashed_at: Time::default(),
             failing: BTreeSet::new(),
             last_failure: Time::default(),
+            off_at: None,
+            held_at: None,
+            held_until: Time::default(),
+            damages: 0,
             draining: false,
             unused: live::Unused::default(),
             blurred,
@@ -472,7 +491,10 @@ impl Model {
     }
 
     /// Everything that a customer asked over that connection has been answered.
-    pub(crate) fn check_all_answered(&self, net: NetId) {
+    pub(crate) fn check_all_answered(&self, net: NetId, now: Time) {
+        if self.is_just_held(now) {
+            return;
+        }
         if let Some(Wire { side: WireSide::Customer(wire), .. }) = self.wires.get(&net)
             && let Some((sequence, command)) = wire.requests.first_key_value()
         {

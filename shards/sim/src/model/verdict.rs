@@ -102,6 +102,12 @@ impl Model {
         }
     }
 
+    /// Whether so few messages are kept that the bound of them may be reached.
+    fn keeps_few(&self) -> bool {
+        let scenario = &self.scenario;
+        scenario.journal.is_some() && u64::from(scenario.settings.gateway.messages_kept) < scenario.messages_max
+    }
+
     /// Milliseconds within which every submit is answered: its deadline, and, where it is with a vendor then, that
     /// vendor's response timer; and what hosts and timers may be late.
     pub(super) fn answer_ms_max(&self, fed_at: Time) -> u64 {
@@ -152,6 +158,8 @@ impl Model {
             CommandStatus::ESME_RTHROTTLED => Some("the customer has no limit"),
             CommandStatus::ESME_RSYSERR if self.draining || !self.failing.is_empty() => None,
             CommandStatus::ESME_RSYSERR => Some("nothing is wrong with the gateway"),
+            // What is kept is looked at first.
+            CommandStatus::ESME_RMSGQFUL if self.keeps_few() => None,
             _ => match message.expect {
                 Expect::Malformed => None,
                 Expect::SourceRefused if status == CommandStatus::ESME_RINVSRCADR => None,
