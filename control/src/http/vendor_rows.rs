@@ -24,6 +24,9 @@ const REQUIRED: [&str; 3] = ["instance_name", "host", "port"];
 /// Octets of a password that is encrypted, at the most.
 const ENCRYPTED_MAX: usize = 256;
 
+/// What a text may be, for the document: PostgreSQL and SMPP know no NUL.
+const NO_NUL: &str = r"^[^\u0000]*$";
+
 /// How long the table may take.
 const PATIENCE: Duration = Duration::from_secs(10);
 
@@ -33,24 +36,26 @@ const PATIENCE: Duration = Duration::from_secs(10);
 #[serde(default)]
 pub(super) struct VendorRow {
     /// Unique; what routing rules and metrics call it.
-    #[schemars(length(min = 1, max = 64))]
+    #[schemars(length(min = 1, max = 64), regex(pattern = NO_NUL))]
     instance_name: Option<String>,
     /// For people.
+    #[schemars(regex(pattern = NO_NUL))]
     display_name: Option<String>,
     /// Name or address.
-    #[schemars(length(min = 1, max = 253))]
+    #[schemars(length(min = 1, max = 253), regex(pattern = NO_NUL))]
     host: Option<String>,
     #[schemars(range(min = 1, max = 65535))]
     port: Option<u16>,
     /// The system_id of the bind.
-    #[schemars(length(max = 15))]
+    #[schemars(length(max = 15), regex(pattern = NO_NUL))]
     username: Option<String>,
     /// Stored encrypted, and never told. What `smpp-gateway encrypt-password` has made may be given too.
-    #[schemars(length(max = 64))]
+    #[schemars(length(max = 64), regex(pattern = NO_NUL))]
     password: Option<String>,
-    #[schemars(length(max = 12))]
+    #[schemars(length(max = 12), regex(pattern = NO_NUL))]
     system_type: Option<String>,
     /// 51 (0x33), 52 (0x34) or 80 (0x50).
+    #[schemars(extend("enum" = [51, 52, 80]))]
     interface_version: Option<u8>,
     bind_type: Option<BindTypeName>,
     /// At one time.
@@ -59,6 +64,7 @@ pub(super) struct VendorRow {
     use_tls: Option<bool>,
     tls_verify: Option<bool>,
     /// PEM file of the authority that signed its certificate.
+    #[schemars(regex(pattern = NO_NUL))]
     tls_ca: Option<String>,
     /// Unanswered submits of one bind.
     #[schemars(range(min = 1, max = 32768))]
@@ -90,10 +96,12 @@ pub(super) struct VendorRow {
     source_npi: Option<u8>,
     dest_ton: Option<u8>,
     dest_npi: Option<u8>,
-    #[schemars(length(max = 5))]
+    #[schemars(length(max = 5), regex(pattern = NO_NUL))]
     service_type: Option<String>,
     long_messages: Option<LongMessagesName>,
+    #[schemars(inner(range(min = 1)))]
     temporary_statuses: Option<Vec<u32>>,
+    #[schemars(inner(range(min = 1)))]
     permanent_statuses: Option<Vec<u32>>,
 }
 
