@@ -192,3 +192,10 @@ fn a_late_answer_to_a_part_settles_nothing() {
 fn what_is_awaited_for_days_ends_though_all_timers_end_at_once() {
     journal(7);
 }
+
+/// A receipt that nobody wants came before the submit_sm_resp, whose link was gone when it found its message; that the message
+/// was over then was taken for its loss: a false alarm.
+#[test]
+fn an_early_receipt_that_nobody_wants_ends_its_message_when_its_link_is_gone() {
+    journal(3374);
+}

@@ -207,13 +207,14 @@ impl Model {
         (!self.may_fail_unseen(message)).then_some("no vendor has it")
     }
 
-    /// A final receipt came that its customer did not want.
+    /// A final receipt came that its customer did not want. It ends its message though its link may be gone by the time that
+    /// it finds it, so that nobody is told.
     fn had_unwanted_end(&self, number: usize) -> bool {
         let message = &self.messages[number];
         self.attempts.iter().any(|attempt| {
             matches!(attempt.kind, AttemptKind::Receipt(Some(of), state)
                 if of == number && state.is_final() && !message.wants(state))
-                && attempt.acknowledged.is_some()
+                && (attempt.acknowledged.is_some() || attempt.fed_at.is_some())
         })
     }
 
