@@ -23,7 +23,7 @@ import urllib.request
 
 from haproxy import Process, ROOT, TARGET, free_port, machine_line
 
-CUSTOMERS = ["acme", "example", "a-rather-long-name"]
+CUSTOMERS = ["acme", "example", "a-longer-name"]
 
 # Longer than any start that is worth waiting for.
 PATIENCE_SECONDS = 1800

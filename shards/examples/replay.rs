@@ -171,7 +171,7 @@ fn hexadecimal(number: u64) -> [u8; 16] {
     core::array::from_fn(|at| b"0123456789abcdef"[(number >> (60 - 4 * at)) as usize & 15])
 }
 
-const CUSTOMERS: [&[u8]; 3] = [b"acme", b"example", b"a-rather-long-name"];
+const CUSTOMERS: [&[u8]; 3] = [b"acme", b"example", b"a-longer-name"];
 
 /// Memory of this process that is in use, where the system tells it.
 fn resident_kib() -> Option<u64> {

@@ -174,3 +174,28 @@ fn a_receipt_that_comes_again_is_not_taken_for_a_second_one() {
 fn messages_wait_for_a_link_that_takes_nothing() {
     journal(5252);
 }
+
+/// A run was taken for at rest while a vendor that takes a few messages a second still had some to take: a false alarm.
+#[test]
+fn a_slow_vendor_is_waited_for_though_another_takes_nothing() {
+    play(1_795_222_211_246_266);
+}
+
+/// A late answer to the last part of a text that goes in parts was held to settle it, which no such answer does: a false alarm.
+#[test]
+fn a_late_answer_to_a_part_settles_nothing() {
+    journal(531);
+}
+
+/// Messages whose receipts never came, in a process that was held still for days.
+#[test]
+fn what_is_awaited_for_days_ends_though_all_timers_end_at_once() {
+    journal(7);
+}
+
+/// A receipt that nobody wants came before the submit_sm_resp, whose link was gone when it found its message; that the message
+/// was over then was taken for its loss: a false alarm.
+#[test]
+fn an_early_receipt_that_nobody_wants_ends_its_message_when_its_link_is_gone() {
+    journal(3374);
+}

@@ -207,13 +207,14 @@ impl Model {
         (!self.may_fail_unseen(message)).then_some("no vendor has it")
     }
 
-    /// A final receipt came that its customer did not want.
+    /// A final receipt came that its customer did not want. It ends its message though its link may be gone by the time that
+    /// it finds it, so that nobody is told.
     fn had_unwanted_end(&self, number: usize) -> bool {
         let message = &self.messages[number];
         self.attempts.iter().any(|attempt| {
             matches!(attempt.kind, AttemptKind::Receipt(Some(of), state)
                 if of == number && state.is_final() && !message.wants(state))
-                && attempt.acknowledged.is_some()
+                && (attempt.acknowledged.is_some() || attempt.fed_at.is_some())
         })
     }
 
@@ -272,7 +273,7 @@ impl Model {
         for emission in message.emissions.iter().filter(|emission| emission.life == self.life) {
             let is_here = emission.vendor == vendor;
             let waited = now.millis_since(emission.at);
-            if self.must_be_settled(emission, now) {
+            if self.must_be_settled(message, emission, now) {
                 let before = emission.vendor;
                 violation!(self, "message {number} goes to vendor {vendor} after vendor {before} has it: {message:?}");
             }
@@ -307,8 +308,13 @@ impl Model {
         }
     }
 
-    /// Whether a late answer has reached every shard that may have the message. On the vendor's own it counts at once.
-    fn must_be_settled(&self, emission: &Emission, now: Time) -> bool {
+    /// Whether a late answer has reached every shard that may have the message. On the vendor's own it counts at once; one to
+    /// the last part of a text that was cut counts nowhere.
+    fn must_be_settled(&self, message: &Message, emission: &Emission, now: Time) -> bool {
+        let is_same = |part: &&Emission| (part.vendor, part.life) == (emission.vendor, emission.life);
+        if message.emissions.iter().filter(is_same).any(|part| part.is_part) {
+            return false;
+        }
         let on_the_way_ms = if self.scenario.shards == 1 { 0 } else { super::verdict::LATE_MS_MAX };
         emission.late_at.is_some_and(|late_at| late_at.after_ms(on_the_way_ms) < now)
     }

@@ -2,7 +2,7 @@
 
 use smpp_shards::Time;
 
-use super::{Model, violation};
+use super::{Message, Model, violation};
 
 /// A token bucket that starts full and is only ever taken from: the upper bound of what a limit allows over any
 /// stretch of time (rate × time + burst).
@@ -59,7 +59,10 @@ impl Model {
 
     fn check_rate(&self, customer: usize) {
         let settings = &self.scenario.settings.customers[customer];
-        let passed = self.messages.iter().filter(|message| message.customer == customer && message.took_a_token());
+        // At the bound of what is kept a message is refused before its customer's rate is looked at.
+        let is_told_apart = !self.keeps_few();
+        let took = |message: &&Message| message.customer == customer && message.took_a_token(is_told_apart);
+        let passed = self.messages.iter().filter(took);
         let mut times: Vec<(u32, Time)> = passed.filter_map(|message| Some((message.life, message.fed_at?))).collect();
         times.sort_unstable();
         let mut bucket = ReferenceBucket::new(settings.smpp_throughput, settings.smpp_burst);

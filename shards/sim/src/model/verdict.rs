@@ -15,13 +15,14 @@ const TEXT_IN_PARTS_MAX: usize = 255 * 131;
 pub(super) const LATE_MS_MAX: u64 = 500;
 
 impl Message {
-    /// Whether it surely passed the customer's rate limit.
-    pub(crate) fn took_a_token(&self) -> bool {
+    /// Whether it surely passed the customer's rate limit; `full_is_later` says that one which finds all full has.
+    pub(crate) fn took_a_token(&self, full_is_later: bool) -> bool {
         if !self.emissions.is_empty() {
             return true;
         }
         let Some(answer) = self.answer else { return false };
-        self.expect == Expect::Routed && matches!(answer.status, CommandStatus::ESME_ROK | CommandStatus::ESME_RMSGQFUL)
+        let is_full = answer.status == CommandStatus::ESME_RMSGQFUL && full_is_later;
+        self.expect == Expect::Routed && (answer.status.is_ok() || is_full)
     }
 
     /// Whether it surely stood in its session's window for a while.
@@ -103,7 +104,7 @@ impl Model {
     }
 
     /// Whether so few messages are kept that the bound of them may be reached.
-    fn keeps_few(&self) -> bool {
+    pub(super) fn keeps_few(&self) -> bool {
         let scenario = &self.scenario;
         scenario.journal.is_some() && u64::from(scenario.settings.gateway.messages_kept) < scenario.messages_max
     }
