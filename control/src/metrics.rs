@@ -12,6 +12,7 @@ mod store;
 
 use std::sync::atomic::Ordering;
 
+use smpp_pdu::MessageState;
 use smpp_shards::histogram::{Histogram, Latencies};
 use smpp_shards::report::JournalReport;
 use smpp_shards::{Customer, CustomerCounters, Snapshot, Vendor, VendorCounters};
@@ -188,6 +189,12 @@ fn write_client(out: &mut Exposition, picture: &Picture<'_>) {
 }
 
 fn write_business(out: &mut Exposition, picture: &Picture<'_>) {
+    let help = "From a submit_sm to its message's way to a vendor (the route), queues and retries included, in whole milliseconds.";
+    out.family("message_routing_duration_seconds", Kind::Summary, help);
+    let name = |vendor: &Vendor| vendor.settings.vendor_id().to_owned();
+    for (vendor, counters, _) in &picture.vendors {
+        out.summary(&[("route", &name(vendor))], counters.submits, counters.routed_ms as f64 / 1e3);
+    }
     let help = "Messages that wait in vendors' queues; one queue holds all priorities.";
     out.family("message_queue_depth", Kind::Gauge, help);
     out.sample(&[("priority", "all")], picture.vendor_sum(|vendor| u64::from(vendor.queued)));
@@ -205,6 +212,11 @@ fn write_business(out: &mut Exposition, picture: &Picture<'_>) {
     picture.per_customer(out, "sms_sent_per_customer", Kind::Counter, help, |customer| customer.submits_ok);
     let help = "Receipts and mobile-originated messages that a customer took.";
     picture.per_customer(out, "sms_received_per_customer", Kind::Counter, help, |customer| customer.delivered);
+    let help = "Of the final receipts since the start, the share that says DELIVRD; 0 before the first one.";
+    out.family("sms_delivery_rate", Kind::Gauge, help);
+    let of = |state: MessageState| picture.vendor_sum(|vendor| vendor.receipts[usize::from(state.wire()) - 1]);
+    let final_ones: u64 = MessageState::ALL.into_iter().filter(|state| state.is_final()).map(of).sum();
+    out.sample_real(&[], of(MessageState::Delivered) as f64 / final_ones.max(1) as f64);
 }
 
 #[cfg(test)]

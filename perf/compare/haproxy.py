@@ -14,6 +14,7 @@ import json
 import os
 import pathlib
 import platform
+import random
 import re
 import signal
 import socket
@@ -30,9 +31,15 @@ TICKS = os.sysconf("SC_CLK_TCK")
 
 
 def free_port():
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return listener.getsockname()[1]
+    """Below the ports that the kernel gives to outgoing connections, or one that asks whether somebody listens may meet itself."""
+    while True:
+        port = random.randrange(10_000, 30_000)
+        with socket.socket() as listener:
+            try:
+                listener.bind(("127.0.0.1", port))
+                return port
+            except OSError:
+                pass
 
 
 def wait_for(port, seconds=10):
@@ -98,6 +105,7 @@ class Gateway(Process):
     name = "gateway"
     cores = "[0]"
     accept = "relay"
+    rows = ""
 
     def __init__(self, vendor_port, folder, sessions, window):
         self.port, self.control, self.metrics = free_port(), free_port(), free_port()
@@ -114,6 +122,7 @@ class Gateway(Process):
             f'port = {vendor_port}\nusername = "gateway"\npassword = "gateway1"\nbinds = {binds}\n'
             f"window_size = {vendor_window}\n"
             '[[routing_rules]]\npriority = 10\ndest_pattern = "^1.*"\nvendor = "vendor"\n'
+            f"{self.rows}"
         )
         super().__init__([TARGET / "smpp-gateway", "run", "--config", path])
         wait_for(self.port)

@@ -13,7 +13,6 @@ import http.client
 import json
 import multiprocessing
 import pathlib
-import random
 import selectors
 import signal
 import socket
@@ -25,22 +24,10 @@ import tempfile
 import time
 import urllib.request
 
-from haproxy import ROOT, TARGET, Process, machine_line
+from haproxy import ROOT, TARGET, Process, free_port, machine_line
 
 PASSWORD = "secret12"
 STATUSES = {0x00: "ESME_ROK", 0x05: "ESME_RALYBND", 0x08: "ESME_RSYSERR", 0x0D: "ESME_RBINDFAIL", 0x0E: "ESME_RINVPASWD"}
-
-
-def free_port():
-    """Below the ports that the kernel gives to outgoing connections, or one that asks whether somebody listens may meet itself."""
-    while True:
-        port = random.randrange(10_000, 30_000)
-        with socket.socket() as listener:
-            try:
-                listener.bind(("127.0.0.1", port))
-                return port
-            except OSError:
-                pass
 
 
 class Gateway(Process):

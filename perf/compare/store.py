@@ -17,7 +17,7 @@ import subprocess
 import tempfile
 import time
 
-from haproxy import ROOT, machine_line
+from haproxy import ROOT, free_port, machine_line
 
 TICKS = os.sysconf("SC_CLK_TCK")
 
@@ -26,9 +26,7 @@ class Redis:
     """A server on a free port that keeps nothing on disk."""
 
     def __init__(self):
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            self.port = probe.getsockname()[1]
+        self.port = free_port()
         self.folder = tempfile.TemporaryDirectory()
         self.server = subprocess.Popen(
             ["redis-server", "--port", str(self.port), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no",

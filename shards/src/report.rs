@@ -75,6 +75,8 @@ pub struct VendorCounters {
     pub failures_in_a_row: u32,
     /// submit_sm sent, retries included.
     pub submits: u64,
+    /// What those took from the customer's submit_sm until they were written to the vendor, together, milliseconds.
+    pub routed_ms: u64,
     /// Answered ESME_ROK.
     pub submits_ok: u64,
     /// Answered with an error other than a throttle.

@@ -13,6 +13,8 @@ pub(super) enum Kind {
     Gauge,
     /// How often a figure lay below each of some bounds.
     Histogram,
+    /// How often, and what that comes to together.
+    Summary,
 }
 
 /// The text under construction. A family's samples follow its opening at once.
@@ -29,6 +31,7 @@ impl Exposition {
             Kind::Counter => "counter",
             Kind::Gauge => "gauge",
             Kind::Histogram => "histogram",
+            Kind::Summary => "summary",
         };
         let help = help.replace('\\', "\\\\").replace('\n', "\\n");
         self.family = name;
@@ -69,6 +72,14 @@ impl Exposition {
         let _ = writeln!(self.text, " {sum}");
         self.labelled("_count", labels);
         let _ = writeln!(self.text, " {below}");
+    }
+
+    /// One summary of the open family, without quantiles.
+    pub(super) fn summary(&mut self, labels: &[(&str, &str)], count: u64, sum: f64) {
+        self.labelled("_sum", labels);
+        let _ = writeln!(self.text, " {sum}");
+        self.labelled("_count", labels);
+        let _ = writeln!(self.text, " {count}");
     }
 
     /// A family with one sample and no labels.

@@ -21,6 +21,7 @@ mod kills;
 mod live;
 mod many;
 mod nodes;
+mod outages;
 mod postgres;
 mod receipts;
 mod redis;

@@ -315,6 +315,7 @@ impl Shard {
         let due = now.mono.after_ms(vendor.settings.response_timeout_ms);
         let lane = &mut self.lanes[message.vendor.index()];
         lane.counters.submits += 1;
+        lane.counters.routed_ms += now.unix_ms.saturating_sub(message.carried.id.unix_ms());
         lane.counters.in_flight += 1;
         lane.counters.possible_duplicates += u64::from(message.carried.is_doubtful);
         message.epoch = lane.took_off();
