@@ -31,8 +31,8 @@ const DEBOUNCE: Duration = Duration::from_millis(50);
 /// ... but no longer than this in all.
 const DEBOUNCE_MAX: Duration = Duration::from_millis(250);
 
-/// Between two tries to connect, and between two to read: 1, 2, 4 ... seconds, and this at the most.
-const REST_MAX: Duration = Duration::from_secs(30);
+/// Between two tries to connect, and between two to read: 1, 2, 4 seconds, and then this: a server that is back is soon noticed.
+const REST_MAX: Duration = Duration::from_secs(5);
 
 /// Asks for the vendors' health as it is now.
 pub(crate) type HealthNow = Box<dyn FnMut() -> Vec<VendorHealth> + Send>;
