@@ -103,9 +103,8 @@ impl Settled {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::message_id::{IdStyle, MessageId};
-    use crate::names::CustomerId;
-    use crate::receipts::{KeptAddress, ReceiptKey};
+    use crate::message_id::MessageId;
+    use crate::receipts::ReceiptKey;
 
     fn late(slot: u32, until: Time) -> Late {
         Late {
@@ -113,19 +112,9 @@ mod tests {
             vendor: VendorId(0),
             slot,
             awaited: Awaited {
-                key: ReceiptKey::UNKNOWN,
-                id: MessageId(1),
-                style: IdStyle::Uuid,
-                registered_delivery: 1,
-                data_coding: 0,
-                segments: 1,
-                customer: CustomerId(0),
-                customer_home: ShardId(0),
                 kept: KeptRef { slot, generation: 0 },
                 is_double: true,
-                submitted_unix_ms: 0,
-                source: KeptAddress::default(),
-                dest: KeptAddress::default(),
+                ..Awaited::sample(ReceiptKey::UNKNOWN, MessageId(1))
             },
         }
     }

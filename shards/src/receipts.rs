@@ -348,17 +348,12 @@ impl AwaitedReceipts {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn key(number: u128) -> ReceiptKey {
-        ReceiptKey::new(VendorId(0), number.to_string().as_bytes(), VendorIdFormat::Decimal).unwrap()
-    }
-
-    fn awaited(number: u128) -> Awaited {
-        Awaited {
-            key: key(number),
-            id: MessageId(number),
+impl Awaited {
+    /// One for tests, under that key and with that id.
+    pub(crate) fn sample(key: ReceiptKey, id: MessageId) -> Self {
+        Self {
+            key,
+            id,
             style: IdStyle::Uuid,
             registered_delivery: 1,
             data_coding: 0,
@@ -371,6 +366,19 @@ mod tests {
             source: KeptAddress::default(),
             dest: KeptAddress::default(),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn key(number: u128) -> ReceiptKey {
+        ReceiptKey::new(VendorId(0), number.to_string().as_bytes(), VendorIdFormat::Decimal).unwrap()
+    }
+
+    fn awaited(number: u128) -> Awaited {
+        Awaited::sample(key(number), MessageId(number))
     }
 
     #[test]
