@@ -353,13 +353,7 @@ impl Ledger {
 
     /// What it has done so far.
     pub(crate) fn report(&self) -> JournalReport {
-        JournalReport {
-            bytes: self.bytes(),
-            is_failing: !self.has_room(),
-            is_unwritten: self.is_unwritten(),
-            is_full: self.is_full(),
-            ..self.report
-        }
+        JournalReport { bytes: self.bytes(), is_unwritten: self.is_unwritten(), is_full: self.is_full(), ..self.report }
     }
 
     /// Something that began in that segment has not ended yet.

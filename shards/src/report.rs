@@ -131,12 +131,17 @@ pub struct JournalReport {
     pub failures: u64,
     /// Octets of the segments that are wanted.
     pub bytes: u64,
-    /// Nothing new is accepted at present: it cannot be written, does not keep up, or is full.
-    pub is_failing: bool,
     /// Nothing new is accepted because it cannot be written, or does not keep up.
     pub is_unwritten: bool,
     /// Nothing new is accepted because the segments take up all the room that they may have.
     pub is_full: bool,
+}
+
+impl JournalReport {
+    /// Whether nothing new is accepted at present, for one reason or the other.
+    pub const fn is_failing(&self) -> bool {
+        self.is_unwritten || self.is_full
+    }
 }
 
 /// Everything one shard tells about itself.

@@ -499,7 +499,7 @@ fn a_journal_that_is_full_tells_it_once_and_once_that_it_has_room_again() {
     let accepted = fill(&mut kept, &[b'x'; 60_000]);
     assert_eq!(told(&mut kept), ["full"]);
     let journal = kept.stage.shard.report().journal.unwrap();
-    assert_eq!((journal.is_failing, journal.is_full, journal.is_unwritten), (true, true, false));
+    assert_eq!((journal.is_failing(), journal.is_full, journal.is_unwritten), (true, true, false));
     // Half of it ends: some segments go, and for a moment there is room.
     let end = |kept: &mut Kept, number: u32| {
         kept.stage.feed(kept.link, &receipt_of(&format!("full{number}"), "DELIVRD"));
@@ -511,7 +511,7 @@ fn a_journal_that_is_full_tells_it_once_and_once_that_it_has_room_again() {
     };
     (0..accepted / 2).for_each(|number| end(&mut kept, number));
     let journal = kept.stage.shard.report().journal.unwrap();
-    assert_eq!((journal.is_failing, journal.is_full), (false, false));
+    assert_eq!((journal.is_failing(), journal.is_full), (false, false));
     assert!(told(&mut kept).is_empty(), "it may be full again at once");
     let more = fill(&mut kept, &[b'y'; 60_000]);
     assert!(more > 0);

@@ -236,6 +236,6 @@ fn shard_stats(shard: usize, known: &ShardState) -> ShardStats {
 }
 
 fn journal_stats(journal: JournalReport) -> JournalStats {
-    let JournalReport { batches, records, bytes_written, failures, bytes, is_failing, is_full, .. } = journal;
-    JournalStats { batches, records, bytes_written, failures, bytes, is_failing, is_full }
+    let JournalReport { batches, records, bytes_written, failures, bytes, is_full, .. } = journal;
+    JournalStats { batches, records, bytes_written, failures, bytes, is_failing: journal.is_failing(), is_full }
 }

@@ -89,13 +89,7 @@ fn a_journal_that_is_full_is_told_apart_from_one_that_cannot_be_written() {
         (false, false, &[]),
     ] {
         let bench = Bench::start("");
-        let journal = JournalReport {
-            bytes: 4096,
-            is_failing: is_unwritten || is_full,
-            is_unwritten,
-            is_full,
-            ..JournalReport::default()
-        };
+        let journal = JournalReport { bytes: 4096, is_unwritten, is_full, ..JournalReport::default() };
         bench.take(Report { journal: Some(journal), ..Report::default() });
         let health = bench.ask("GET /health", "").json();
         let told = health["degraded"].as_array().unwrap().iter().filter(|it| it["part"] == "journal");

@@ -88,7 +88,7 @@ fn write_journal(out: &mut Exposition, picture: &Picture<'_>) {
         ("smpp_gateway_journal_commits_total", Kind::Counter, "Batches on stable storage.", |_, it| it.batches),
         ("smpp_gateway_journal_failures_total", Kind::Counter, "Batches that failed.", |_, it| it.failures),
         ("smpp_gateway_journal_failing", Kind::Gauge, "1 while it takes nothing new.", |_, it| {
-            u64::from(it.is_failing)
+            u64::from(it.is_failing())
         }),
         (
             "smpp_gateway_journal_full",

@@ -152,6 +152,7 @@ impl BindCounter {
                 }
                 if passed == Some(false) {
                     verdict.result = Err(CommandStatus::ESME_RBINDFAIL);
+                    verdict.reason = Some("too many binds over all nodes");
                 } else {
                     let first = Count { counted: Some(0), changed_at: now, written_at: now };
                     let count = self.counts.entry(customer).or_insert(first);

@@ -229,6 +229,7 @@ fn binds_count_over_all_nodes_and_those_of_a_dead_node_end(shards: Shards) {
         assert_eq!(try_bind(gateway).err(), Some(CommandStatus::ESME_RBINDFAIL));
         assert_eq!(gateway.metric("smpp_gateway_binds_counted_total", &["refused"]), 1.0);
     }
+    one.log.wait_for(1, &["bind rejected", "too many binds over all nodes"]);
     // One that ends makes room at the other node, and a connection that is cut as well.
     first.unbind();
     let third = bind_in_the_end(&other);

@@ -220,7 +220,7 @@ impl World {
             && self.ground.model.unanswered() == 0
             && self.hosts.iter().all(|host| {
                 let report = host.report();
-                let is_disk_well = report.journal.is_none_or(|journal| !journal.is_failing);
+                let is_disk_well = report.journal.is_none_or(|journal| !journal.is_failing());
                 let open = report.messages_open - self.waiting_for_good(&report);
                 // What waits for room in the full queue of a vendor that takes nothing waits for good as well. Whether that
                 // is so is told by the journal in the end. Others may still be on their way to a vendor that takes a few a

@@ -275,7 +275,7 @@ fn refusal_reason(status: CommandStatus) -> &'static str {
     match status {
         CommandStatus::ESME_RINVSYSID => "unknown or inactive system_id",
         CommandStatus::ESME_RINVPASWD => "wrong password",
-        CommandStatus::ESME_RBINDFAIL => "address not allowed, or too many binds over all nodes",
+        CommandStatus::ESME_RBINDFAIL => "address not allowed",
         CommandStatus::ESME_RSYSERR => "the bind could not be checked now",
         _ => "refused",
     }
