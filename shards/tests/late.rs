@@ -41,7 +41,7 @@ fn settings() -> Settings {
 
 impl Late {
     fn new(settings: Settings) -> Self {
-        let journal = JournalSetup { log: LOG, segment_bytes: 8 << 20, bytes_max: 64 << 20 };
+        let journal = JournalSetup { log: LOG, segment_bytes: 8 << 20, bytes_max: 64 << 20, commit_wait_us: 0 };
         let mut stage = Stage::with_journal(settings, Some(journal), Restored::default());
         let links = stage.bind_links();
         let customer = stage.bound(0, CommandId::BIND_TRANSCEIVER);
