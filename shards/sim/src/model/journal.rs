@@ -274,7 +274,7 @@ impl Model {
         for emission in message.emissions.iter().filter(|emission| emission.life == self.life) {
             let is_here = emission.vendor == vendor && counts_since.is_some_and(|since| emission.at >= since);
             let waited = now.millis_since(emission.at);
-            if self.must_be_settled(message, emission, now) {
+            if self.must_be_settled(emission, now) {
                 let before = emission.vendor;
                 violation!(self, "message {number} goes to vendor {vendor} after vendor {before} has it: {message:?}");
             }
@@ -313,13 +313,8 @@ impl Model {
         }
     }
 
-    /// Whether a late answer has reached every shard that may have the message. On the vendor's own it counts at once; one to
-    /// the last part of a text that was cut counts nowhere.
-    fn must_be_settled(&self, message: &Message, emission: &Emission, now: Time) -> bool {
-        let is_same = |part: &&Emission| (part.vendor, part.life) == (emission.vendor, emission.life);
-        if message.emissions.iter().filter(is_same).any(|part| part.is_part) {
-            return false;
-        }
+    /// Whether a late answer has reached every shard that may have the message. On the vendor's own it counts at once.
+    fn must_be_settled(&self, emission: &Emission, now: Time) -> bool {
         let on_the_way_ms = if self.scenario.shards == 1 { 0 } else { super::verdict::LATE_MS_MAX };
         emission.late_at.is_some_and(|late_at| late_at.after_ms(on_the_way_ms) < now)
     }
