@@ -269,7 +269,7 @@ impl Model {
             violation!(self, "message {number} goes to vendor {vendor} when its validity is over: {message:?}");
         }
         let gateway = &self.scenario.settings.gateway;
-        let (mut tries, mut unknown) = (1, 0);
+        let (mut tries, mut unknown, mut unsure) = (1, 0, 0);
         let counts_since = self.tries_count_since(vendor);
         for emission in message.emissions.iter().filter(|emission| emission.life == self.life) {
             let is_here = emission.vendor == vendor && counts_since.is_some_and(|since| emission.at >= since);
@@ -284,15 +284,19 @@ impl Model {
                     violation!(self, "message {number} goes to vendor {vendor} after {waited} ms without an answer");
                 }
                 // An answer that is so little late may have been in time.
-                (tries, unknown) = match emission.outcome {
-                    Outcome::PartTaken if is_here && emission.may_be_heard => (1, 0),
-                    _ => (tries + u32::from(is_here), unknown + u32::from(is_here && !emission.may_be_heard)),
-                };
+                if is_here && emission.may_be_heard {
+                    (tries, unknown, unsure) = match emission.outcome {
+                        Outcome::PartTaken => (1, 0, 0),
+                        _ => (tries + 1, unknown, unsure + 1),
+                    };
+                } else {
+                    (tries, unknown) = (tries + u32::from(is_here), unknown + u32::from(is_here));
+                }
                 continue;
             };
             match emission.outcome {
                 Outcome::Throttled(_) => {}
-                Outcome::PartTaken if is_here => (tries, unknown) = (1, 0),
+                Outcome::PartTaken if is_here => (tries, unknown, unsure) = (1, 0, 0),
                 Outcome::PartTaken => {}
                 Outcome::Temporary(_) if is_here && waited < gateway.retry_interval_ms => {
                     violation!(self, "message {number} is tried again after only {waited} ms");
@@ -305,7 +309,7 @@ impl Model {
                 ),
             }
         }
-        if tries > gateway.retry_count.max(gateway.unknown_outcome_retries + 1) + unknown {
+        if tries > gateway.retry_count.max(gateway.unknown_outcome_retries + 1) + unknown + unsure {
             violation!(self, "message {number} is tried {tries} times at vendor {vendor}: {message:?}");
         }
         if unknown > gateway.unknown_outcome_retries {
