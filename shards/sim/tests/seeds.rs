@@ -212,3 +212,9 @@ fn tries_at_a_vendor_that_came_back_count_anew() {
 fn an_answer_that_is_hardly_late_may_be_in_time() {
     play(302_737);
 }
+
+/// A receipt that crossed our unbind was refused for good, and its vendor never gave it again.
+#[test]
+fn a_receipt_that_crosses_an_unbind_comes_again() {
+    play(1_795_277_360_662_711);
+}
