@@ -224,3 +224,9 @@ fn a_receipt_that_crosses_an_unbind_comes_again() {
 fn what_comes_behind_an_unbind_resp_is_not_heard() {
     play(600_900);
 }
+
+/// A customer took a receipt and reset its connection before its answer was there: the check wanted no second one.
+#[test]
+fn a_receipt_whose_answer_was_lost_comes_again() {
+    journal(511_655);
+}
