@@ -33,6 +33,11 @@ impl PartialPdu {
         self.bytes
     }
 
+    /// What is kept.
+    pub fn bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+
     /// Keeps `bytes` for later without looking at them.
     pub fn keep(&mut self, bytes: &[u8]) {
         self.bytes.extend_from_slice(bytes);
