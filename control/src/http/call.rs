@@ -30,6 +30,8 @@ pub(super) struct Route {
     pub(super) query: &'static [Parameter],
     /// The schema of the body it takes, if it takes one.
     pub(super) body: Option<SchemaOf>,
+    /// Whether it wants that body, or does without.
+    pub(super) is_body_required: bool,
     /// Statuses of success, with the schema of their bodies (`None`: not JSON) and what they mean.
     pub(super) answers: &'static [(u16, Option<SchemaOf>, &'static str)],
     /// Statuses of errors besides those that any path has.
