@@ -106,6 +106,10 @@ impl Call {
         if self.body.is_empty() {
             return Err(Refusal::bad_request("no_body", "This call wants a JSON object as its body."));
         }
+        // Where every field may be left out, an empty list would do as well.
+        if self.body.trim_ascii_start().first() == Some(&b'[') {
+            return Err(Refusal::bad_request("invalid_body", "This call wants a JSON object as its body, not a list."));
+        }
         serde_json::from_slice(&self.body).map_err(|error| {
             let code = if error.is_data() { "invalid_body" } else { "malformed_json" };
             Refusal::bad_request(code, format!("The body is not as it should be: {error}."))
