@@ -2,7 +2,7 @@
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
 use smpp_pdu::{CommandId, CommandStatus, ShortMessage, Tag, Tlvs};
@@ -53,7 +53,7 @@ fn port_of(address: &Value) -> u16 {
 }
 
 /// Of each PDU: which way it went, and its operation.
-fn operations(file: &PathBuf, port: u16) -> Vec<(bool, u32)> {
+fn operations(file: &Path, port: u16) -> Vec<(bool, u32)> {
     let lines = tshark(file, port, "smpp", &["tcp.srcport", "smpp.command_id"]);
     let pdu = |line: &String| {
         let (from, command) = line.split_once('\t').unwrap();
