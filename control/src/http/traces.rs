@@ -3,7 +3,8 @@
 use hyper::StatusCode;
 use hyper::header::{CONTENT_DISPOSITION, HeaderValue};
 use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer, Serialize};
 use smpp_shards::{Reply, Snapshot};
 
 use super::answer::{self, Answer, Refusal};
@@ -25,9 +26,11 @@ const BYTES: core::ops::RangeInclusive<u32> = 4_096..=BYTES_MAX;
 #[serde(deny_unknown_fields, default)]
 pub(super) struct NewTrace {
     /// How long it runs at the most.
+    #[serde(deserialize_with = "whole_number")]
     #[schemars(range(min = 1, max = 3_600))]
     seconds: u32,
     /// Octets of the file at the most.
+    #[serde(deserialize_with = "whole_number")]
     #[schemars(range(min = 4_096, max = 16_777_216))]
     max_bytes: u32,
 }
@@ -36,6 +39,14 @@ impl Default for NewTrace {
     fn default() -> Self {
         Self { seconds: 60, max_bytes: 1024 * 1024 }
     }
+}
+
+/// A whole number in any form that JSON has for one: 60.0 is one as well. What is too small or too large becomes the nearest that
+/// there is, and is out of range all the same.
+fn whole_number<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u32, D::Error> {
+    let number = f64::deserialize(deserializer)?;
+    let is_whole = number.fract() == 0.0;
+    is_whole.then_some(number as u32).ok_or_else(|| D::Error::custom("a number is not a whole one"))
 }
 
 /// All traces.

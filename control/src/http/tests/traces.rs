@@ -44,7 +44,7 @@ fn code(answer: &Answer) -> (u16, String) {
 #[test]
 fn a_trace_is_begun_downloaded_while_it_runs_listed_and_ended() {
     let bench = Bench::start("");
-    let (answer, mut order) = begun(&bench, r#"{"seconds": 5, "max_bytes": 100000}"#, traced());
+    let (answer, mut order) = begun(&bench, r#"{"seconds": 5, "max_bytes": 100000.0}"#, traced());
     assert_eq!(answer.status, 201);
     let expected = serde_json::json!({
         "success": true, "session_id": "0-17-3", "customer_id": "acme", "smpp_system_id": "acme",
@@ -93,6 +93,8 @@ fn what_is_wrong_with_a_trace_is_told() {
     for (body, field) in [
         (r#"{"seconds": 0}"#, "seconds"),
         (r#"{"seconds": 3601}"#, "seconds"),
+        (r#"{"seconds": -1}"#, "seconds"),
+        (r#"{"seconds": 1e300}"#, "seconds"),
         (r#"{"max_bytes": 4095}"#, "max_bytes"),
         (r#"{"max_bytes": 16777217}"#, "max_bytes"),
     ] {
@@ -100,7 +102,7 @@ fn what_is_wrong_with_a_trace_is_told() {
         assert_eq!(code(&answer), (400, "invalid_field".to_owned()), "{body}");
         assert_eq!(answer.json()["error"]["fields"][0]["field"], field);
     }
-    for body in [r#"{"seconds": -1}"#, r#"{"minutes": 1}"#, "[]"] {
+    for body in [r#"{"seconds": 1.5}"#, r#"{"seconds": "1"}"#, r#"{"minutes": 1}"#, "[]"] {
         assert_eq!(code(&bench.post(PATH, body)), (400, "invalid_body".to_owned()), "{body}");
     }
     for id in ["nonsense", "9-1-1", "0-1"] {
