@@ -65,7 +65,7 @@ impl fmt::Debug for ToShard {
             Self::Snapshot(snapshot) => f.debug_tuple("Snapshot").field(&snapshot.version).finish(),
             Self::Drain(phase) => f.debug_tuple("Drain").field(phase).finish(),
             Self::Command(ticket, _) => f.debug_tuple("Command").field(ticket).finish(),
-            Self::Trace(ticket, order) => f.debug_tuple("Trace").field(ticket).field(&order.session).finish(),
+            Self::Trace(ticket, order) => f.debug_tuple("Trace").field(ticket).field(&order.target).finish(),
             Self::Stop => f.write_str("Stop"),
         }
     }

@@ -1,4 +1,4 @@
-//! Traces of sessions: begun through the control port, filled from the shards' rings, kept for a while as pcap files.
+//! Traces of sessions, customers' and vendors': begun through the control port, filled from the shards' rings, kept for a while as pcap files.
 //!
 //! Lives on the control thread. Every bound is here: how many run, how many are kept, how large all of them are together. It must
 //! never hold a shard up: one that writes faster than this reads leaves PDUs out, and counts them.
@@ -9,7 +9,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use smpp_shards::trace::TraceEnd;
-use smpp_shards::{SessionName, ShardId, TraceOrder, TraceReader, TraceRecord, Traced, trace_ring};
+use smpp_shards::{
+    SessionName, ShardId, TraceOrder, TraceReader, TraceRecord, TraceTarget, Traced, VendorId, trace_ring,
+};
 
 use pcap::Pcap;
 
@@ -34,8 +36,14 @@ pub(crate) const BYTES_MAX: u32 = 16 * 1024 * 1024;
 const _: () = assert!(RUNNING_MAX * BYTES_MAX as usize <= KEPT_BYTES_MAX && RUNNING_MAX < KEPT_MAX);
 const _: () = assert!(RUNNING_MAX <= smpp_shards::bounds::TRACES_MAX);
 
-/// Of which session: the name that its shard knows it by.
-pub(crate) type TracedSession = (ShardId, SessionName);
+/// By what a trace is asked for again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum TraceKey {
+    /// A customer's session, by the name that its shard knows it by.
+    Session(ShardId, SessionName),
+    /// A vendor, whichever of its binds is traced.
+    Vendor(VendorId),
+}
 
 /// How far a trace may go.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -48,7 +56,7 @@ pub(crate) struct TraceLimits {
 /// Why a trace is not begun.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum BeginError {
-    /// One of this session runs.
+    /// One of this key runs.
     Running,
     /// [`RUNNING_MAX`] run.
     TooMany,
@@ -57,7 +65,7 @@ pub(crate) enum BeginError {
 /// How a trace stands.
 #[derive(Clone, Debug)]
 pub(crate) struct TraceState {
-    pub(crate) session: TracedSession,
+    pub(crate) key: TraceKey,
     pub(crate) traced: Traced,
     pub(crate) limits: TraceLimits,
     pub(crate) began_unix_ms: u64,
@@ -77,7 +85,7 @@ pub(crate) struct Traces {
 }
 
 struct Trace {
-    session: TracedSession,
+    key: TraceKey,
     limits: TraceLimits,
     began_unix_ms: u64,
     /// Until it ends.
@@ -97,7 +105,7 @@ struct Content {
 /// A trace that the shard is still to begin. Dropping it is giving it up.
 pub(crate) struct Beginning {
     traces: Arc<Traces>,
-    session: TracedSession,
+    key: TraceKey,
 }
 
 impl Traces {
@@ -107,28 +115,29 @@ impl Traces {
     /// A [`BeginError`]; then everything is as it was.
     pub(crate) fn begin(
         self: &Arc<Self>,
-        session: TracedSession,
+        key: TraceKey,
+        target: TraceTarget,
         limits: TraceLimits,
     ) -> Result<(Beginning, TraceOrder), BeginError> {
         self.fill();
         let mut table = self.table();
         let is_running = |trace: &Trace| trace.ended.is_none();
-        if table.iter().any(|trace| trace.session == session && is_running(trace)) {
+        if table.iter().any(|trace| trace.key == key && is_running(trace)) {
             return Err(BeginError::Running);
         }
         if table.iter().filter(|trace| is_running(trace)).count() >= RUNNING_MAX {
             return Err(BeginError::TooMany);
         }
-        table.retain(|trace| trace.session != session);
+        table.retain(|trace| trace.key != key);
         while !has_room(&table, limits) {
             let Some(first) = first_ended(&table) else { return Err(BeginError::TooMany) };
             table.remove(first);
         }
         let (tap, reader) = trace_ring();
         let began_unix_ms = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as u64);
-        table.push(Trace { session, limits, began_unix_ms, reader: Some(reader), content: None, ended: None });
-        let order = TraceOrder { session: session.1, millis: u64::from(limits.seconds) * 1_000, tap };
-        Ok((Beginning { traces: Arc::clone(self), session }, order))
+        table.push(Trace { key, limits, began_unix_ms, reader: Some(reader), content: None, ended: None });
+        let order = TraceOrder { target, millis: u64::from(limits.seconds) * 1_000, tap };
+        Ok((Beginning { traces: Arc::clone(self), key }, order))
     }
 
     /// Takes over what has come, a bounded part of it; tells whether there may be more.
@@ -151,18 +160,18 @@ impl Traces {
     }
 
     /// The file of a trace, with all that has come until now.
-    pub(crate) fn file(&self, session: TracedSession) -> Option<Vec<u8>> {
+    pub(crate) fn file(&self, key: TraceKey) -> Option<Vec<u8>> {
         let mut table = self.table();
-        let trace = table.iter_mut().find(|trace| trace.session == session)?;
+        let trace = table.iter_mut().find(|trace| trace.key == key)?;
         trace.fill(usize::MAX);
         trace.content.as_ref().map(|content| content.pcap.octets().to_vec())
     }
 
     /// Ends a trace, if it runs, and forgets it. Tells how it stood.
-    pub(crate) fn forget(&self, session: TracedSession) -> Option<TraceState> {
+    pub(crate) fn forget(&self, key: TraceKey) -> Option<TraceState> {
         self.fill();
         let mut table = self.table();
-        let place = table.iter().position(|trace| trace.session == session && trace.content.is_some())?;
+        let place = table.iter().position(|trace| trace.key == key && trace.content.is_some())?;
         let state = table.remove(place).state()?;
         Some(TraceState { ended: state.ended.or(Some("stopped")), ..state })
     }
@@ -176,7 +185,7 @@ impl Beginning {
     /// The shard has begun: tells how the trace stands.
     pub(crate) fn begun(self, traced: Traced) -> Option<TraceState> {
         let mut table = self.traces.table();
-        let trace = table.iter_mut().find(|trace| trace.session == self.session)?;
+        let trace = table.iter_mut().find(|trace| trace.key == self.key)?;
         let pcap = Pcap::new(traced.peer, traced.local);
         trace.content = Some(Content { traced, pcap, pdus: 0, dropped: 0 });
         trace.state()
@@ -185,7 +194,7 @@ impl Beginning {
 
 impl Drop for Beginning {
     fn drop(&mut self) {
-        self.traces.table().retain(|trace| trace.session != self.session || trace.content.is_some());
+        self.traces.table().retain(|trace| trace.key != self.key || trace.content.is_some());
     }
 }
 
@@ -219,7 +228,7 @@ impl Trace {
     fn state(&self) -> Option<TraceState> {
         let content = self.content.as_ref()?;
         Some(TraceState {
-            session: self.session,
+            key: self.key,
             traced: content.traced,
             limits: self.limits,
             began_unix_ms: self.began_unix_ms,

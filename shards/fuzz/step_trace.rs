@@ -4,7 +4,7 @@
 use smpp_pdu::{Deframed, deframe};
 use smpp_shards::bounds::PDU_BYTES_MAX;
 use smpp_shards::trace::Direction;
-use smpp_shards::{Action, Command, Conn, Reply, TraceOrder, TraceReader, TraceRecord, trace_ring};
+use smpp_shards::{Action, Command, Conn, Reply, TraceOrder, TraceReader, TraceRecord, TraceTarget, trace_ring};
 
 use super::{Host, World};
 
@@ -73,7 +73,7 @@ impl World {
         assert!(actions.is_empty(), "everything was carried out before: {actions:?}");
         let Some(found) = sessions.first().filter(|found| found.name.conn == Conn(index as u32)) else { return };
         let (tap, reader) = trace_ring();
-        let order = TraceOrder { session: found.name, millis: TRACE_MS, tap };
+        let order = TraceOrder { target: TraceTarget::Session(found.name), millis: TRACE_MS, tap };
         if shard.trace(order, self.now, out).is_some() {
             slot.trace = Some(Watched { reader, written: Vec::new(), is_over: false });
         }

@@ -66,4 +66,4 @@ pub use settings::{Accept, GatewaySettings, Settings};
 pub use shard::{DrainPhase, JournalSetup, Shard, ShardSetup};
 pub use snapshot::{Customer, Problem, Snapshot, Vendor};
 pub use time::{Now, Time};
-pub use trace::{TraceOrder, TraceReader, TraceRecord, Traced, trace_ring};
+pub use trace::{TraceOrder, TraceReader, TraceRecord, TraceTarget, Traced, trace_ring};

@@ -1,4 +1,4 @@
-//! A trace of one session: copies of its PDUs, both ways, in a byte ring of its own from the shard to the control thread.
+//! A trace of one session, a customer's or one with a vendor: copies of its PDUs, both ways, in a byte ring of its own from the shard to the control thread.
 //!
 //! The control thread makes the ring and sends one end of it with its [`TraceOrder`]. The shard's end never waits: a PDU that
 //! finds no room is left out and counted. Either side ends a trace by dropping its end. No password of a bind gets in.
@@ -13,7 +13,7 @@ use smpp_pdu::{CommandId, Header};
 
 use crate::bounds::{PDU_BYTES_MAX, TRACE_RING_BYTES};
 use crate::command::SessionName;
-use crate::names::CustomerId;
+use crate::names::{CustomerId, VendorId};
 use crate::records::{Fields, Filled, PREFIX, RecordReader};
 
 /// Octets of a record in front of its PDU, the length included: kind, reason, time, PDUs and octets that were left out.
@@ -21,10 +21,19 @@ const FIXED: usize = PREFIX + 2 + 8 + 8 + 4;
 
 const _: () = assert!(TRACE_RING_BYTES > 2 * (PDU_BYTES_MAX + FIXED));
 
+/// Which session is to be traced.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TraceTarget {
+    /// A customer's.
+    Session(SessionName),
+    /// One of a vendor's binds, counted from 0. The shard must be the vendor's home.
+    Vendor(VendorId, u32),
+}
+
 /// A trace to begin.
 pub struct TraceOrder {
     /// Of which session.
-    pub session: SessionName,
+    pub target: TraceTarget,
     /// For how long at the most.
     pub millis: u64,
     /// The shard's end of its ring.
@@ -34,9 +43,9 @@ pub struct TraceOrder {
 /// Whose session is being traced, and the two ends of its connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Traced {
-    /// Whose.
-    pub customer: CustomerId,
-    /// The customer's end.
+    /// Whose, if it is a customer's.
+    pub customer: Option<CustomerId>,
+    /// The customer's end, or the vendor's.
     pub peer: SocketAddr,
     /// Ours.
     pub local: SocketAddr,

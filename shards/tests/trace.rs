@@ -9,10 +9,12 @@ use smpp_pdu::{CommandId, CommandStatus, ShortMessage};
 use smpp_shards::bounds::{PDU_BYTES_MAX, TRACE_RING_BYTES, TRACES_MAX};
 use smpp_shards::trace::{Direction, TraceEnd};
 use smpp_shards::{
-    CloseCause, Command, Conn, CustomerId, Reply, SessionName, TraceOrder, TraceReader, TraceRecord, trace_ring,
+    CloseCause, Command, Conn, CustomerId, Reply, SessionName, Settings, TraceOrder, TraceReader, TraceRecord,
+    TraceTarget, VendorId, trace_ring,
 };
 
 use Direction::{Received, Sent};
+use TraceTarget::{Session, Vendor};
 
 /// What a reader has got, without borrowing.
 #[derive(Debug, Default)]
@@ -40,16 +42,16 @@ impl Stage {
         }
     }
 
-    fn order(&mut self, session: SessionName, millis: u64) -> (Option<CustomerId>, TraceReader) {
+    fn order(&mut self, target: TraceTarget, millis: u64) -> (Option<(Conn, Option<CustomerId>)>, TraceReader) {
         let (tap, reader) = trace_ring();
-        let order = TraceOrder { session, millis, tap };
+        let order = TraceOrder { target, millis, tap };
         (self.shard.trace(order, self.now, &mut self.out), reader)
     }
 
     fn traced(&mut self, conn: Conn, millis: u64) -> TraceReader {
         let name = self.name(conn);
-        let (customer, reader) = self.order(name, millis);
-        assert_eq!(customer, Some(CustomerId(0)));
+        let (begun, reader) = self.order(Session(name), millis);
+        assert_eq!(begun, Some((conn, Some(CustomerId(0)))));
         reader
     }
 
@@ -175,7 +177,7 @@ fn a_trace_ends_with_its_session_and_has_the_last_answer() {
     let seen = stage.seen(&mut reader);
     assert_eq!(seen.ways(), [(Received, CommandId::UNBIND), (Sent, CommandId::UNBIND_RESP)]);
     assert_eq!(seen.end, Some(TraceEnd::Session));
-    assert!(stage.order(name, 60_000).0.is_none(), "there is no such session any more");
+    assert!(stage.order(Session(name), 60_000).0.is_none(), "there is no such session any more");
     assert!(!stage.shard.flush_traces(stage.now, &mut stage.out));
 }
 
@@ -242,8 +244,8 @@ fn a_trace_whose_reader_has_gone_makes_room_for_another() {
     let conns: Vec<Conn> = (0..=TRACES_MAX).map(|_| stage.bound(0, CommandId::BIND_TRANSCEIVER)).collect();
     let mut readers: Vec<TraceReader> = conns[..TRACES_MAX].iter().map(|conn| stage.traced(*conn, 60_000)).collect();
     let (first, last) = (stage.name(conns[0]), stage.name(conns[TRACES_MAX]));
-    assert!(stage.order(last, 60_000).0.is_none(), "there are as many as may be");
-    assert!(stage.order(first, 60_000).0.is_none(), "it is traced already");
+    assert!(stage.order(Session(last), 60_000).0.is_none(), "there are as many as may be");
+    assert!(stage.order(Session(first), 60_000).0.is_none(), "it is traced already");
     readers.remove(0);
     let mut reader = stage.traced(conns[TRACES_MAX], 60_000);
     stage.feed(conns[TRACES_MAX], &header_only(CommandId::ENQUIRE_LINK, 1));
@@ -263,6 +265,41 @@ fn a_session_that_is_not_there_is_not_traced() {
         SessionName { conn: Conn(70_000), ..name },
         SessionName { conn: links[0], generation: 0 },
     ] {
-        assert!(stage.order(wrong, 60_000).0.is_none(), "{wrong:?}");
+        assert!(stage.order(Session(wrong), 60_000).0.is_none(), "{wrong:?}");
     }
+}
+
+#[test]
+fn a_vendor_s_bind_is_traced_until_its_connection_is_over() {
+    let two = smpp_shards::settings::VendorSettings { binds: 2, ..vendor("north") };
+    let (mut stage, links) = Stage::with_vendors(Settings { vendors: vec![two], ..settings() });
+    let customer = stage.bound(0, CommandId::BIND_TRANSCEIVER);
+    let (begun, mut reader) = stage.order(Vendor(VendorId(0), 0), 60_000);
+    assert_eq!(begun, Some((links[0], None)));
+    stage.feed(customer, &submit(1, &message(b"over the first bind")));
+    let sent = stage.seen(&mut reader);
+    assert_eq!(sent.ways(), [(Sent, CommandId::SUBMIT_SM)]);
+    stage.feed(links[0], &submit_resp(header(&sent.pdus[0].2).sequence_number, b"v1"));
+    assert_eq!(stage.seen(&mut reader).ways(), [(Received, CommandId::SUBMIT_SM_RESP)]);
+    assert_eq!(stage.order(Vendor(VendorId(0), 1), 60_000).0, Some((links[1], None)));
+    for (vendor, bind) in [(0, 0), (0, 2), (9, 0)] {
+        assert_eq!(stage.order(Vendor(VendorId(vendor), bind), 60_000).0, None, "{vendor} {bind}");
+    }
+    stage.shard.closed(links[0], CloseCause::Reset, stage.now, &mut stage.out);
+    assert_eq!(stage.seen(&mut reader).end, Some(TraceEnd::Session));
+    assert_eq!(stage.order(Vendor(VendorId(0), 0), 60_000).0, None, "it is not connected");
+}
+
+#[test]
+fn a_trace_that_is_there_when_a_vendor_is_bound_has_no_password() {
+    let mut stage = Stage::new(settings());
+    let link = stage.connects()[0];
+    let conn = stage.connect_link(link);
+    stage.pdus(conn);
+    let (begun, mut reader) = stage.order(Vendor(VendorId(0), 0), 60_000);
+    assert_eq!(begun, Some((conn, None)));
+    assert!(stage.seen(&mut reader).pdus.is_empty(), "the bind was sent before");
+    stage.feed(conn, &bind_pdu(CommandId::BIND_RECEIVER, 1, 0x34));
+    let text = stage.seen(&mut reader).pdus[0].2.escape_ascii().to_string();
+    assert!(text.contains("********") && !text.contains("secret12"), "{text}");
 }

@@ -102,6 +102,17 @@ macro_rules! act {
     };
 }
 
+/// The file of a trace. Who takes messages' contents away leaves a line in the log.
+macro_rules! trace_file {
+    ($path:literal, $summary:literal, $handler:path) => {
+        Route {
+            is_audited: true,
+            answers: &[(200, None, "What there is of it until now, also while it runs: a pcap file.")],
+            ..get!($path, $summary, Token, &[], None, &[404], $handler)
+        }
+    };
+}
+
 /// In the order of the document.
 pub(super) static ROUTES: &[Route] = &[
     get!("/", "The page for operators", Open, &[], None, &[], page::page),
@@ -203,22 +214,24 @@ pub(super) static ROUTES: &[Route] = &[
             schema_of!(traces::NewTrace), 201 traces::TraceAnswer, &[404, 409, 429, 503], traces::begin
         )
     },
-    Route {
-        is_audited: true,
-        answers: &[(200, None, "What there is of it until now, also while it runs: a pcap file.")],
-        ..get!(
-            "/api/v1/sessions/{session_id}/trace",
-            "Download the trace of a session",
-            Token,
-            &[],
-            None,
-            &[404],
-            traces::download
-        )
-    },
+    trace_file!("/api/v1/sessions/{session_id}/trace", "Download the trace of a session", traces::download),
     act!(
         DELETE "/api/v1/sessions/{session_id}/trace", "End the trace of a session, and forget it", "",
         None, 200 traces::TraceAnswer, &[404], traces::end
+    ),
+    Route {
+        is_body_required: false,
+        ..act!(
+            POST "/api/v1/vendors/{vendor_id}/trace", "Begin to trace one bind of a vendor",
+            "As that of a session; it ends when the bind's connection does. A vendor has one trace, of whichever bind. 409 also where \
+             the bind is not up.",
+            schema_of!(traces::NewVendorTrace), 201 traces::TraceAnswer, &[404, 409, 429, 503], traces::begin_vendor
+        )
+    },
+    trace_file!("/api/v1/vendors/{vendor_id}/trace", "Download the trace of a vendor", traces::download_vendor),
+    act!(
+        DELETE "/api/v1/vendors/{vendor_id}/trace", "End the trace of a vendor, and forget it", "",
+        None, 200 traces::TraceAnswer, &[404], traces::end_vendor
     ),
     act!(
         POST "/api/v1/messages", "Send a message for a customer",

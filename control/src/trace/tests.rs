@@ -8,33 +8,44 @@ use super::*;
 
 const LIMITS: TraceLimits = TraceLimits { seconds: 60, max_bytes: 1_000 };
 
-fn session(number: u32) -> TracedSession {
-    (ShardId(0), SessionName { conn: Conn(number), generation: 0 })
+fn name(number: u32) -> SessionName {
+    SessionName { conn: Conn(number), generation: 0 }
+}
+
+fn session(number: u32) -> TraceKey {
+    TraceKey::Session(ShardId(0), name(number))
 }
 
 fn traced() -> Traced {
     let (peer, local) = ("192.0.2.1:40000".parse().unwrap(), "192.0.2.2:2775".parse().unwrap());
-    Traced { customer: CustomerId(0), peer, local }
+    Traced { customer: Some(CustomerId(0)), peer, local }
 }
 
 fn begun(traces: &Arc<Traces>, number: u32, limits: TraceLimits) -> TraceTap {
-    let (beginning, order) = traces.begin(session(number), limits).map_err(|error| panic!("{error:?}")).unwrap();
+    let (beginning, order) = traces
+        .begin(session(number), TraceTarget::Session(name(number)), limits)
+        .map_err(|error| panic!("{error:?}"))
+        .unwrap();
     assert_eq!(order.millis, u64::from(limits.seconds) * 1_000);
     let state = beginning.begun(traced()).unwrap();
-    assert_eq!((state.session, state.ended, state.pdus), (session(number), None, 0));
+    assert_eq!((state.key, state.ended, state.pdus), (session(number), None, 0));
     order.tap
 }
 
 fn refused(traces: &Arc<Traces>, number: u32) -> Option<BeginError> {
-    traces.begin(session(number), LIMITS).err()
+    traces.begin(session(number), TraceTarget::Session(name(number)), LIMITS).err()
 }
 
 fn state(traces: &Traces, number: u32) -> TraceState {
-    traces.states().into_iter().find(|state| state.session == session(number)).unwrap()
+    traces.states().into_iter().find(|state| state.key == session(number)).unwrap()
 }
 
 fn sessions(traces: &Traces) -> Vec<u32> {
-    traces.states().iter().map(|state| state.session.1.conn.0).collect()
+    let number = |state: &TraceState| match state.key {
+        TraceKey::Session(_, name) => name.conn.0,
+        TraceKey::Vendor(vendor) => panic!("nobody traces {vendor:?}"),
+    };
+    traces.states().iter().map(number).collect()
 }
 
 #[test]
@@ -118,7 +129,12 @@ fn one_of_a_session_runs_at_a_time_and_a_few_in_all() {
 #[test]
 fn one_that_the_shard_has_not_begun_counts_and_leaves_nothing_when_it_is_given_up() {
     let traces = Arc::new(Traces::default());
-    let begin = |number| traces.begin(session(number), LIMITS).map_err(|error| panic!("{error:?}")).unwrap();
+    let begin = |number| {
+        traces
+            .begin(session(number), TraceTarget::Session(name(number)), LIMITS)
+            .map_err(|error| panic!("{error:?}"))
+            .unwrap()
+    };
     let mut begun: Vec<_> = (0..RUNNING_MAX as u32).map(begin).collect();
     assert_eq!(refused(&traces, 0), Some(BeginError::Running));
     assert_eq!(refused(&traces, 9), Some(BeginError::TooMany));

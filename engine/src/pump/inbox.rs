@@ -50,10 +50,9 @@ impl Pump {
 
     /// Begins a trace; the answer has the addresses of the connection's two ends, which the shard does not know.
     fn trace(&mut self, ticket: u64, order: TraceOrder) {
-        let slot = Slot(order.session.conn.0);
-        let customer = self.shard.trace(order, self.now, &mut self.output);
-        let traced = customer.and_then(|customer| {
-            let socket = self.net.socket(slot)?;
+        let begun = self.shard.trace(order, self.now, &mut self.output);
+        let traced = begun.and_then(|(conn, customer)| {
+            let socket = self.net.socket(Slot(conn.0))?;
             let socket = SockRef::from(&socket);
             let (peer, local) = (socket.peer_addr().ok()?.as_socket()?, socket.local_addr().ok()?.as_socket()?);
             Some(Traced { customer, peer: canonical(peer), local: canonical(local) })

@@ -8,14 +8,19 @@ use serde_json::{Value, json};
 use smpp_pdu::{CommandId, CommandStatus, ShortMessage, Tag, Tlvs};
 
 use crate::dissector::{FILTERS, tshark, tshark_with};
+use crate::harness::bench::assert_clean;
 use crate::harness::certificates::{Certificate, connect_tls};
 use crate::harness::setup::PASSWORD;
-use crate::harness::{Esme, Gateway, PATIENCE, Setup, Shards, ask_until, message, smsc, with_one_shard_and_with_two};
+use crate::harness::{
+    Background, Esme, Gateway, PATIENCE, Setup, Shards, ask_until, message, smsc, with_one_shard_and_with_two,
+};
 use crate::http::call;
 
 with_one_shard_and_with_two![
     tshark_reads_both_directions_of_a_traced_session,
     over_tls_the_trace_holds_what_was_said,
+    a_vendor_s_bind_is_traced,
+    a_busy_session_is_traced_and_no_message_waits_for_it,
     a_trace_ends_by_itself_and_another_session_s_pdus_are_not_in_it,
 ];
 
@@ -27,16 +32,24 @@ fn the_session(gateway: &Gateway) -> String {
 }
 
 fn begin(gateway: &Gateway, session: &str, body: &Value) -> Value {
-    let (status, begun) = call(gateway, "POST", &format!("/api/v1/sessions/{session}/trace"), body);
+    begin_at(gateway, &format!("/api/v1/sessions/{session}/trace"), body)
+}
+
+fn begin_at(gateway: &Gateway, path: &str, body: &Value) -> Value {
+    let (status, begun) = call(gateway, "POST", path, body);
     assert_eq!((status, &begun["is_running"]), (201, &true.into()), "{begun}");
     begun
 }
 
 /// Downloads a trace into the gateway's folder.
 fn download(gateway: &Gateway, session: &str) -> PathBuf {
+    download_from(gateway, &format!("/api/v1/sessions/{session}/trace"))
+}
+
+fn download_from(gateway: &Gateway, path: &str) -> PathBuf {
     let mut stream = TcpStream::connect(gateway.ports.control).unwrap();
     stream.set_read_timeout(Some(PATIENCE)).unwrap();
-    let request = format!("GET /api/v1/sessions/{session}/trace HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
+    let request = format!("GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
     stream.write_all(request.as_bytes()).unwrap();
     let mut answer = Vec::new();
     stream.read_to_end(&mut answer).unwrap();
@@ -45,6 +58,14 @@ fn download(gateway: &Gateway, session: &str) -> PathBuf {
     let file = gateway.folder.path().join("session.pcap");
     std::fs::write(&file, &answer[end..]).unwrap();
     file
+}
+
+/// Nothing in a file is malformed or marked as an error.
+fn check(file: &Path, port: u16) {
+    for filter in FILTERS {
+        let found = tshark(file, port, filter, &["frame.number", "_ws.col.Info", "_ws.expert.message"]);
+        assert!(found.is_empty(), "{filter}: {found:?}");
+    }
 }
 
 /// The port of an address with one.
@@ -84,10 +105,7 @@ fn tshark_reads_both_directions_of_a_traced_session(shards: Shards) {
     esme.submitted(&ShortMessage { tlvs: Tlvs::new(&payload), ..message(b"") });
     assert_eq!(esme.bind(CommandId::BIND_TRANSMITTER, "acme", PASSWORD).status, CommandStatus::ESME_RALYBND);
     let file = download(&gateway, &session);
-    for filter in FILTERS {
-        let found = tshark(&file, port, filter, &["frame.number", "_ws.col.Info", "_ws.expert.message"]);
-        assert!(found.is_empty(), "{filter}: {found:?}");
-    }
+    check(&file, port);
     let said = [
         (true, CommandId::SUBMIT_SM),
         (false, CommandId::SUBMIT_SM_RESP),
@@ -173,5 +191,54 @@ fn a_trace_ends_by_itself_and_another_session_s_pdus_are_not_in_it(shards: Shard
     assert!(!operations(&download(&gateway, &session), gateway.address().port()).is_empty());
     esme.unbind();
     other.unbind();
+    gateway.end_well();
+}
+
+fn a_vendor_s_bind_is_traced(shards: Shards) {
+    let vendor = smsc(&[]);
+    let gateway = Setup::usual(shards, vendor.address()).start();
+    gateway.wait_until_bound(1);
+    let (path, port) = ("/api/v1/vendors/north/trace", vendor.address().port());
+    let begun = begin_at(&gateway, path, &json!({"bind": 0, "seconds": 600}));
+    assert_eq!((port_of(&begun["peer"]), &begun["vendor_id"]), (port, &"north".into()));
+    let mut esme = Esme::bound(&gateway, "acme");
+    esme.submitted(&ShortMessage { registered_delivery: 1, ..message(b"hello") });
+    esme.take_delivery();
+    // Our deliver_sm_resp may still be on its way to the vendor.
+    let file = ask_until("a trace of four PDUs", || {
+        let (_, list) = call(&gateway, "GET", "/api/v1/traces", &Value::Null);
+        (list["traces"][0]["pdus"] == 4).then(|| download_from(&gateway, path))
+    });
+    check(&file, port);
+    // The vendor has the port here.
+    let said = [
+        (true, CommandId::SUBMIT_SM),
+        (false, CommandId::SUBMIT_SM_RESP),
+        (false, CommandId::DELIVER_SM),
+        (true, CommandId::DELIVER_SM_RESP),
+    ];
+    assert_eq!(operations(&file, port), expected(said));
+    vendor.stop().unwrap();
+    assert_eq!(ended(&gateway)["ended"], "session");
+    let (status, refused) = call(&gateway, "POST", path, &Value::Null);
+    assert_eq!((status, &refused["error"]["code"]), (409, &"not_bound".into()), "{refused}");
+    esme.unbind();
+    gateway.end_well();
+}
+
+fn a_busy_session_is_traced_and_no_message_waits_for_it(shards: Shards) {
+    let vendor = smsc(&[]);
+    let gateway = Setup::usual(shards, vendor.address()).start();
+    let load =
+        Background::start(gateway.address(), &["--duration", "4", "--receipts", "--sessions", "1", "--window", "50"]);
+    let session = ask_until("a session", || {
+        let (_, list) = call(&gateway, "GET", "/api/v1/sessions", &Value::Null);
+        list["sessions"][0]["session_id"].as_str().map(str::to_owned)
+    });
+    begin(&gateway, &session, &json!({"max_bytes": 2_000_000}));
+    assert_clean(&load.wait());
+    let ended = ended(&gateway);
+    assert!(ended["pdus"].as_u64().unwrap() > 1_000, "{ended}");
+    check(&download(&gateway, &session), gateway.address().port());
     gateway.end_well();
 }

@@ -13,7 +13,7 @@ use crate::names::{Conn, CustomerId};
 use crate::output::Output;
 use crate::stream::{Next, PartialPdu};
 use crate::time::{Now, Time};
-use crate::trace::{Direction, TraceEnd, TraceOrder, TraceTap};
+use crate::trace::{Direction, TraceEnd, TraceOrder, TraceTap, TraceTarget};
 
 /// One session that is traced.
 struct Trace {
@@ -88,12 +88,18 @@ impl Shard {
         }
     }
 
-    /// Begins to trace a session, and tells whose it is; `None` where it is not there, or [`TRACES_MAX`] others are traced. The
-    /// trace ends with the session, when its time is up (at the next [`Shard::flush_traces`]), or when its reader goes.
-    pub fn trace(&mut self, order: TraceOrder, now: Now, out: &mut Output) -> Option<CustomerId> {
+    /// Begins to trace a session, and tells its connection and which customer's it is; `None` where it is not there, or
+    /// [`TRACES_MAX`] others are traced. The trace ends with the session, when its time is up (at the next
+    /// [`Shard::flush_traces`]), or when its reader goes.
+    pub fn trace(&mut self, order: TraceOrder, now: Now, out: &mut Output) -> Option<(Conn, Option<CustomerId>)> {
         self.tracing.traces.retain(|trace| trace.tap.is_wanted());
-        let customer = self.session_named(order.session)?;
-        let conn = order.session.conn;
+        let (conn, customer) = match order.target {
+            TraceTarget::Session(name) => (name.conn, Some(self.session_named(name)?)),
+            TraceTarget::Vendor(vendor, bind) => {
+                let link = *self.lanes.get(vendor.index())?.links.get(bind as usize)?;
+                (self.links[link.index()].conn?, None)
+            }
+        };
         if self.tracing.traces.len() >= TRACES_MAX || self.tracing.traces.iter().any(|trace| trace.conn == conn) {
             return None;
         }
@@ -103,7 +109,7 @@ impl Shard {
         partial.keep(self.connections[conn.index()].partial.bytes());
         let until = now.mono.after_ms(order.millis);
         self.tracing.traces.push(Trace { conn, until, began: now, partial, is_lost: false, tap: order.tap });
-        Some(customer)
+        Some((conn, customer))
     }
 
     /// Hands what the turn has written to traced sessions to their traces. To be called in each turn before anything is sent.
