@@ -231,7 +231,7 @@ impl ControlSender {
         self.waker.wake();
     }
 
-    /// Tells that a shard has put something into the ring of a trace.
+    /// Tells that the ring of a trace is to be read.
     pub fn traced(&self) {
         self.waker.wake();
     }

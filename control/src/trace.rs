@@ -212,6 +212,7 @@ impl Trace {
         if let Some(reason) = ended {
             // The shard notices that nobody reads any more.
             self.reader = None;
+            content.pcap.finish();
             self.ended = Some((reason, Instant::now()));
         }
         taken

@@ -146,6 +146,11 @@ impl TraceTap {
         self.producer.read_is_held()
     }
 
+    /// Whether it is time to read what there is: half of the ring is taken.
+    pub fn is_filling(&self) -> bool {
+        self.producer.occupied_len() > TRACE_RING_BYTES / 2
+    }
+
     fn push(&mut self, kind: [u8; 2], at_unix_nanos: u64, skipped: u32, pdu: &[u8]) {
         let mut fixed = Filled::<FIXED>::new();
         fixed.put(((FIXED - PREFIX + pdu.len()) as u32).to_le_bytes());

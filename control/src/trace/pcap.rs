@@ -62,6 +62,11 @@ impl Pcap {
         &self.file
     }
 
+    /// Nothing more comes: gives the memory back that it does not need.
+    pub(super) fn finish(&mut self) {
+        self.file.shrink_to_fit();
+    }
+
     /// By how many octets a PDU of that length makes the file larger.
     pub(super) fn growth(&self, pdu_bytes: usize) -> usize {
         let ip = if self.peer.is_ipv4() && self.local.is_ipv4() { IPV4_BYTES } else { IPV6_BYTES };

@@ -31,7 +31,7 @@ struct Trace {
 #[derive(Default)]
 pub(super) struct Tracing {
     traces: Vec<Trace>,
-    /// Something was recorded, and the control thread has not been told.
+    /// A trace has ended, or its ring is filling, and the control thread has not been told. It looks once a second of itself.
     is_untold: bool,
     whole: Vec<u8>,
 }
@@ -127,8 +127,8 @@ impl Shard {
         self.end_traces(now);
         for trace in &mut self.tracing.traces {
             trace.put_written(now, out);
+            self.tracing.is_untold |= trace.tap.is_filling();
         }
-        self.tracing.is_untold = true;
     }
 
     /// Ends the traces whose time is up, and forgets those that nobody reads.
@@ -136,6 +136,7 @@ impl Shard {
         let is_over = |trace: &mut Trace| trace.until <= now.mono || !trace.tap.is_wanted();
         for trace in self.tracing.traces.extract_if(.., is_over) {
             trace.tap.end(TraceEnd::Time);
+            self.tracing.is_untold = true;
         }
     }
 
