@@ -1,7 +1,8 @@
-//! Traces of sessions, customers' and vendors': begun through the control port, filled from the shards' rings, kept for a while as pcap files.
+//! Traces of sessions, customers' and vendors': begun through the control port, filled from the shards' rings, kept for a
+//! while as pcap files.
 //!
-//! Lives on the control thread. Every bound is here: how many run, how many are kept, how large all of them are together. It must
-//! never hold a shard up: one that writes faster than this reads leaves PDUs out, and counts them.
+//! Lives on the control thread. Every bound is here: how many run, how many are kept, how large all of them are together. It
+//! must never hold a shard up: one that writes faster than this reads leaves PDUs out, and counts them.
 
 mod pcap;
 

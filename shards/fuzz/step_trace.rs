@@ -1,5 +1,5 @@
-//! Traces of sessions, read as the control thread reads them: everything that is written to a session is in its trace, whole and
-//! in its order, and nothing else.
+//! Traces of sessions, read as the control thread reads them: everything that is written to a session is in its trace, whole
+//! and in its order, and nothing else.
 
 use smpp_pdu::{Deframed, deframe};
 use smpp_shards::bounds::PDU_BYTES_MAX;

@@ -1,7 +1,8 @@
-//! A trace of one session, a customer's or one with a vendor: copies of its PDUs, both ways, in a byte ring of its own from the shard to the control thread.
+//! A trace of one session, a customer's or one with a vendor: copies of its PDUs, both ways, in a byte ring of its own from
+//! the shard to the control thread.
 //!
-//! The control thread makes the ring and sends one end of it with its [`TraceOrder`]. The shard's end never waits: a PDU that
-//! finds no room is left out and counted. Either side ends a trace by dropping its end. No password of a bind gets in.
+//! The control thread makes the ring and sends one end of it with its [`TraceOrder`]. The shard's end never waits: a PDU
+//! that finds no room is left out and counted. Either side ends a trace by dropping its end. No password of a bind gets in.
 
 use core::net::SocketAddr;
 

@@ -31,6 +31,14 @@ impl Seen {
     }
 }
 
+/// A PDU that long which is answered and otherwise nothing.
+fn unknown_pdu(length: usize) -> Vec<u8> {
+    let mut pdu = header_only(CommandId(0x0777), 1);
+    pdu.resize(length, b'x');
+    pdu[..4].copy_from_slice(&(length as u32).to_be_bytes());
+    pdu
+}
+
 impl Stage {
     fn name(&mut self, conn: Conn) -> SessionName {
         let command = Command::ListSessions { customer: None, from: conn.0, limit: 1 };
@@ -195,9 +203,7 @@ fn what_a_full_ring_has_no_room_for_is_counted_and_the_session_notices_nothing()
     let mut stage = Stage::new(settings());
     let customer = stage.bound(0, CommandId::BIND_TRANSCEIVER);
     let mut reader = stage.traced(customer, 60_000);
-    let mut large = header_only(CommandId(0x0777), 1);
-    large.resize(PDU_BYTES_MAX, b'x');
-    large[..4].copy_from_slice(&(PDU_BYTES_MAX as u32).to_be_bytes());
+    let large = unknown_pdu(PDU_BYTES_MAX);
     let count = TRACE_RING_BYTES / PDU_BYTES_MAX + 3;
     (0..count).for_each(|_| stage.feed(customer, &large));
     assert_eq!(stage.pdus(customer).len(), count, "each is answered");
@@ -215,9 +221,7 @@ fn the_control_thread_is_woken_when_half_of_a_ring_is_taken() {
     let mut stage = Stage::new(settings());
     let customer = stage.bound(0, CommandId::BIND_TRANSCEIVER);
     let mut reader = stage.traced(customer, 60_000);
-    let mut large = header_only(CommandId(0x0777), 1);
-    large.resize(50_000, b'x');
-    large[..4].copy_from_slice(&50_000_u32.to_be_bytes());
+    let large = unknown_pdu(50_000);
     for _ in 0..TRACE_RING_BYTES / 2 / 50_100 {
         stage.feed(customer, &large);
         assert!(!stage.shard.flush_traces(stage.now, &mut stage.out));

@@ -208,9 +208,9 @@ pub(super) static ROUTES: &[Route] = &[
         is_body_required: false,
         ..act!(
             POST "/api/v1/sessions/{session_id}/trace", "Begin to trace a session",
-            "Its PDUs from now on, both ways, with what is in them, but for passwords. It ends with its time, its size or the \
-             session; then it is kept for an hour, or until newer ones need its room. A session has one trace: one that has ended \
-             makes room for the next.",
+            "Its PDUs from now on, both ways, with what is in them, but for passwords. It ends with its time, its size or \
+             the session; then it is kept for an hour, or until newer ones need its room. A session has one trace: one that \
+             has ended makes room for the next.",
             schema_of!(traces::NewTrace), 201 traces::TraceAnswer, &[404, 409, 429, 503], traces::begin
         )
     },
@@ -223,8 +223,8 @@ pub(super) static ROUTES: &[Route] = &[
         is_body_required: false,
         ..act!(
             POST "/api/v1/vendors/{vendor_id}/trace", "Begin to trace one bind of a vendor",
-            "As that of a session; it ends when the bind's connection does. A vendor has one trace, of whichever bind. 409 also where \
-             the bind is not up.",
+            "As that of a session; it ends when the bind's connection does. A vendor has one trace, of whichever bind. 409 \
+             also where the bind is not up.",
             schema_of!(traces::NewVendorTrace), 201 traces::TraceAnswer, &[404, 409, 429, 503], traces::begin_vendor
         )
     },

@@ -72,8 +72,8 @@ impl Default for NewVendorTrace {
     }
 }
 
-/// A whole number in any form that JSON has for one: 60.0 is one as well. What is too small or too large becomes the nearest that
-/// there is, and is out of range all the same.
+/// A whole number in any form that JSON has for one: 60.0 is one as well. What is too small or too large becomes the nearest
+/// that there is, and is out of range all the same.
 fn whole_number<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u32, D::Error> {
     let number = f64::deserialize(deserializer)?;
     let is_whole = number.fract() == 0.0;
@@ -115,7 +115,8 @@ struct TraceView {
     seconds: u32,
     max_bytes: u32,
     is_running: bool,
-    /// Why it has ended: `time`, `size` (the next PDU did not fit), `session` (which is over) or `stopped`; null while it runs.
+    /// Why it has ended: `time`, `size` (the next PDU did not fit), `session` (which is over) or `stopped`; null while it
+    /// runs.
     ended: Option<&'static str>,
     /// PDUs in the file.
     pdus: u64,

@@ -1,8 +1,8 @@
 //! A pcap file of PDUs: little-endian, nanoseconds, each PDU in IP and TCP headers as if it had been captured on the wire.
 //!
 //! The addresses and ports are the connection's; everything else of the headers is made up so that a reader puts the stream
-//! together: sequence numbers that go on in each direction, lengths, checksums. TCP's handshake is not there, for a trace begins
-//! in the middle.
+//! together: sequence numbers that go on in each direction, lengths, checksums. TCP's handshake is not there, for a trace
+//! begins in the middle.
 //!
 //! Lives on the control thread.
 

@@ -31,7 +31,7 @@ struct Trace {
 #[derive(Default)]
 pub(super) struct Tracing {
     traces: Vec<Trace>,
-    /// A trace has ended, or its ring is filling, and the control thread has not been told. It looks once a second of itself.
+    /// A trace has ended, or its ring is filling, and the control thread has not been told (it looks once a second anyway).
     is_untold: bool,
     whole: Vec<u8>,
 }
@@ -112,8 +112,8 @@ impl Shard {
         Some((conn, customer))
     }
 
-    /// Hands what the turn has written to traced sessions to their traces. To be called in each turn before anything is sent.
-    /// `true` when the control thread is to be woken.
+    /// Hands what the turn has written to traced sessions to their traces. To be called in each turn before anything is
+    /// sent. `true` when the control thread is to be woken.
     #[inline]
     pub fn flush_traces(&mut self, now: Now, out: &mut Output) -> bool {
         if self.tracing.is_on() {
