@@ -281,7 +281,10 @@ impl Model {
             let Some(_) = emission.heard_at else {
                 let timeout = self.scenario.settings.vendors[emission.vendor].response_timeout_ms;
                 if waited < timeout && !self.is_gone(emission.net) {
-                    violation!(self, "message {number} goes to vendor {vendor} after {waited} ms without an answer");
+                    violation!(
+                        self,
+                        "message {number} goes to vendor {vendor} after {waited} of {timeout} ms without an answer: {message:?}"
+                    );
                 }
                 // An answer that is so little late may have been in time.
                 if is_here && emission.may_be_heard {
