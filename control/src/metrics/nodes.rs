@@ -30,7 +30,7 @@ pub(super) fn write(out: &mut Exposition, state: &State) {
             }
             LimitKey::Vendor(id) => {
                 let Some(vendor) = snapshot.vendor(*id) else { continue };
-                out.sample_real(&[("vendor_id", &vendor.settings.instance_name)], share);
+                out.sample_real(&[("vendor_id", vendor.settings.vendor_id())], share);
             }
         }
     }

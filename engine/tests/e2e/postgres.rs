@@ -104,7 +104,7 @@ pub(crate) fn wait_for_version(gateway: &Gateway, version: u64) {
 }
 
 /// What the platform calls a vendor.
-fn id_of(database: &Database<'_>, name: &str) -> String {
+pub(crate) fn id_of(database: &Database<'_>, name: &str) -> String {
     database.sql(&format!("SELECT id FROM messaging.vendors WHERE instance_name = '{name}'"))
 }
 
