@@ -31,7 +31,9 @@ pub(crate) const RECEIPT_STATES: [&str; 8] =
 pub(crate) fn render(state: &State) -> String {
     let snapshot = state.snapshot();
     let picture = Picture::of(state, &snapshot);
-    let mut out = Exposition::default();
+    // About as long as the last time.
+    let before = state.exposition_octets.load(Ordering::Relaxed);
+    let mut out = Exposition::with_room(before + before / 16);
     write_server(&mut out, &picture);
     write_client(&mut out, &picture);
     write_business(&mut out, &picture);
@@ -39,7 +41,9 @@ pub(crate) fn render(state: &State) -> String {
     gateway::write(&mut out, &picture, state);
     store::write(&mut out, state);
     nodes::write(&mut out, state);
-    out.finish()
+    let text = out.finish();
+    state.exposition_octets.store(text.len(), Ordering::Relaxed);
+    text
 }
 
 /// The reports of all shards put together.

@@ -4,7 +4,7 @@
 //! sees.
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
@@ -69,6 +69,8 @@ pub(crate) struct State {
     pub(crate) log: Log,
     pub(crate) dropped_events: Arc<AtomicU64>,
     pub(crate) dropped_verdicts: AtomicU64,
+    /// Octets of the metrics' text when it was asked for last.
+    pub(crate) exposition_octets: AtomicUsize,
     pub(crate) failing: Arc<FailingFigures>,
     pub(crate) vendor_news: VendorNews,
     draining: AtomicBool,
@@ -146,6 +148,7 @@ impl State {
             log,
             dropped_events,
             dropped_verdicts: AtomicU64::new(0),
+            exposition_octets: AtomicUsize::new(0),
             failing: Arc::default(),
             vendor_news: VendorNews::default(),
             draining: AtomicBool::new(false),

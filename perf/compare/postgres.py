@@ -7,8 +7,9 @@ import shutil
 import signal
 import subprocess
 import tempfile
+import time
 
-from haproxy import free_port, wait_for
+from haproxy import free_port
 
 USER = "gateway"
 
@@ -50,10 +51,18 @@ class Postgres:
         self.server = subprocess.Popen(
             [*before, self.bin / "postgres", "-D", data, *options], cwd="/", stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
         )
-        wait_for(self.port, 60)
+        end = time.monotonic() + 60
+        while not self.accepts():
+            if time.monotonic() > end or self.server.poll() is not None:
+                raise SystemExit("PostgreSQL does not come up")
+            time.sleep(0.05)
 
     def url(self):
         return f"postgres://{USER}@127.0.0.1:{self.port}/postgres"
+
+    def accepts(self):
+        ready = [self.bin / "pg_isready", "-q", "-h", "127.0.0.1", "-p", str(self.port), "-t", "1"]
+        return subprocess.run(ready, cwd="/", check=False).returncode == 0
 
     def sql(self, text):
         psql = [self.bin / "psql", "-h", "127.0.0.1", "-p", str(self.port), "-U", USER, "-d", "postgres"]
