@@ -38,6 +38,35 @@ pub(crate) async fn connect(
     }
 }
 
+/// Whether Redis is there and lets this node into each of its databases; changes nothing. Gives the policy by which it forgets
+/// keys at random when it is full, where it has such a one and tells.
+///
+/// # Errors
+/// A sentence that says what is wrong, without its subject.
+pub fn look(settings: &RedisSettings) -> Result<Option<String>, String> {
+    let looking = async {
+        for database in [crate::store::REDIS_DATABASE, crate::nodes::DATABASE] {
+            let mut connection = connect(settings, database, CONNECT_MAX).await?;
+            redis::cmd("PING").exec_async(&mut connection).await.map_err(|error| reason(&error))?;
+            // A user that may not ask is let in all the same.
+            let told: Option<String> = redis::cmd("INFO").arg("memory").query_async(&mut connection).await.ok();
+            if let Some(policy) = told.as_deref().and_then(random_policy) {
+                return Ok(Some(policy.to_owned()));
+            }
+        }
+        Ok(None)
+    };
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_io().enable_time().build();
+    runtime.map_err(|error| error.to_string())?.block_on(looking)
+}
+
+/// Out of what `INFO memory` answers.
+fn random_policy(told: &str) -> Option<&str> {
+    let value = |key: &str| told.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix(':')).map(str::trim);
+    let is_bounded = value("maxmemory").is_some_and(|octets| octets != "0");
+    value("maxmemory_policy").filter(|policy| is_bounded && !["noeviction", "volatile-ttl"].contains(policy))
+}
+
 /// With the authorities as they stand in their file now.
 fn client(settings: &RedisSettings, database: i64) -> Result<Client, String> {
     let info = connection_info(settings, database);
@@ -115,4 +144,19 @@ fn connection_info(settings: &RedisSettings, database: i64) -> RedisResult<Conne
         redis = redis.set_password(password.reveal());
     }
     address.into_connection_info().map(|info| info.set_redis_settings(redis))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_policy_that_forgets_at_random_is_seen_where_memory_is_bounded() {
+        let told =
+            |octets: u32, policy: &str| format!("# Memory\r\nmaxmemory:{octets}\r\nmaxmemory_policy:{policy}\r\n");
+        assert_eq!(random_policy(&told(1, "allkeys-lru")), Some("allkeys-lru"));
+        for harmless in [told(0, "allkeys-lru"), told(1, "noeviction"), told(1, "volatile-ttl"), String::new()] {
+            assert_eq!(random_policy(&harmless), None, "{harmless}");
+        }
+    }
 }

@@ -28,7 +28,7 @@ pub(crate) fn setup(shards: Shards, url: &str) -> Setup {
     Setup::new(shards).rows(&format!("[postgres]\nurl = \"{url}\""))
 }
 
-fn run_command(command: &[&str], setup: &Setup, input: &str, variables: &[(&str, &str)]) -> Output {
+pub(crate) fn run_command(command: &[&str], setup: &Setup, input: &str, variables: &[(&str, &str)]) -> Output {
     let file = setup.folder.write("command.toml", &setup.text());
     let mut child = Command::new(PROGRAM)
         .args(command)

@@ -13,7 +13,7 @@ use crate::harness::{
     Esme, Gateway, Link, Setup, Shards, Vendor, ask_until, receipt, smsc, with_one_shard_and_with_two,
 };
 use crate::postgres::server::Server;
-use crate::postgres::{self, id_of, usual_rows};
+use crate::postgres::{self, id_of, run_command, usual_rows};
 use crate::store::{receipt_reaches, sent, wait_until_stored};
 
 with_one_shard_and_with_two![
@@ -282,4 +282,26 @@ fn a_vendor_of_a_table_is_told_by_its_id() {
     receipt_reaches(&mut again.esme, &mut again.link, "1", &ours);
     receipt_reaches(&mut again.esme, &mut again.link, "2", &older);
     again.end();
+}
+
+#[test]
+fn check_tells_whether_redis_lets_the_gateway_in_and_what_it_forgets() {
+    let redis = Redis::start();
+    let told = |rows: &str| {
+        let output = run_command(&["check"], &Setup::new(Shards::One).rows(rows), "", &[]);
+        assert!(output.status.success(), "the gateway starts without Redis: {output:?}");
+        String::from_utf8(output.stdout).unwrap()
+    };
+    let line = |mark: &str, words: &str| format!("{mark} Redis at {} {words}", redis.address);
+    let well = told(&redis.rows());
+    assert!(well.contains(&line("ok  ", "lets the gateway in")), "{well}");
+    redis.command(&["CONFIG", "SET", "maxmemory", "100mb"]);
+    redis.command(&["CONFIG", "SET", "maxmemory-policy", "allkeys-lru"]);
+    let forgetful = told(&redis.rows());
+    assert!(forgetful.contains(&line("warn", "forgets keys by allkeys-lru")), "{forgetful}");
+    let refused = told(&format!("[redis]\nurl = \"redis://nobody:hidden@{}\"", redis.address));
+    assert!(
+        refused.contains(&line("warn", "refuses the user or password")) && !refused.contains("hidden"),
+        "{refused}"
+    );
 }
