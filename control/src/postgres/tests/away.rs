@@ -134,6 +134,15 @@ fn add(database: &Database<'_>, name: &str) {
     database.sql(&format!("INSERT INTO messaging.vendors (instance_name, host, port) VALUES ('{name}', 'h', 1)"));
 }
 
+/// Waits until that stands in the database.
+async fn wait_until_read(wanted: &str, read: impl Fn() -> String) {
+    let until = Instant::now() + PATIENCE;
+    while read() != wanted {
+        assert!(Instant::now() < until, "{}", read());
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
 /// Waits until the kept file holds so many vendors.
 async fn wait_until_kept(configuration: &Configuration, vendors: usize) {
     let until = Instant::now() + PATIENCE;
@@ -217,11 +226,7 @@ fn health_is_written_back_and_tells_nobody_of_a_change() {
             )
         };
         let wanted = "north|healthy|1700000000\nsouth|unhealthy|";
-        let until = Instant::now() + PATIENCE;
-        while read() != wanted {
-            assert!(Instant::now() < until, "{}", read());
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
+        wait_until_read(wanted, read).await;
         // Had the update been told, its reload would stand before this one.
         add(&database, "west");
         assert_eq!(bench.reloaded().await.keys.vendors, ["north", "south", "west"]);
@@ -418,12 +423,8 @@ fn a_server_with_a_full_disk_is_told_and_written_to_once_there_is_room() {
         while bench.reloaded().await.keys.vendors != ["north", "south"] {}
         database.sql("DROP TRIGGER no_room ON messaging.vendors");
         bench.wait_until_away(false).await;
-        let until = Instant::now() + PATIENCE;
         let written = || database.sql("SELECT health_status FROM messaging.vendors WHERE instance_name = 'north'");
-        while written() != "healthy" {
-            assert!(Instant::now() < until, "{}", written());
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
+        wait_until_read("healthy", written).await;
         let said = bench.said();
         assert_eq!(said.matches("PostgreSQL has no room").count(), 1, "{said}");
         assert!(said.contains("vendors' health is written again"), "{said}");
