@@ -104,11 +104,14 @@ pub struct JournalSettings {
     pub segment_mb: u32,
     /// `max_mb`: all segment files of all shards together, MiB; beyond it new messages are refused. Default 16,384.
     pub max_mb: u32,
+    /// `commit_wait_us`: how long less than 8 KiB of records wait for more before they are written, microseconds, 0 to
+    /// 10,000. Default 1,000.
+    pub commit_wait_us: u32,
 }
 
 impl Default for JournalSettings {
     fn default() -> Self {
-        Self { segment_mb: 64, max_mb: 16_384 }
+        Self { segment_mb: 64, max_mb: 16_384, commit_wait_us: 1_000 }
     }
 }
 

@@ -78,6 +78,7 @@ pub(crate) struct Recovery {
     progress: Arc<RecoveryProgress>,
     segment_bytes: u64,
     bytes_max: u64,
+    commit_wait_us: u32,
     found: Found,
 }
 
@@ -172,15 +173,17 @@ impl Recovery {
         let shares: Vec<_> =
             (0..shards).zip(ends).zip(shares).map(|((shard, end), restored)| (shard, end, restored)).collect();
         let bytes_max = all_bytes_max / u64::from(shards.max(1));
+        let commit_wait_us = configuration.journal.commit_wait_us;
         let shares = shares.into_iter();
-        Ok(Self { store, snapshot, homes, shares, maker, progress, segment_bytes, bytes_max, found })
+        Ok(Self { store, snapshot, homes, shares, maker, progress, segment_bytes, bytes_max, commit_wait_us, found })
     }
 
     /// The next shard's share, in their order.
     pub(crate) fn next_share(&mut self) -> Option<Share> {
         let (shard, end, restored) = self.shares.next()?;
         let log = LogName { start: self.store.start(), shard };
-        let setup = JournalSetup { log, segment_bytes: self.segment_bytes, bytes_max: self.bytes_max };
+        let Self { segment_bytes, bytes_max, commit_wait_us, .. } = *self;
+        let setup = JournalSetup { log, segment_bytes, bytes_max, commit_wait_us };
         Some(Share { setup, restored, appender: Appender::new(end), progress: Arc::clone(&self.progress) })
     }
 

@@ -86,6 +86,7 @@ impl World {
             log: LogName { start: 1, shard: 0 },
             segment_bytes: 64 << 20,
             bytes_max: 1 << 30,
+            commit_wait_us: 0,
         });
         let mut stage = Stage::with_journal(settings, journal, Restored::default());
         let links = stage.bind_links();

@@ -97,8 +97,12 @@ impl World {
         self.hosts.clear();
         for (index, (rings, restored)) in mesh(shards).into_iter().zip(restored).enumerate() {
             let log = LogName { start: START_UNIX_MS + self.starts, shard: index as u16 };
-            let journal =
-                self.has_journal().then_some(JournalSetup { log, segment_bytes: 8 << 20, bytes_max: 64 << 20 });
+            let journal = self.has_journal().then_some(JournalSetup {
+                log,
+                segment_bytes: 8 << 20,
+                bytes_max: 64 << 20,
+                commit_wait_us: 0,
+            });
             let (shard, seed) = (ShardId(index as u16), u64::from(self.setup) + self.starts);
             let snapshot = self.snapshot.clone();
             let setup = ShardSetup { shard, shards, seed, snapshot, rings, journal, restored, store: None };

@@ -1,5 +1,7 @@
 //! Every bound of a shard in one place, its unit in its name. What happens at a bound stands beside it.
 
+use core::time::Duration;
+
 /// Octets of one PDU: a message_payload of 65,535 octets and every other field fit. Beyond it generic_nack with
 /// ESME_RINVCMDLEN and the connection is closed, for the framing is lost.
 pub const PDU_BYTES_MAX: usize = 70_000;
@@ -146,6 +148,17 @@ pub const MESSAGE_TIMER_STEP_MS: u64 = 10;
 
 /// Octets of records at which a batch of the journal is full; what comes then is in the next one.
 pub const JOURNAL_BATCH_BYTES: usize = 4 * 1024 * 1024;
+
+/// How long a batch of the journal that waits for more records waits for the next one: where none comes in that time, none
+/// is under way.
+pub const JOURNAL_COMPANY: Duration = Duration::from_micros(200);
+
+/// Octets at which a batch of the journal waits for no more. Batches are written in whole blocks of 4 KiB: beyond two, no more
+/// than a third of what is written is empty.
+pub const JOURNAL_COMPANY_BYTES: usize = 2 * 4_096;
+
+/// Octets free in its last block with which a batch waits for no more: one more record might begin another block.
+pub const JOURNAL_COMPANY_FREE_BYTES: usize = 512;
 
 /// Full batches that wait for the disk. Beyond it new messages are refused, and receipts are not taken over from vendors.
 pub const JOURNAL_BATCHES_WAITING: usize = 16;

@@ -2,15 +2,20 @@
 //!
 //! Lives on the shard's thread and does no I/O: the host takes a batch, writes it, and says how that went. One batch is
 //! being written at a time, and all that comes meanwhile is the next one (group commit). A batch that could not be
-//! written is given out again for a new segment, after a rest, with the file that failed never used again.
+//! written is given out again for a new segment, after a rest, with the file that failed never used again. A small
+//! batch, which is mostly empty as the disk writes whole blocks, waits a little while others keep coming.
 //!
 //! Segments are freed in order, the oldest first, when every message and receipt that began in it has ended: so a record
 //! that ends something is never gone before the one that began it.
 
+use core::time::Duration;
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use crate::bounds::{JOURNAL_BATCH_BYTES, JOURNAL_BATCHES_WAITING, JOURNAL_REST_MS, JOURNAL_ROOM_MS};
+use crate::bounds::{
+    JOURNAL_BATCH_BYTES, JOURNAL_BATCHES_WAITING, JOURNAL_COMPANY, JOURNAL_COMPANY_BYTES, JOURNAL_COMPANY_FREE_BYTES,
+    JOURNAL_REST_MS, JOURNAL_ROOM_MS,
+};
 use crate::event::Event;
 use crate::journal::{BLOCK, Batch, BatchWriter, Entry, FIRST_BATCH, LogName, reseal, segment_header};
 use crate::kept::KeptRef;
@@ -36,6 +41,8 @@ pub(crate) struct LedgerBounds {
     pub(crate) segment_bytes: u64,
     /// Octets of all segments together; beyond it nothing new is accepted.
     pub(crate) bytes_max: u64,
+    /// For how long a small batch waits for more.
+    pub(crate) commit_wait: Duration,
 }
 
 /// One shard's journal.
@@ -52,6 +59,8 @@ pub(crate) struct Ledger {
     /// What a batch holds that nobody has to write any more: no octets.
     nothing: Arc<Vec<u8>>,
     state: Flight,
+    /// What the next batch waits for, where it does.
+    company: Option<Company>,
     last_number: u64,
     batch: u64,
     segment: u32,
@@ -100,6 +109,17 @@ struct Segment {
     live: u32,
 }
 
+/// A batch that could be written waits for more records.
+#[derive(Clone, Copy, Debug)]
+struct Company {
+    /// Records when it was looked at last.
+    records: u32,
+    /// It waits no longer than until then, whatever comes.
+    until: Time,
+    /// It waits until then if nothing comes.
+    due: Time,
+}
+
 /// What the batch that was given out last is doing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Flight {
@@ -123,6 +143,7 @@ impl Ledger {
             flying: Arc::default(),
             nothing: Arc::default(),
             state: Flight::None,
+            company: None,
             last_number: 0,
             batch: FIRST_BATCH - 1,
             segment: 0,
@@ -256,8 +277,30 @@ impl Ledger {
         };
         match self.state {
             Flight::Failed(at) => at.min(told_at),
+            Flight::None => self.company.map_or(told_at, |company| company.due.min(told_at)),
             _ => told_at,
         }
+    }
+
+    /// Whether the batch that is being collected is small, and its last record came so shortly before that more can be expected
+    /// before that matters to anybody.
+    #[inline]
+    fn waits_for_company(&mut self, now: Time) -> bool {
+        let writer = &self.collecting.writer;
+        let (records, octets) = (writer.records(), writer.len());
+        let is_small = octets < JOURNAL_COMPANY_BYTES && writer.whole_len() - octets > JOURNAL_COMPANY_FREE_BYTES;
+        if self.bounds.commit_wait.is_zero() || records == 0 || !is_small {
+            self.company = None;
+            return false;
+        }
+        let until = self.company.map_or(now + self.bounds.commit_wait, |company| company.until);
+        let due = match self.company {
+            Some(company) if company.records == records => company.due,
+            _ => until.min(now + JOURNAL_COMPANY),
+        };
+        let waits = now < due;
+        self.company = waits.then_some(Company { records, until, due });
+        waits
     }
 
     /// Fills in the next batch to be written; `false` when there is none, or one is being written.
@@ -275,6 +318,9 @@ impl Ledger {
                 return true;
             }
             _ => return false,
+        }
+        if self.full.is_empty() && self.waits_for_company(now) {
+            return false;
         }
         let mut first = self.full.pop_front();
         let next = first.as_mut().unwrap_or(&mut self.collecting);
@@ -379,5 +425,84 @@ impl Ledger {
             self.first += 1;
         }
         (self.first != before).then_some(self.first)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::journal::Done;
+
+    const WAIT: Duration = Duration::from_millis(1);
+
+    fn ledger(commit_wait: Duration) -> Ledger {
+        let bounds = LedgerBounds { segment_bytes: 8 << 20, bytes_max: 64 << 20, commit_wait };
+        Ledger::new(LogName { start: 1, shard: 0 }, bounds)
+    }
+
+    fn at(micros: u64) -> Time {
+        Time(micros * 1_000)
+    }
+
+    /// Adds a record and takes what there is to be written: how many records.
+    fn record(ledger: &mut Ledger, now: Time) -> Option<u64> {
+        ledger.append(&Entry::Done(Done { number: 1, state: None }));
+        taken(ledger, now)
+    }
+
+    fn taken(ledger: &mut Ledger, now: Time) -> Option<u64> {
+        let before = ledger.report().records;
+        ledger.take(now, &mut Batch::default()).then(|| ledger.report().records - before)
+    }
+
+    #[test]
+    fn a_record_that_comes_alone_waits_a_moment() {
+        let mut ledger = ledger(WAIT);
+        assert_eq!(taken(&mut ledger, at(0)), None);
+        assert_eq!(ledger.again_at(), Time::NEVER);
+        assert_eq!(record(&mut ledger, at(10)), None);
+        assert_eq!(ledger.again_at(), at(210));
+        assert_eq!(taken(&mut ledger, at(209)), None);
+        assert_eq!(taken(&mut ledger, at(210)), Some(1));
+        assert_eq!(ledger.again_at(), Time::NEVER);
+    }
+
+    #[test]
+    fn records_that_keep_coming_are_one_batch_until_the_wait_is_over() {
+        let mut ledger = ledger(WAIT);
+        for step in 0..20 {
+            assert_eq!(record(&mut ledger, at(step * 50)), None, "after {} us", step * 50);
+        }
+        assert_eq!(ledger.again_at(), at(1_000));
+        assert_eq!(record(&mut ledger, at(1_000)), Some(21));
+        // What comes while that is written waits for as long again.
+        assert_eq!(record(&mut ledger, at(1_010)), None);
+        ledger.written(&mut Vec::new());
+        assert_eq!(record(&mut ledger, at(1_300)), None);
+        assert_eq!(ledger.again_at(), at(1_500));
+        assert_eq!(taken(&mut ledger, at(1_500)), Some(2));
+    }
+
+    #[test]
+    fn a_block_that_is_as_good_as_full_is_written_at_once() {
+        let mut ledger = ledger(WAIT);
+        let written = (1..).find_map(|_| record(&mut ledger, at(0)));
+        assert!(written.is_some_and(|records| records > 1), "{written:?}");
+        let octets = ledger.report().bytes_written;
+        assert_eq!(octets, 2 * BLOCK as u64, "the segment's header and one block");
+    }
+
+    #[test]
+    fn two_blocks_are_written_at_once() {
+        let mut ledger = ledger(WAIT);
+        while ledger.collecting.writer.len() <= 2 * BLOCK {
+            ledger.append(&Entry::Done(Done { number: 1, state: None }));
+        }
+        assert!(taken(&mut ledger, at(0)).is_some());
+    }
+
+    #[test]
+    fn without_a_wait_a_record_is_written_at_once() {
+        assert_eq!(record(&mut ledger(Duration::ZERO), at(0)), Some(1));
     }
 }

@@ -69,7 +69,7 @@ fn refused(reply: &(u64, Reply)) -> (u64, u16, CommandStatus) {
 
 fn journaled() -> Stage {
     let log = LogName { start: 1_700_000_000_000, shard: 0 };
-    let journal = JournalSetup { log, segment_bytes: 8 << 20, bytes_max: 64 << 20 };
+    let journal = JournalSetup { log, segment_bytes: 8 << 20, bytes_max: 64 << 20, commit_wait_us: 0 };
     Stage::with_journal(settings(), Some(journal), Restored::default())
 }
 

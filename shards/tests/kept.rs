@@ -35,7 +35,7 @@ impl Kept {
     }
 
     fn after(settings: Settings, log: LogName, restored: Restored) -> Self {
-        let journal = JournalSetup { log, segment_bytes: SEGMENT_BYTES, bytes_max: 64 << 20 };
+        let journal = JournalSetup { log, segment_bytes: SEGMENT_BYTES, bytes_max: 64 << 20, commit_wait_us: 0 };
         let mut stage = Stage::with_journal(settings, Some(journal), restored);
         let link = stage.bind_links()[0];
         let customer = stage.bound(0, CommandId::BIND_TRANSCEIVER);

@@ -9,7 +9,7 @@ use smpp_pdu::receipt::Receipt;
 use smpp_pdu::{CommandId, CommandStatus, ShortMessage};
 use smpp_shards::journal::{Batch, Live, LogName, Replay};
 use smpp_shards::restore::Restored;
-use smpp_shards::settings::{GatewaySettings, VendorSettings};
+use smpp_shards::settings::{GatewaySettings, LongMessages, VendorSettings};
 use smpp_shards::{CloseCause, Conn, JournalSetup, Report, Settings};
 
 const OK: CommandStatus = CommandStatus::ESME_ROK;
@@ -41,7 +41,7 @@ fn settings() -> Settings {
 
 impl Late {
     fn new(settings: Settings) -> Self {
-        let journal = JournalSetup { log: LOG, segment_bytes: 8 << 20, bytes_max: 64 << 20 };
+        let journal = JournalSetup { log: LOG, segment_bytes: 8 << 20, bytes_max: 64 << 20, commit_wait_us: 0 };
         let mut stage = Stage::with_journal(settings, Some(journal), Restored::default());
         let links = stage.bind_links();
         let customer = stage.bound(0, CommandId::BIND_TRANSCEIVER);
@@ -236,6 +236,29 @@ fn a_late_answer_after_the_second_ones_is_known_by_its_receipt() {
     assert!(late.receipt(0, "a1"));
     assert!(!late.receipt(0, "a2"));
     late.nothing_is_sent();
+}
+
+#[test]
+fn a_text_in_parts_is_settled_by_a_late_answer_to_its_last_part_alone() {
+    let mut settings = settings();
+    settings.vendors[0].long_messages = LongMessages::Udh;
+    let mut late = Late::new(settings);
+    late.stage.feed(late.customer, &submit_payload(5, &[b'x'; 200]));
+    let [first] = late.submits(0)[..] else { panic!("one part at a time") };
+    late.commit();
+    late.stage.pass_ms(TIMEOUT_MS + 50);
+    late.answers(0, first, b"a1");
+    late.stage.pass_ms(RETRY_MS + 50);
+    let [again] = late.submits(0)[..] else { panic!("an answer to the first part settles nothing") };
+    late.answers(0, again, b"a1");
+    let [last] = late.submits(0)[..] else { panic!("the other part follows") };
+    late.stage.pass_ms(TIMEOUT_MS + 50);
+    late.answers(0, last, b"a2");
+    late.nothing_is_sent();
+    assert_eq!(late.sent(), ("north".into(), "a2".into()));
+    assert_eq!(late.report().late_answers_reconciled, 1);
+    late.stage.pdus(late.customer);
+    assert!(late.receipt(0, "a2"));
 }
 
 #[test]

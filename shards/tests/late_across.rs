@@ -57,7 +57,8 @@ impl Pair {
             .into_iter()
             .enumerate()
             .map(|(index, rings)| {
-                let journal = JournalSetup { log: log(index), segment_bytes: 8 << 20, bytes_max: 64 << 20 };
+                let journal =
+                    JournalSetup { log: log(index), segment_bytes: 8 << 20, bytes_max: 64 << 20, commit_wait_us: 0 };
                 Stage::of(ShardSetup {
                     shard: ShardId(index as u16),
                     shards: 2,

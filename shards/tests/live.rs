@@ -308,6 +308,17 @@ fn a_vendor_that_comes_back_before_it_is_gone_is_bound_anew() {
 }
 
 #[test]
+fn a_receipt_that_crosses_our_unbind_is_to_come_again() {
+    let (mut stage, links) = Stage::with_vendors(settings());
+    apply(&mut stage, with(&settings(), |it| it.vendors[0].port += 1));
+    let unbind = stage.pdu(links[0]);
+    assert_eq!(unbind.command, CommandId::UNBIND);
+    stage.feed(links[0], &deliver(9, &smpp_pdu::ShortMessage { esm_class: 0x04, ..message(b"id:1 stat:DELIVRD") }));
+    let answer = stage.pdu(links[0]);
+    assert_eq!((answer.command, answer.status), (CommandId::DELIVER_SM_RESP, CommandStatus::ESME_RX_T_APPN));
+}
+
+#[test]
 fn a_new_customer_binds_and_submits() {
     let (mut stage, links) = Stage::with_vendors(settings());
     let early = stage.accept();

@@ -151,7 +151,7 @@ fn in_relay_mode_the_store_is_told_what_a_vendor_took_and_what_its_receipt_says(
 #[test]
 fn in_journal_mode_the_store_is_told_of_acceptance_and_failure_too() {
     let log = LogName { start: 1_700_000_000_000, shard: 0 };
-    let journal = JournalSetup { log, segment_bytes: 8 << 20, bytes_max: 64 << 20 };
+    let journal = JournalSetup { log, segment_bytes: 8 << 20, bytes_max: 64 << 20, commit_wait_us: 0 };
     let mut stored = Stored::with_journal(settings(), Some(journal));
     stored.stage.feed(stored.customer, &submit(5, &message(b"hello")));
     assert!(stored.stage.shard.take_batch(stored.stage.now, &mut Batch::default()));

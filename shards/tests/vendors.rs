@@ -384,14 +384,6 @@ fn with_long_messages(form: LongMessages) -> (Stage, Conn, Conn) {
     (stage, links[0], customer)
 }
 
-/// A submit whose text stands in message_payload and asks for a receipt.
-fn submit_payload(sequence: u32, payload: &[u8]) -> Vec<u8> {
-    let mut tlvs = vec![0x04, 0x24];
-    tlvs.extend((payload.len() as u16).to_be_bytes());
-    tlvs.extend(payload);
-    submit(sequence, &ShortMessage { registered_delivery: 1, tlvs: smpp_pdu::Tlvs::new(&tlvs), ..message(b"") })
-}
-
 #[test]
 fn a_payload_goes_in_parts_behind_headers_one_after_the_other() {
     let (mut stage, link, customer) = with_long_messages(LongMessages::Udh);

@@ -46,6 +46,9 @@ const TABLES: [&str; 16] = [
 /// Hours for which a message or receipt may be kept at the most: a month.
 const VALIDITY_HOURS_MAX: u32 = 31 * 24;
 
+/// The longest `commit_wait_us`: what customers may wait for their answers beside the disk.
+const COMMIT_WAIT_US_MAX: u32 = 10_000;
+
 /// MiB of one segment of the journal, at the least and at the most.
 const SEGMENT_MB: (u32, u32) = ((JOURNAL_SEGMENT_BYTES_MIN >> 20) as u32, 1_024);
 
@@ -89,6 +92,7 @@ struct GatewaySection {
 struct JournalSection {
     segment_mb: Option<u32>,
     max_mb: Option<u32>,
+    commit_wait_us: Option<u32>,
 }
 
 #[derive(Default, Deserialize)]
@@ -317,6 +321,11 @@ fn read_journal(reader: &mut Reader<'_>, value: Option<Spanned<DeValue<'_>>>) ->
         let reason = format!("is {}", settings.max_mb);
         let cure = format!("give at least {} MiB: {SEGMENTS_LEAST} segments", settings.segment_mb * SEGMENTS_LEAST);
         reader.fault("journal", 0, "max_mb", reason, cure);
+    }
+    put(&mut settings.commit_wait_us, section.commit_wait_us);
+    if settings.commit_wait_us > COMMIT_WAIT_US_MAX {
+        let reason = format!("is {}", settings.commit_wait_us);
+        reader.fault("journal", 0, "commit_wait_us", reason, format!("give at most {COMMIT_WAIT_US_MAX}: 10 ms"));
     }
     settings
 }

@@ -82,9 +82,9 @@ fn almost_everything_has_a_default() {
 fn the_journal_is_what_holds_where_nothing_is_said() {
     let left_out = parsed(&EXAMPLE.replace("accept = \"relay\"\n", "")).unwrap();
     assert_eq!(left_out.gateway.accept, Accept::Journal);
-    assert_eq!(left_out.journal, JournalSettings { segment_mb: 64, max_mb: 16_384 });
-    let journal = parsed("[journal]\nsegment_mb = 16\nmax_mb = 256").unwrap().journal;
-    assert_eq!(journal, JournalSettings { segment_mb: 16, max_mb: 256 });
+    assert_eq!(left_out.journal, JournalSettings { segment_mb: 64, max_mb: 16_384, commit_wait_us: 1_000 });
+    let journal = parsed("[journal]\nsegment_mb = 16\nmax_mb = 256\ncommit_wait_us = 0").unwrap().journal;
+    assert_eq!(journal, JournalSettings { segment_mb: 16, max_mb: 256, commit_wait_us: 0 });
 }
 
 #[test]
@@ -100,6 +100,7 @@ fn the_store_is_redis_where_there_is_one_unless_set_otherwise() {
 const WRONG: &[(&str, usize, &str)] = &[
     ("[journal]\nsegment_mb = 4", 2, "[journal] segment_mb is 4; give 8 to 1024 MiB"),
     ("[journal]\nmax_mb = 64", 2, "[journal] max_mb is 64; give at least 512 MiB: 8 segments"),
+    ("[journal]\ncommit_wait_us = 20000", 2, "[journal] commit_wait_us is 20000; give at most 10000: 10 ms"),
     ("[journal]\nsegments = 4", 2, "segments"),
     ("[redis]", 1, "[redis] url is left out; write redis://host:6379"),
     ("[redis]\nurl = \"http://redis\"", 2, "[redis] url is no URL of Redis; write redis://host:6379"),

@@ -57,6 +57,7 @@ impl World {
                 log,
                 segment_bytes: plan.segment_bytes,
                 bytes_max: plan.segment_bytes * segments_max,
+                commit_wait_us: plan.commit_wait_us,
             });
             let setup = ShardSetup {
                 shard: ShardId(index as u16),

@@ -52,6 +52,8 @@ pub(crate) struct CustomerPlan {
 pub(crate) struct JournalPlan {
     /// Octets of one segment. Small ones, so that many begin and end in a run.
     pub segment_bytes: u64,
+    /// Microseconds for which a small batch waits for more.
+    pub commit_wait_us: u32,
     /// Microseconds that a write takes, at least and at most.
     pub write_us: (u64, u64),
     /// Writes, in a thousand, that fail.
@@ -178,6 +180,10 @@ impl Scenario {
         // Likewise.
         if scenario.journal.is_some() {
             scenario.draw_ages(&mut Stream::new(seed, "ages"));
+        }
+        // The seeds that are named play in a mode that they ask for, and mean what they meant before there was a wait.
+        if let (Some(journal), Mode::Drawn) = (&mut scenario.journal, mode) {
+            journal.commit_wait_us = draw_commit_wait(&mut Stream::new(seed, "commit wait"));
         }
         // Likewise.
         let mut random = Stream::new(seed, "live");
@@ -418,11 +424,16 @@ fn draw_journal(heal_ms: u64, random: &mut Stream) -> JournalPlan {
         write_us: (fastest, fastest + random.spread(1, 50_000)),
         failures: random.fault(300, 200),
         full,
+        commit_wait_us: 0,
         reuse: if random.chance(500) { 700 } else { 0 },
         crashes,
         down_ms: random.spread(1, 2_000),
         damage_after: 0,
     }
+}
+
+fn draw_commit_wait(random: &mut Stream) -> u32 {
+    if random.chance(500) { random.spread(50, 10_000) as u32 } else { 0 }
 }
 
 fn draw_weather(random: &mut Stream) -> Weather {

@@ -199,3 +199,22 @@ fn what_is_awaited_for_days_ends_though_all_timers_end_at_once() {
 fn an_early_receipt_that_nobody_wants_ends_its_message_when_its_link_is_gone() {
     journal(3374);
 }
+
+/// A vendor was put out of use between two tries of one message and came back: the check still counted the tries before.
+#[test]
+fn tries_at_a_vendor_that_came_back_count_anew() {
+    play(106_828);
+}
+
+/// The answer to a text's first part came a moment after its timer, which had not been looked at: the check took the next part
+/// for a submit too many.
+#[test]
+fn an_answer_that_is_hardly_late_may_be_in_time() {
+    play(302_737);
+}
+
+/// A receipt that crossed our unbind was refused for good, and its vendor never gave it again.
+#[test]
+fn a_receipt_that_crosses_an_unbind_comes_again() {
+    play(1_795_277_360_662_711);
+}

@@ -1,6 +1,8 @@
 //! Journal mode on the customer's home shard: what is accepted is kept until it has reached its end, and the customer is
 //! answered when it is on disk.
 
+use core::time::Duration;
+
 use smpp_pdu::{CommandStatus, MessageState as Final};
 
 use super::{Role, Shard};
@@ -26,11 +28,15 @@ pub struct JournalSetup {
     pub segment_bytes: u64,
     /// Octets of all segments of this shard; beyond it new messages are refused.
     pub bytes_max: u64,
+    /// Microseconds for which less than 8 KiB of records wait for more, at the most; 0 for not at all.
+    pub commit_wait_us: u32,
 }
 
 impl JournalSetup {
     pub(super) fn ledger(self) -> Ledger {
-        Ledger::new(self.log, LedgerBounds { segment_bytes: self.segment_bytes, bytes_max: self.bytes_max })
+        let commit_wait = Duration::from_micros(self.commit_wait_us.into());
+        let (segment_bytes, bytes_max) = (self.segment_bytes, self.bytes_max);
+        Ledger::new(self.log, LedgerBounds { segment_bytes, bytes_max, commit_wait })
     }
 }
 

@@ -24,9 +24,9 @@ impl Shard {
         let message = self.messages.get(slot);
         let carried = &message.carried;
         let late_ms = self.snapshot.gateway.late_answer_ms;
-        // Of a text that goes in parts this would be the answer to one of them.
-        let is_whole = message.parts == 1;
-        if carried.origin.kept == KeptRef::NONE || message.is_settled || !is_whole || late_ms == 0 {
+        // Of a text that goes in parts the vendor has all when it has the last one; no other part settles anything.
+        let is_last = message.part + 1 == message.parts;
+        if carried.origin.kept == KeptRef::NONE || message.is_settled || !is_last || late_ms == 0 {
             return;
         }
         let awaited = self.awaited_under(ReceiptKey::UNKNOWN, carried, &message.pdu, now.unix_ms);

@@ -9,6 +9,7 @@ use crate::bounds::{DELIVERIES_PER_VENDOR_MAX, EARLY_RECEIPTS_MAX};
 use crate::early::EarlyReceipt;
 use crate::event::Event;
 use crate::kept::KeptRef;
+use crate::link::LinkState;
 use crate::names::{Conn, CustomerId, LinkId, VendorId};
 use crate::output::Output;
 use crate::receipts::{Awaited, ReceiptKey};
@@ -36,7 +37,11 @@ impl Shard {
             awaited: NOT_AWAITED,
         };
         if !self.is_link_bound(link) || bind_type == BindType::Transmitter {
-            self.answer_delivery(origin, CommandStatus::ESME_RINVBNDSTS, out);
+            // What crosses an unbind was sent in good faith: it is to come again over another bind.
+            let is_ending = matches!(self.links[link.index()].state, LinkState::Unbinding | LinkState::Leaving);
+            let for_now = is_ending && bind_type != BindType::Transmitter;
+            let status = if for_now { CommandStatus::ESME_RX_T_APPN } else { CommandStatus::ESME_RINVBNDSTS };
+            self.answer_delivery(origin, status, out);
             return;
         }
         let message = match ShortMessage::decode(pdu) {

@@ -296,6 +296,14 @@ pub fn submit(sequence: u32, message: &ShortMessage<'_>) -> Vec<u8> {
     out
 }
 
+/// A submit whose text stands in message_payload and asks for a receipt.
+pub fn submit_payload(sequence: u32, payload: &[u8]) -> Vec<u8> {
+    let mut tlvs = vec![0x04, 0x24];
+    tlvs.extend((payload.len() as u16).to_be_bytes());
+    tlvs.extend(payload);
+    submit(sequence, &ShortMessage { registered_delivery: 1, tlvs: smpp_pdu::Tlvs::new(&tlvs), ..message(b"") })
+}
+
 pub fn deliver(sequence: u32, message: &ShortMessage<'_>) -> Vec<u8> {
     let mut out = Vec::new();
     encode::short_message(&mut out, CommandId::DELIVER_SM, sequence, message);

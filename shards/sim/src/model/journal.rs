@@ -269,11 +269,12 @@ impl Model {
             violation!(self, "message {number} goes to vendor {vendor} when its validity is over: {message:?}");
         }
         let gateway = &self.scenario.settings.gateway;
-        let (mut tries, mut unknown) = (1, 0);
+        let (mut tries, mut unknown, mut unsure) = (1, 0, 0);
+        let counts_since = self.tries_count_since(vendor);
         for emission in message.emissions.iter().filter(|emission| emission.life == self.life) {
-            let is_here = emission.vendor == vendor;
+            let is_here = emission.vendor == vendor && counts_since.is_some_and(|since| emission.at >= since);
             let waited = now.millis_since(emission.at);
-            if self.must_be_settled(message, emission, now) {
+            if self.must_be_settled(emission, now) {
                 let before = emission.vendor;
                 violation!(self, "message {number} goes to vendor {vendor} after vendor {before} has it: {message:?}");
             }
@@ -282,12 +283,20 @@ impl Model {
                 if waited < timeout && !self.is_gone(emission.net) {
                     violation!(self, "message {number} goes to vendor {vendor} after {waited} ms without an answer");
                 }
-                (tries, unknown) = (tries + u32::from(is_here), unknown + u32::from(is_here));
+                // An answer that is so little late may have been in time.
+                if is_here && emission.may_be_heard {
+                    (tries, unknown, unsure) = match emission.outcome {
+                        Outcome::PartTaken => (1, 0, 0),
+                        _ => (tries + 1, unknown, unsure + 1),
+                    };
+                } else {
+                    (tries, unknown) = (tries + u32::from(is_here), unknown + u32::from(is_here));
+                }
                 continue;
             };
             match emission.outcome {
                 Outcome::Throttled(_) => {}
-                Outcome::PartTaken if is_here => (tries, unknown) = (1, 0),
+                Outcome::PartTaken if is_here => (tries, unknown, unsure) = (1, 0, 0),
                 Outcome::PartTaken => {}
                 Outcome::Temporary(_) if is_here && waited < gateway.retry_interval_ms => {
                     violation!(self, "message {number} is tried again after only {waited} ms");
@@ -300,7 +309,7 @@ impl Model {
                 ),
             }
         }
-        if tries > gateway.retry_count.max(gateway.unknown_outcome_retries + 1) + unknown {
+        if tries > gateway.retry_count.max(gateway.unknown_outcome_retries + 1) + unknown + unsure {
             violation!(self, "message {number} is tried {tries} times at vendor {vendor}: {message:?}");
         }
         if unknown > gateway.unknown_outcome_retries {
@@ -308,13 +317,8 @@ impl Model {
         }
     }
 
-    /// Whether a late answer has reached every shard that may have the message. On the vendor's own it counts at once; one to
-    /// the last part of a text that was cut counts nowhere.
-    fn must_be_settled(&self, message: &Message, emission: &Emission, now: Time) -> bool {
-        let is_same = |part: &&Emission| (part.vendor, part.life) == (emission.vendor, emission.life);
-        if message.emissions.iter().filter(is_same).any(|part| part.is_part) {
-            return false;
-        }
+    /// Whether a late answer has reached every shard that may have the message. On the vendor's own it counts at once.
+    fn must_be_settled(&self, emission: &Emission, now: Time) -> bool {
         let on_the_way_ms = if self.scenario.shards == 1 { 0 } else { super::verdict::LATE_MS_MAX };
         emission.late_at.is_some_and(|late_at| late_at.after_ms(on_the_way_ms) < now)
     }

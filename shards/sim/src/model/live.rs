@@ -1,5 +1,7 @@
 //! What must hold when the configuration changes: who is not in use any more gets nothing new and is taken nothing from.
 
+use std::collections::BTreeMap;
+
 use smpp_shards::{Snapshot, Time};
 
 use super::{Model, violation};
@@ -11,6 +13,8 @@ pub(super) struct Unused {
     customers: Vec<Option<Time>>,
     /// By vendor.
     vendors: Vec<bool>,
+    /// By vendor that some shard may have put out of use: since when it is surely back, and tries there count anew.
+    back: BTreeMap<usize, Option<Time>>,
 }
 
 impl Model {
@@ -26,6 +30,9 @@ impl Model {
                 *is_unused = false;
             }
         }
+        for vendor in snapshot.vendors.iter().filter(|vendor| !vendor.is_active()) {
+            self.unused.back.insert(vendor.id.index(), None);
+        }
     }
 
     /// It is in force on every shard.
@@ -38,6 +45,17 @@ impl Model {
         for vendor in snapshot.vendors.iter().filter(|vendor| !vendor.is_active()) {
             self.unused.vendors[vendor.id.index()] = true;
         }
+        for vendor in snapshot.vendors.iter().filter(|vendor| vendor.is_active()) {
+            if let Some(since) = self.unused.back.get_mut(&vendor.id.index()) {
+                since.get_or_insert(now);
+            }
+        }
+    }
+
+    /// Since when tries at a vendor count: one that was put out of use gave back what waited for it, and what comes to it
+    /// again begins anew. `None` while it may still be out of use.
+    pub(super) fn tries_count_since(&self, vendor: usize) -> Option<Time> {
+        self.unused.back.get(&vendor).copied().unwrap_or(Some(Time(0)))
     }
 
     /// The process is gone; the next one begins with everybody.
