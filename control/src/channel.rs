@@ -10,7 +10,8 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
 use smpp_shards::{
-    AuthRequest, Command, CustomerId, DrainPhase, Event, Reply, Report, ShardId, Snapshot, StoreAnswer, Verdict,
+    AuthRequest, Command, CustomerId, DrainPhase, Event, Reply, Report, ShardId, Snapshot, StoreAnswer, TraceOrder,
+    Verdict,
 };
 use tokio::sync::Notify;
 
@@ -49,6 +50,8 @@ pub enum ToShard {
     Drain(DrainPhase),
     /// Something to do or to tell, and the ticket under which it is answered.
     Command(u64, Box<Command>),
+    /// A session to be traced, and the ticket under which that is answered.
+    Trace(u64, Box<TraceOrder>),
     /// End the shard's thread.
     Stop,
 }
@@ -62,6 +65,7 @@ impl fmt::Debug for ToShard {
             Self::Snapshot(snapshot) => f.debug_tuple("Snapshot").field(&snapshot.version).finish(),
             Self::Drain(phase) => f.debug_tuple("Drain").field(phase).finish(),
             Self::Command(ticket, _) => f.debug_tuple("Command").field(ticket).finish(),
+            Self::Trace(ticket, order) => f.debug_tuple("Trace").field(ticket).field(&order.target).finish(),
             Self::Stop => f.write_str("Stop"),
         }
     }
@@ -224,6 +228,11 @@ impl ControlSender {
     /// Hands over the answer to a command; one that finds no room is dropped, and whoever asked stops waiting.
     pub fn reply(&self, ticket: u64, reply: Reply) {
         let _ = self.sender.try_send(ToControl::Reply(ticket, reply));
+        self.waker.wake();
+    }
+
+    /// Tells that the ring of a trace is to be read.
+    pub fn traced(&self) {
         self.waker.wake();
     }
 

@@ -30,6 +30,7 @@ use crate::shard_desk::ShardDesk;
 use crate::state::{Phase, State};
 use crate::store::{Store, StoreKind, StoreThread};
 use crate::store_lookup::MessageLookup;
+use crate::trace::Traces;
 
 /// Values from shards that are handled before other work gets its turn.
 const BATCH_MAX: usize = 256;
@@ -122,6 +123,7 @@ impl Control {
         let desk = Arc::new(ShardDesk::new(channels.shards.clone()));
         let nodes = configuration.redis.as_ref().map(|redis| Nodes::new(redis, &state, &desk)).transpose()?;
         let homes = authenticator.homes();
+        let traces = Arc::new(Traces::default());
         let site = Site::new(
             Arc::clone(&state),
             random_key()?,
@@ -129,9 +131,11 @@ impl Control {
             homes.clone(),
             &configuration.control,
             attachments,
+            Arc::clone(&traces),
         );
         let runtime = tokio::runtime::Builder::new_current_thread().enable_io().enable_time().build()?;
-        let inbox = Inbox { state: Arc::clone(&state), authenticator, channels, desk, nodes, answers: Vec::new() };
+        let inbox =
+            Inbox { state: Arc::clone(&state), authenticator, channels, desk, nodes, traces, answers: Vec::new() };
         let (stop, stopped) = oneshot::channel();
         let (end, ended) = bounded(1);
         let (asking, minded) = (reload.clone(), Arc::clone(&state));
@@ -361,6 +365,7 @@ struct Inbox {
     desk: Arc<ShardDesk>,
     /// Where there is Redis.
     nodes: Option<Nodes>,
+    traces: Arc<Traces>,
     answers: Vec<Answer>,
 }
 
@@ -391,7 +396,8 @@ impl Inbox {
             }
         }
         self.release();
-        handled == BATCH_MAX
+        let has_more_traced = self.traces.fill();
+        handled == BATCH_MAX || has_more_traced
     }
 
     /// Answers the binds of which enough is known, and those whose refusals were held back for long enough.
@@ -412,6 +418,7 @@ impl Inbox {
     fn end_second(&mut self) {
         self.state.log.end_second();
         self.authenticator.end_second(Instant::now());
+        self.traces.end_second(Instant::now());
     }
 
     /// Customers are let in by a new configuration when every shard has it: their home, and those that their messages go to,

@@ -23,6 +23,7 @@ mod routes;
 mod routing;
 mod sessions;
 mod stats;
+mod traces;
 mod trial;
 mod vendor_rows;
 mod vendors;
@@ -48,6 +49,7 @@ use crate::auth::Homes;
 use crate::config::Secret;
 use crate::shard_desk::ShardDesk;
 use crate::state::State;
+use crate::trace::Traces;
 use answer::Body;
 
 /// Connections at one time on one port. Beyond it new ones wait to be accepted.
@@ -89,6 +91,7 @@ pub(crate) struct Site {
     pub(crate) desk: Arc<ShardDesk>,
     pub(crate) homes: Homes,
     pub(crate) attachments: Attachments,
+    pub(crate) traces: Arc<Traces>,
     /// Places for trial binds.
     trials: Semaphore,
     /// The next long message's concatenation reference.
@@ -103,6 +106,7 @@ impl Site {
         homes: Homes,
         settings: &crate::config::ControlSettings,
         attachments: Attachments,
+        traces: Arc<Traces>,
     ) -> Self {
         Self {
             state,
@@ -112,6 +116,7 @@ impl Site {
             desk,
             homes,
             attachments,
+            traces,
             trials: Semaphore::new(TRIALS_MAX),
             reference: AtomicU8::new(0),
         }

@@ -28,6 +28,7 @@ pub mod store;
 pub mod store_lookup;
 mod texting;
 pub mod tls;
+mod trace;
 mod vendor_news;
 pub mod vendor_table;
 

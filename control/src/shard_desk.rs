@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use smpp_shards::{Command, Reply, ShardId};
+use smpp_shards::{Command, Reply, ShardId, TraceOrder};
 use tokio::sync::mpsc;
 
 use crate::channel::{ShardHandle, ToShard};
@@ -44,6 +44,23 @@ impl ShardDesk {
     /// # Errors
     /// [`AskError::Busy`]; then nothing has been sent.
     pub(crate) fn ask(self: &Arc<Self>, shard: ShardId, command: Command, answers: usize) -> Result<Asked, AskError> {
+        self.send_asking(shard, answers, |ticket| ToShard::Command(ticket, Box::new(command)))
+    }
+
+    /// Sends the order of a trace, to which one answer comes.
+    ///
+    /// # Errors
+    /// [`AskError::Busy`]; then nothing has been sent.
+    pub(crate) fn trace(self: &Arc<Self>, shard: ShardId, order: TraceOrder) -> Result<Asked, AskError> {
+        self.send_asking(shard, 1, |ticket| ToShard::Trace(ticket, Box::new(order)))
+    }
+
+    fn send_asking(
+        self: &Arc<Self>,
+        shard: ShardId,
+        answers: usize,
+        value: impl FnOnce(u64) -> ToShard,
+    ) -> Result<Asked, AskError> {
         let handle = self.shards.get(shard.index()).ok_or(AskError::Busy)?;
         let (sender, replies) = mpsc::channel(answers.max(1));
         let ticket = self.tickets.fetch_add(1, Ordering::Relaxed);
@@ -55,7 +72,7 @@ impl ShardDesk {
             pending.insert(ticket, sender);
         }
         let asked = Asked { desk: Arc::clone(self), ticket, replies };
-        handle.send(ToShard::Command(ticket, Box::new(command))).map_err(|_| AskError::Busy)?;
+        handle.send(value(ticket)).map_err(|_| AskError::Busy)?;
         Ok(asked)
     }
 

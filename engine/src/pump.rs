@@ -217,6 +217,9 @@ impl Pump {
             if self.shard.flush_store() {
                 self.store_bell.wake();
             }
+            if self.shard.flush_traces(self.now, &mut self.output) {
+                self.control.traced();
+            }
             for shard in self.bells.drain(..) {
                 self.post.ring(shard);
             }

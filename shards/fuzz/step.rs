@@ -104,6 +104,7 @@ fn operate(world: &mut World, script: &mut Script<'_>) {
             world.drain(phases[usize::from(place) % 3]);
         }
         30 => world.reconfigure(place),
+        31 if operation / 32 == 7 => world.trace(place),
         _ => world.let_run(usize::from(place % 16)),
     }
 }

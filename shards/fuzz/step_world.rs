@@ -5,6 +5,8 @@
 
 #[path = "step_settings.rs"]
 mod settings;
+#[path = "step_trace.rs"]
+mod trace;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
@@ -45,6 +47,7 @@ struct Slot {
     /// Requests of the gateway's that may be answered, and since when they are open; not known of those that were answered and
     /// may be once more.
     open: BTreeMap<u32, (CommandId, Option<Time>)>,
+    trace: Option<trace::Watched>,
 }
 
 struct Host {
@@ -165,6 +168,7 @@ impl World {
             sequence: 0,
             asked: BTreeSet::new(),
             open: BTreeMap::new(),
+            trace: None,
         });
         let conn = Conn(index as u32);
         self.hosts[host].out.clear(conn);
@@ -533,6 +537,8 @@ impl World {
     fn carry_out(&mut self, host: usize) {
         let (mut dirty, mut actions) = (Vec::new(), Vec::new());
         loop {
+            let Host { shard, out, .. } = &mut self.hosts[host];
+            shard.flush_traces(self.now, out);
             self.hosts[host].out.take_dirty(&mut dirty);
             self.hosts[host].out.take_actions(&mut actions);
             if dirty.is_empty() && actions.is_empty() {
@@ -544,9 +550,15 @@ impl World {
                 out.take(conn, &mut octets);
                 if let Some(Some(slot)) = slots.get_mut(conn.index()) {
                     slot.untaken += octets.len();
+                    slot.trace.iter_mut().for_each(|trace| trace.written(&octets));
                     look_at(slot, &octets, self.now.mono);
                 }
             }
+            self.hosts[host]
+                .slots
+                .iter_mut()
+                .flatten()
+                .for_each(|slot| slot.trace.iter_mut().for_each(trace::Watched::look));
             for action in core::mem::take(&mut actions) {
                 self.act(host, action);
             }

@@ -241,6 +241,12 @@ pub const LOOKUP_AGAIN_MS: u64 = 250;
 /// next time.
 pub const LIMITS_TOLD_MAX: usize = 2_048;
 
+/// Sessions of one shard that are traced at one time. Beyond it none is begun.
+pub const TRACES_MAX: usize = 4;
+
+/// Octets of the ring of one trace. Beyond it PDUs are left out of the trace, and counted.
+pub const TRACE_RING_BYTES: usize = 1024 * 1024;
+
 const _: () = {
     assert!(FEED_RING_BYTES > 4 * FEED_STAGED_BYTES);
     assert!(JOURNAL_SEGMENT_BYTES_MIN as usize > JOURNAL_BATCH_BYTES + 2 * PDU_BYTES_MAX);

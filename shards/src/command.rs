@@ -11,6 +11,7 @@ use smpp_pdu::CommandStatus;
 use crate::lease::{Leases, LimitUse};
 use crate::message_id::{IdStyle, MessageId};
 use crate::names::{Conn, CustomerId, VendorId};
+use crate::trace::Traced;
 
 /// Names one session of a shard, and tells it from later ones in the same slot.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -81,6 +82,8 @@ pub enum Reply {
         /// Links that were in the middle of it already.
         busy: u32,
     },
+    /// To a [`crate::TraceOrder`]: `None` where there is no such session.
+    Traced(Option<Traced>),
     /// To [`Command::UsedLimits`].
     UsedLimits(Vec<LimitUse>),
     /// To [`Command::Lease`].

@@ -5,12 +5,13 @@
 //! message's way never depends on the store. What a turn has to tell is put together in memory of its own and goes into
 //! the ring as a whole, so that the other end only ever sees whole records.
 
-use ringbuf::traits::{Consumer, Observer, Producer, Split};
-use ringbuf::{HeapCons, HeapProd, HeapRb};
+use ringbuf::traits::{Observer, Producer, Split};
+use ringbuf::{HeapProd, HeapRb};
 use smpp_pdu::Address;
 
 use crate::bounds::{FEED_RING_BYTES, FEED_STAGED_BYTES};
 use crate::message_id::{IdStyle, MessageId};
+use crate::records::{Fields, Filled, PREFIX, RecordReader, split};
 use crate::settings::VendorIdFormat;
 
 /// The shard's end.
@@ -23,15 +24,14 @@ pub struct Feed {
 
 /// The store's end of one shard's ring.
 pub struct FeedEnd {
-    consumer: HeapCons<u8>,
-    batch: Vec<u8>,
+    records: RecordReader,
 }
 
 /// A ring from one shard to the store.
 pub fn feed() -> (Feed, FeedEnd) {
     let (producer, consumer) = HeapRb::<u8>::new(FEED_RING_BYTES).split();
     let staged = Vec::with_capacity(FEED_STAGED_BYTES);
-    (Feed { producer, staged, records: 0, skipped: 0 }, FeedEnd { consumer, batch: Vec::new() })
+    (Feed { producer, staged, records: 0, skipped: 0 }, FeedEnd { records: RecordReader::new(consumer) })
 }
 
 /// What has happened to a message.
@@ -222,39 +222,22 @@ impl Feed {
 impl FeedEnd {
     /// Hands out the records that have come, about so many octets of them at the most; tells how many octets it took.
     pub fn take(&mut self, bytes_max: usize, mut handle: impl FnMut(FeedRecord<'_>)) -> usize {
-        let already = self.batch.len();
-        let wanted = self.consumer.occupied_len().min(bytes_max);
-        self.batch.resize(already + wanted, 0);
-        let taken = self.consumer.pop_slice(&mut self.batch[already..]);
-        self.batch.truncate(already + taken);
-        let mut rest = &self.batch[..];
-        while let Some((record, behind)) = split(rest) {
-            handle(FeedRecord::read(record));
-            rest = behind;
-        }
-        let left = rest.len();
-        let handled = self.batch.len() - left;
-        self.batch.copy_within(handled.., 0);
-        self.batch.truncate(left);
-        taken
+        self.records.take(bytes_max, |record| handle(FeedRecord::read(record)))
     }
 
     /// Whether nothing is there.
     pub fn is_empty(&self) -> bool {
-        self.consumer.is_empty()
+        self.records.waiting_bytes() == 0
     }
 
     /// Octets that wait in the ring.
     pub fn waiting_bytes(&self) -> usize {
-        self.consumer.occupied_len()
+        self.records.waiting_bytes()
     }
 }
 
 const NOTE: u8 = 1;
 const QUESTION: u8 = 2;
-
-/// Octets of the length in front of each record.
-const PREFIX: usize = 4;
 
 /// Octets of a note's fields of known place, with the prefix: kind, happening (2), status (4), two times, id, style,
 /// registered_delivery, data_coding, segments, TON and NPI twice, form, the texts' lengths.
@@ -270,30 +253,6 @@ const QUESTION_FIXED: usize = PREFIX + 1 + 8 + 1 + 2;
 #[inline]
 fn short(text: &[u8]) -> &[u8] {
     &text[..text.len().min(u8::MAX as usize)]
-}
-
-fn split(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
-    let end = PREFIX + u32::from_le_bytes(*bytes.first_chunk::<PREFIX>()?) as usize;
-    Some((bytes.get(PREFIX..end)?, &bytes[end..]))
-}
-
-/// Fills an array from the front; every place is known when this is compiled.
-struct Filled<const N: usize> {
-    octets: [u8; N],
-    at: usize,
-}
-
-impl<const N: usize> Filled<N> {
-    #[inline(always)]
-    fn new() -> Self {
-        Self { octets: [0; N], at: 0 }
-    }
-
-    #[inline(always)]
-    fn put<const M: usize>(&mut self, field: [u8; M]) {
-        self.octets[self.at..self.at + M].copy_from_slice(&field);
-        self.at += M;
-    }
 }
 
 impl Note<'_> {
@@ -328,8 +287,7 @@ impl Note<'_> {
         fixed.put([self.source.ton, self.source.npi, self.dest.ton, self.dest.npi]);
         fixed.put([form_octet(self.vendor_id_format)]);
         fixed.put(texts.map(|text| text.len() as u8));
-        debug_assert_eq!(fixed.at, NOTE_FIXED);
-        to.extend_from_slice(&fixed.octets);
+        to.extend_from_slice(fixed.octets());
         texts.iter().for_each(|text| to.extend_from_slice(text));
     }
 }
@@ -347,7 +305,7 @@ impl Question<'_> {
         fixed.put(self.ticket.to_le_bytes());
         fixed.put([form_octet(self.vendor_id_format)]);
         fixed.put(texts.map(|text| text.len() as u8));
-        to.extend_from_slice(&fixed.octets);
+        to.extend_from_slice(fixed.octets());
         texts.iter().for_each(|text| to.extend_from_slice(text));
     }
 }
@@ -372,7 +330,7 @@ impl<'a> FeedRecord<'a> {
 
     /// Without its prefix.
     fn read(bytes: &'a [u8]) -> Self {
-        let mut fields = Fields(bytes);
+        let mut fields = Fields::new(bytes);
         match fields.u8() {
             NOTE => Self::Note(read_note(fields)),
             QUESTION => {
@@ -442,27 +400,6 @@ const fn form_of(octet: u8) -> VendorIdFormat {
         1 => VendorIdFormat::Hex,
         2 => VendorIdFormat::Decimal,
         _ => VendorIdFormat::Text,
-    }
-}
-
-struct Fields<'a>(&'a [u8]);
-
-impl<'a> Fields<'a> {
-    fn array<const N: usize>(&mut self) -> [u8; N] {
-        let (value, rest) = self.0.split_first_chunk::<N>().expect("a record holds all of its fields");
-        self.0 = rest;
-        *value
-    }
-
-    fn u8(&mut self) -> u8 {
-        let [octet] = self.array();
-        octet
-    }
-
-    fn text(&mut self, length: u8) -> &'a [u8] {
-        let (text, rest) = self.0.split_at(usize::from(length));
-        self.0 = rest;
-        text
     }
 }
 

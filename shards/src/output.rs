@@ -201,6 +201,8 @@ pub enum CloseCause {
 struct Buffer {
     filling: Vec<u8>,
     in_flight: usize,
+    /// So much of `filling` has been handed out by [`Output::take_untraced`].
+    traced: usize,
     dirty: bool,
 }
 
@@ -240,6 +242,13 @@ impl Output {
         self.buffers.get(conn.index()).map_or(0, |buffer| buffer.filling.len() + buffer.in_flight)
     }
 
+    /// What was written to this connection since the last call, as far as it has not been taken to be sent.
+    pub(crate) fn take_untraced(&mut self, conn: Conn) -> &[u8] {
+        let Some(buffer) = self.buffers.get_mut(conn.index()) else { return &[] };
+        let from = core::mem::replace(&mut buffer.traced, buffer.filling.len());
+        &buffer.filling[from..]
+    }
+
     /// Adds an action.
     #[inline]
     pub fn push(&mut self, action: Action) {
@@ -270,6 +279,7 @@ impl Output {
         if let Some(buffer) = self.buffers.get_mut(conn.index()) {
             core::mem::swap(&mut buffer.filling, empty);
             buffer.in_flight += empty.len();
+            buffer.traced = 0;
         }
     }
 
@@ -287,6 +297,7 @@ impl Output {
             buffer.filling.clear();
             buffer.filling.shrink_to(crate::bounds::OUTPUT_KEEP_BYTES);
             buffer.in_flight = 0;
+            buffer.traced = 0;
         }
     }
 

@@ -33,6 +33,11 @@ impl PartialPdu {
         self.bytes
     }
 
+    /// What is kept.
+    pub fn bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+
     /// Keeps `bytes` for later without looking at them.
     pub fn keep(&mut self, bytes: &[u8]) {
         self.bytes.extend_from_slice(bytes);
@@ -40,6 +45,7 @@ impl PartialPdu {
 
     /// The next PDU, from what was kept and then from `bytes`, which shrinks from the front. A PDU that was cut in
     /// two is put together in `whole`, which the caller lends and uses again.
+    #[inline(always)]
     pub fn next<'a, 'b: 'a>(&mut self, bytes: &mut &'b [u8], whole: &'a mut Vec<u8>) -> Next<'a> {
         if !self.bytes.is_empty() {
             return self.next_from_kept(bytes, whole);

@@ -151,12 +151,17 @@ fn configuration(extra: &str) -> Configuration {
 
 /// Sends octets and reads to the end.
 pub(crate) fn exchange(address: SocketAddr, request: &str) -> String {
+    String::from_utf8(exchange_octets(address, request)).unwrap()
+}
+
+/// [`exchange`], where what comes back is no text.
+pub(crate) fn exchange_octets(address: SocketAddr, request: &str) -> Vec<u8> {
     let mut stream = TcpStream::connect(address).unwrap();
     stream.set_read_timeout(Some(PATIENCE)).unwrap();
     stream.write_all(request.as_bytes()).unwrap();
     let mut answer = Vec::new();
     stream.read_to_end(&mut answer).unwrap();
-    String::from_utf8(answer).unwrap()
+    answer
 }
 
 #[test]

@@ -27,7 +27,12 @@ pub(super) fn ok(value: &impl Serialize) -> Answer {
 
 /// Text under a status. Nothing of this port is to be kept by caches.
 pub(super) fn text_answer(status: StatusCode, content_type: &'static str, text: String) -> Response<Body> {
-    let mut response = Response::new(Full::new(Bytes::from(text)));
+    octets_answer(status, content_type, text.into_bytes())
+}
+
+/// Octets under a status, likewise.
+pub(super) fn octets_answer(status: StatusCode, content_type: &'static str, octets: Vec<u8>) -> Response<Body> {
+    let mut response = Response::new(Full::new(Bytes::from(octets)));
     *response.status_mut() = status;
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
     response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));

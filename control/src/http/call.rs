@@ -30,6 +30,8 @@ pub(super) struct Route {
     pub(super) query: &'static [Parameter],
     /// The schema of the body it takes, if it takes one.
     pub(super) body: Option<SchemaOf>,
+    /// Whether it wants that body, or does without.
+    pub(super) is_body_required: bool,
     /// Statuses of success, with the schema of their bodies (`None`: not JSON) and what they mean.
     pub(super) answers: &'static [(u16, Option<SchemaOf>, &'static str)],
     /// Statuses of errors besides those that any path has.
@@ -103,6 +105,10 @@ impl Call {
     pub(super) fn json<T: DeserializeOwned>(&self) -> Result<T, Refusal> {
         if self.body.is_empty() {
             return Err(Refusal::bad_request("no_body", "This call wants a JSON object as its body."));
+        }
+        // Where every field may be left out, an empty list would do as well.
+        if self.body.trim_ascii_start().first() == Some(&b'[') {
+            return Err(Refusal::bad_request("invalid_body", "This call wants a JSON object as its body, not a list."));
         }
         serde_json::from_slice(&self.body).map_err(|error| {
             let code = if error.is_data() { "invalid_body" } else { "malformed_json" };

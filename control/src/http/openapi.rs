@@ -63,7 +63,9 @@ fn operation(route: &Route, read: &mut SchemaGenerator, written: &mut SchemaGene
     for (status, body, description) in route.answers {
         let content = match body {
             Some(body) => json!({"application/json": {"schema": schema(written, *body)}}),
-            None => json!({"text/plain": {}, "text/html": {}, "application/json": {}}),
+            None => {
+                json!({"text/plain": {}, "text/html": {}, "application/json": {}, "application/vnd.tcpdump.pcap": {}})
+            }
         };
         responses.insert(status.to_string(), json!({"description": description, "content": content}));
     }
@@ -87,7 +89,7 @@ fn operation(route: &Route, read: &mut SchemaGenerator, written: &mut SchemaGene
     }
     if let Some(body) = route.body {
         let content = json!({"application/json": {"schema": schema(read, body)}});
-        operation["requestBody"] = json!({"required": true, "content": content});
+        operation["requestBody"] = json!({"required": route.is_body_required, "content": content});
     }
     operation
 }

@@ -5,7 +5,9 @@ use hyper::Method;
 
 use super::call::{Access, Kind, Parameter, Route};
 use super::openapi::{self, JsonSchemaOf};
-use super::{admin, customers, lookup, messages, page, probes, routing, sessions, stats, trial, vendor_rows, vendors};
+use super::{
+    admin, customers, lookup, messages, page, probes, routing, sessions, stats, traces, trial, vendor_rows, vendors,
+};
 
 /// Most that one page holds.
 const LIMIT_MAX: usize = 1_000;
@@ -69,6 +71,7 @@ macro_rules! get {
             is_audited: false,
             query: $query,
             body: None,
+            is_body_required: false,
             answers: &[(200, $body, "As it is now.")],
             refusals: $refusals,
             handler: handler!($handler),
@@ -91,9 +94,21 @@ macro_rules! act {
             is_audited: true,
             query: &[],
             body: $request,
+            is_body_required: true,
             answers: &[($status, schema_of!($answer), "Done.")],
             refusals: $refusals,
             handler: handler!($handler),
+        }
+    };
+}
+
+/// The file of a trace. Who takes messages' contents away leaves a line in the log.
+macro_rules! trace_file {
+    ($path:literal, $summary:literal, $handler:path) => {
+        Route {
+            is_audited: true,
+            answers: &[(200, None, "What there is of it until now, also while it runs: a pcap file.")],
+            ..get!($path, $summary, Token, &[], None, &[404], $handler)
         }
     };
 }
@@ -111,6 +126,7 @@ pub(super) static ROUTES: &[Route] = &[
         is_audited: false,
         query: &[],
         body: None,
+        is_body_required: false,
         answers: &[
             (200, schema_of!(probes::Ready), "It should."),
             (503, schema_of!(probes::Ready), "It should not, and why."),
@@ -186,6 +202,36 @@ pub(super) static ROUTES: &[Route] = &[
     act!(
         DELETE "/api/v1/sessions/{session_id}", "Unbind a session and close it", "",
         None, 200 sessions::SessionEnded, &[404, 429, 503], sessions::end
+    ),
+    get!("/api/v1/traces", "Traces of sessions", Token, &[], schema_of!(traces::TraceList), &[], traces::list),
+    Route {
+        is_body_required: false,
+        ..act!(
+            POST "/api/v1/sessions/{session_id}/trace", "Begin to trace a session",
+            "Its PDUs from now on, both ways, with what is in them, but for passwords. It ends with its time, its size or \
+             the session; then it is kept for an hour, or until newer ones need its room. A session has one trace: one that \
+             has ended makes room for the next.",
+            schema_of!(traces::NewTrace), 201 traces::TraceAnswer, &[404, 409, 429, 503], traces::begin
+        )
+    },
+    trace_file!("/api/v1/sessions/{session_id}/trace", "Download the trace of a session", traces::download),
+    act!(
+        DELETE "/api/v1/sessions/{session_id}/trace", "End the trace of a session, and forget it", "",
+        None, 200 traces::TraceAnswer, &[404], traces::end
+    ),
+    Route {
+        is_body_required: false,
+        ..act!(
+            POST "/api/v1/vendors/{vendor_id}/trace", "Begin to trace one bind of a vendor",
+            "As that of a session; it ends when the bind's connection does. A vendor has one trace, of whichever bind. 409 \
+             also where the bind is not up.",
+            schema_of!(traces::NewVendorTrace), 201 traces::TraceAnswer, &[404, 409, 429, 503], traces::begin_vendor
+        )
+    },
+    trace_file!("/api/v1/vendors/{vendor_id}/trace", "Download the trace of a vendor", traces::download_vendor),
+    act!(
+        DELETE "/api/v1/vendors/{vendor_id}/trace", "End the trace of a vendor, and forget it", "",
+        None, 200 traces::TraceAnswer, &[404], traces::end_vendor
     ),
     act!(
         POST "/api/v1/messages", "Send a message for a customer",

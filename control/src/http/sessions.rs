@@ -93,11 +93,7 @@ pub(super) async fn list(call: Call) -> Answer {
 
 pub(super) async fn end(call: Call) -> Answer {
     let id = call.variable();
-    let not_found = || Refusal::not_found(format!("There is no session {id:?}; GET /api/v1/sessions lists them."));
-    let (shard, session) = read_session_id(id).ok_or_else(not_found)?;
-    if shard.index() >= call.site.desk.shards() {
-        return Err(not_found());
-    }
+    let (shard, session) = session_of(&call)?;
     let command = Command::EndSession { session };
     let mut asked = call.site.desk.ask(shard, command, 1).map_err(|_| too_many_commands())?;
     match asked.next(SHARD_PATIENCE).await {
@@ -105,7 +101,7 @@ pub(super) async fn end(call: Call) -> Answer {
             let message = "unbind has been sent; the session closes when it is answered, or after two seconds.";
             answer::ok(&SessionEnded { success: true, session_id: id.to_owned(), message })
         }
-        Some(Reply::Ended(false)) => Err(not_found()),
+        Some(Reply::Ended(false)) => Err(no_such_session(id)),
         _ => Err(shard_silent()),
     }
 }
@@ -128,7 +124,7 @@ async fn ask(
 fn view(snapshot: &Snapshot, shard: ShardId, facts: &SessionFacts) -> SessionView {
     let customer = snapshot.customer(facts.customer);
     SessionView {
-        session_id: format!("{shard}-{}-{}", facts.name.conn, facts.name.generation),
+        session_id: session_id((shard, facts.name)),
         customer_id: customer.map(|customer| customer.name.clone()).unwrap_or_default(),
         smpp_system_id: customer.map(|customer| customer.settings.smpp_system_id.clone()).unwrap_or_default(),
         bind_type: facts.bind,
@@ -143,6 +139,21 @@ fn view(snapshot: &Snapshot, shard: ShardId, facts: &SessionFacts) -> SessionVie
         is_reading: facts.is_reading,
         shard: shard.0,
     }
+}
+
+/// The session that a path names, as far as there can be one: its shard knows.
+pub(super) fn session_of(call: &Call) -> Result<(ShardId, SessionName), Refusal> {
+    let session = read_session_id(call.variable()).filter(|(shard, _)| shard.index() < call.site.desk.shards());
+    session.ok_or_else(|| no_such_session(call.variable()))
+}
+
+pub(super) fn no_such_session(id: &str) -> Refusal {
+    Refusal::not_found(format!("There is no session {id:?}; GET /api/v1/sessions lists them."))
+}
+
+/// As lists give it out.
+pub(super) fn session_id((shard, session): (ShardId, SessionName)) -> String {
+    format!("{shard}-{}-{}", session.conn, session.generation)
 }
 
 fn read_session_id(text: &str) -> Option<(ShardId, SessionName)> {

@@ -1,6 +1,7 @@
 //! The ports over real sockets: paths, methods, token, probes, bounds. What each call answers is in `tests/`.
 
 mod calls;
+mod traces;
 mod vendor_changes;
 
 use crate::attachments::Attachments;

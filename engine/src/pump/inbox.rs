@@ -1,11 +1,14 @@
 //! What other threads send: commands of the control thread, mail of the other shards and the resolver.
 
+use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 
 use smpp_control::ToShard;
-use smpp_shards::DrainPhase;
+use smpp_shards::{DrainPhase, Reply, TraceOrder, Traced};
+use socket2::SockRef;
 
 use crate::mail::Mail;
+use crate::net::Slot;
 
 use super::{DrainNews, Pump, STOP_MS};
 
@@ -37,11 +40,24 @@ impl Pump {
                 ToShard::Command(ticket, command) => {
                     self.shard.command(ticket, *command, self.now, &mut self.output);
                 }
+                ToShard::Trace(ticket, order) => self.trace(ticket, *order),
                 ToShard::Stop => self.stop_at = self.now.mono.after_ms(STOP_MS),
             }
             self.carry_out();
         }
         true
+    }
+
+    /// Begins a trace; the answer has the addresses of the connection's two ends, which the shard does not know.
+    fn trace(&mut self, ticket: u64, order: TraceOrder) {
+        let begun = self.shard.trace(order, self.now, &mut self.output);
+        let traced = begun.and_then(|(conn, customer)| {
+            let socket = self.net.socket(Slot(conn.0))?;
+            let socket = SockRef::from(&socket);
+            let (peer, local) = (socket.peer_addr().ok()?.as_socket()?, socket.local_addr().ok()?.as_socket()?);
+            Some(Traced { customer, peer: canonical(peer), local: canonical(local) })
+        });
+        self.control.reply(ticket, Reply::Traced(traced));
     }
 
     fn take_mail(&mut self) -> bool {
@@ -75,4 +91,9 @@ impl Pump {
         self.draining = Some(phase);
         self.next_drain_look = self.now.mono;
     }
+}
+
+/// An address of IPv4 as such, also where it comes from a listener of both versions.
+fn canonical(address: SocketAddr) -> SocketAddr {
+    SocketAddr::new(address.ip().to_canonical(), address.port())
 }

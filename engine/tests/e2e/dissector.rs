@@ -18,7 +18,7 @@ use crate::harness::{Esme, Setup, Shards, message, smsc, with_one_shard_and_with
 with_one_shard_and_with_two![tshark_finds_no_malformed_packet_in_whole_sessions];
 
 /// What tshark would show if a PDU were wrong.
-const FILTERS: [&str; 3] =
+pub(crate) const FILTERS: [&str; 3] =
     ["_ws.malformed", "smpp && _ws.expert.severity == \"Error\"", "smpp && _ws.expert.group == \"Malformed\""];
 
 #[test]
@@ -42,9 +42,21 @@ fn tshark_does_find_a_malformed_packet_where_there_is_one() {
 }
 
 /// What tshark prints of the packets of a capture that pass a filter, one line each.
-fn tshark(file: &Path, port: u16, filter: &str, fields: &[&str]) -> Vec<String> {
+pub(crate) fn tshark(file: &Path, port: u16, filter: &str, fields: &[&str]) -> Vec<String> {
+    tshark_with(&[], file, port, filter, fields)
+}
+
+/// [`tshark`] with more arguments, such as preferences.
+pub(crate) fn tshark_with(arguments: &[&str], file: &Path, port: u16, filter: &str, fields: &[&str]) -> Vec<String> {
     let mut command = Command::new("tshark");
-    command.args(["-n", "-r"]).arg(file).args(["-d", &format!("tcp.port=={port},smpp"), "-Y", filter, "-T", "fields"]);
+    command.args(arguments).args(["-n", "-r"]).arg(file).args([
+        "-d",
+        &format!("tcp.port=={port},smpp"),
+        "-Y",
+        filter,
+        "-T",
+        "fields",
+    ]);
     for field in fields {
         command.args(["-e", field]);
     }

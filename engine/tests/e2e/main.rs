@@ -29,4 +29,5 @@ mod routing;
 mod stopping;
 mod store;
 mod tls;
+mod traces;
 mod vendor_writes;

@@ -400,7 +400,7 @@ impl Session {
             customer: self.customer,
             net: end.net,
             sequence,
-            pdu: composed.pdu,
+            pdu: composed.pdu.into(),
             expect: composed.expect,
             vendors: composed.vendors,
             registered: composed.registered,

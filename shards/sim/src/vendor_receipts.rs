@@ -146,7 +146,7 @@ impl Vendor {
                 is_let_go: false,
                 vendor: self.index,
                 id: delivery.id,
-                pdu,
+                pdu: pdu.into(),
             },
         );
     }

@@ -218,3 +218,15 @@ fn an_answer_that_is_hardly_late_may_be_in_time() {
 fn a_receipt_that_crosses_an_unbind_comes_again() {
     play(1_795_277_360_662_711);
 }
+
+/// A vendor's answer came behind its unbind_resp, where nobody listens any more: the check took it for heard.
+#[test]
+fn what_comes_behind_an_unbind_resp_is_not_heard() {
+    play(600_900);
+}
+
+/// A customer took a receipt and reset its connection before its answer was there: the check wanted no second one.
+#[test]
+fn a_receipt_whose_answer_was_lost_comes_again() {
+    journal(511_655);
+}

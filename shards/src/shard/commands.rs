@@ -104,9 +104,7 @@ impl Shard {
     }
 
     fn end_session(&mut self, session: SessionName, now: Now, out: &mut Output) -> Reply {
-        let is_there = self.connections.get(session.conn.index()).is_some_and(|connection| {
-            connection.generation == session.generation && matches!(connection.role, Role::Session(_))
-        });
+        let is_there = self.session_named(session).is_some();
         if is_there {
             self.unbind_session(session.conn, now, out);
         }

@@ -27,6 +27,7 @@ mod sessions;
 mod store;
 mod submit;
 mod timers;
+mod trace;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -65,6 +66,7 @@ use carry::Carrying;
 use commands::ControlSubmits;
 use live::Changing;
 use restore::Restoring;
+use trace::Tracing;
 
 pub use drain::DrainPhase;
 pub use journal::JournalSetup;
@@ -174,6 +176,7 @@ pub struct Shard {
     noise: TokenBucket,
     /// Whether limits count over all nodes.
     leasing: Leasing,
+    tracing: Tracing,
 
     pending: Vec<Pending>,
     whole: Vec<u8>,
@@ -234,6 +237,7 @@ impl Shard {
             latencies: Latencies::default(),
             noise: TokenBucket::new(20, 100, now.mono),
             leasing: Leasing::off(),
+            tracing: Tracing::default(),
             whole: Vec::new(),
             scratch: Vec::new(),
             text: Vec::new(),
@@ -268,6 +272,9 @@ impl Shard {
                 link.enquired_at = None;
             }
             Role::Lobby(_) => {}
+        }
+        if self.tracing.is_on() {
+            self.trace_received(conn, bytes, now, out);
         }
         self.take_apart(conn, bytes, now, out);
         self.watch_output(conn, out);
@@ -466,6 +473,9 @@ impl Shard {
     fn end_connection(&mut self, conn: Conn, reason: EndReason, now: Now, out: &mut Output) {
         if conn.index() >= self.connections.len() {
             return;
+        }
+        if self.tracing.is_on() {
+            self.trace_ended(conn, now, out);
         }
         match self.vacate(conn) {
             Role::Free => {}

@@ -7,6 +7,7 @@ mod final_checks;
 mod journal;
 mod limits;
 mod live;
+mod octets;
 mod vendor_side;
 mod verdict;
 
@@ -22,6 +23,7 @@ use crate::network::NetId;
 use crate::scenario::Scenario;
 use crate::trace::Trace;
 pub(crate) use limits::ReferenceBucket;
+pub(crate) use octets::Octets;
 
 /// Ends the run with a sentence that names the seed.
 macro_rules! violation {
@@ -54,7 +56,7 @@ pub(crate) struct Message {
     /// Under which sequence_number.
     pub sequence: u32,
     /// The whole PDU as it was sent.
-    pub pdu: Vec<u8>,
+    pub pdu: Octets,
     /// What must come of it.
     pub expect: Expect,
     /// The vendors that its route allows, as a set of bits.
@@ -176,7 +178,7 @@ pub(crate) struct Attempt {
     /// The vendor's id of its message.
     pub id: u64,
     /// The octets as the vendor sent them.
-    pub pdu: Vec<u8>,
+    pub pdu: Octets,
 }
 
 /// What a vendor delivers.
@@ -242,6 +244,8 @@ struct VendorWire {
     attempts: BTreeMap<u32, usize>,
     /// Answers on their way to the gateway: message and emission.
     answers: BTreeMap<u32, (usize, usize)>,
+    /// It has answered an unbind: nothing that it says afterwards is heard.
+    has_left: bool,
 }
 
 /// A submit that a vendor has not answered.
@@ -413,6 +417,13 @@ impl Model {
     }
 
     fn fed_pdu(&mut self, net: NetId, header: Header, now: Time) {
+        let wire = self.wires.get_mut(&net);
+        if let Some(Wire { side: WireSide::Vendor(wire), .. }) = wire {
+            if wire.has_left {
+                return;
+            }
+            wire.has_left = header.command_id == CommandId::UNBIND_RESP;
+        }
         match &self.wires[&net].side {
             WireSide::Customer(wire) if header.command_id == CommandId::SUBMIT_SM => {
                 if let Some(&message) = wire.submits.get(&header.sequence_number) {
