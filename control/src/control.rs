@@ -184,9 +184,9 @@ impl Control {
         }
     }
 
-    /// Makes places for customers that are in no row and of whom the journal holds something, and gives the snapshot for the
-    /// shards to be started with; `None` when that cannot be. To be called before the shards are started, by a thread that may
-    /// wait.
+    /// Makes places for customers that are in no row and of whom the journal holds something, and gives the snapshot for
+    /// the shards to be started with; `None` when that cannot be. To be called before the shards are started, by a thread
+    /// that may wait.
     pub fn remember_customers(&self, system_ids: Vec<String>) -> Option<Arc<Snapshot>> {
         self.reload.remember(system_ids).ok()?.blocking_recv().ok()?.ok()?;
         Some(self.state.snapshot())

@@ -47,8 +47,8 @@ pub(crate) fn render(state: &State) -> String {
     text
 }
 
-/// By place, of rows that were removed or not, and their names: whether it has series of its own. A row that was given another
-/// smpp_system_id or instance_name has another place and the same account_id or id, and no series may stand twice.
+/// By place, of rows that were removed or not, and their names: whether it has series of its own. A row that was given
+/// another smpp_system_id or instance_name has another place and the same account_id or id, and no series may stand twice.
 fn have_series<'s>(rows: impl Iterator<Item = (bool, &'s str)> + Clone) -> Vec<bool> {
     let mut last: HashMap<&str, usize> = HashMap::new();
     if rows.clone().any(|(is_removed, _)| is_removed) {

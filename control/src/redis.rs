@@ -38,8 +38,8 @@ pub(crate) async fn connect(
     }
 }
 
-/// Whether Redis is there and lets this node into each of its databases; changes nothing. Gives the policy by which it forgets
-/// keys at random when it is full, where it has such a one and tells.
+/// Whether Redis is there and lets this node into each of its databases; changes nothing. Gives the policy by which it
+/// forgets keys at random when it is full, where it has such a one and tells.
 ///
 /// # Errors
 /// A sentence that says what is wrong, without its subject.

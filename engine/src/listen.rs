@@ -45,8 +45,8 @@ pub fn probe_listener(address: SocketAddr) -> io::Result<()> {
     socket.listen(1)
 }
 
-/// [`probe_listener`] with patience: the kernel closes the sockets of a process that was killed a moment after it has gone, for
-/// its ring held them too.
+/// [`probe_listener`] with patience: the kernel closes the sockets of a process that was killed a moment after it has gone,
+/// for its ring held them too.
 ///
 /// # Errors
 /// Why it is not free in the end.

@@ -47,8 +47,9 @@ impl fmt::Display for RecoveryError {
             ),
             Self::Customers(names) => write!(
                 f,
-                "the journal holds messages of {}, which no customer of the configuration is, and there is no place left for \
-                 more names: put it back, with active = false if it shall not bind, until its messages have reached their end",
+                "the journal holds messages of {}, which no customer of the configuration is, and there is no place left \
+                 for more names: put it back, with active = false if it shall not bind, until its messages have reached \
+                 their end",
                 names.join(", ")
             ),
             Self::Shard => f.write_str("a shard ended while it took over the journal"),
@@ -215,8 +216,8 @@ impl Recovery {
                 ("messages", Field::Number(strange.messages)),
                 ("receipts", Field::Number(strange.receipts)),
             ];
-            let message = "the journal holds something of a customer that is not configured: its messages go out, its receipts wait \
-                           for it until their time is up";
+            let message = "the journal holds something of a customer that is not configured: its messages go out, its \
+                           receipts wait for it until their time is up";
             log.write(LogLevel::Warn, COMPONENT, message, &fields);
         }
         let access = self.store.access().to_string();

@@ -76,7 +76,8 @@ pub struct GatewaySettings {
     pub retry_count: u32,
     /// `[gateway] retry_interval_ms`: from one try to the next.
     pub retry_interval_ms: u64,
-    /// `[gateway] log_sample`: of so many messages that vendors answer one gets a line of the log, for each shard; 0 is none.
+    /// `[gateway] log_sample`: of so many messages that vendors answer one gets a line of the log, for each shard; 0 is
+    /// none.
     pub log_sample: u32,
     /// `[statuses]`.
     pub statuses: StatusSettings,

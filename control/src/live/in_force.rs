@@ -47,7 +47,8 @@ impl InForce {
         Self { settings, keys: configuration.row_keys(), snapshot, faults: Vec::new() }
     }
 
-    /// The same rows with places for customers that are in none of them: of whom the journal holds something. The next version.
+    /// The same rows with places for customers that are in none of them: of whom the journal holds something. The next
+    /// version.
     ///
     /// # Errors
     /// What is wrong with the rows, which it was not before.

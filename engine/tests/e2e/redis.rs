@@ -254,7 +254,7 @@ fn over_tls_the_authority_counts_that_is_configured(shards: Shards) {
     bound.end();
 }
 
-/// The row's id stands in Redis, as the platform knows the vendor; receipts find messages by it, and by what stood there before.
+/// The row's id stands in Redis, as the platform knows the vendor; receipts find messages there, and those of before too.
 #[test]
 fn a_vendor_of_a_table_is_told_by_its_id() {
     let (database, redis, vendor) = (Server::shared().database(), Redis::start(), Vendor::listen());

@@ -1,4 +1,5 @@
-//! Changes that are told, and a server that is absent, stopped, slow, silent, full or lets nobody in, with a reloader of the test's own.
+//! Changes that are told, and a server that is absent, stopped, slow, silent, full or lets nobody in, with a reloader of the
+//! test's own.
 
 use std::io::Write;
 use std::path::PathBuf;
@@ -360,8 +361,8 @@ fn role(database: &Database<'_>) -> (String, String) {
     (role, url)
 }
 
-/// A server that breaks the gateway's connection and takes no new one after `shut`, is told of with those words, and is found
-/// again after `open_again`.
+/// A server that breaks the gateway's connection and takes no new one after `shut`, is told of with those words, and is
+/// found again after `open_again`.
 fn let_nobody_in(name: &str, shut: &str, words: &str, open_again: &str) {
     let (database, folder) = (fresh(), Folder::new(name));
     let (role, url) = role(&database);
