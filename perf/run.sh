@@ -4,6 +4,7 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 command -v redis-server >/dev/null || { echo "redis-server is not installed: apt-get install redis-server" >&2; exit 2; }
+ls /usr/lib/postgresql/*/bin/initdb >/dev/null || { echo "PostgreSQL is not installed: apt-get install postgresql" >&2; exit 2; }
 command -v haproxy >/dev/null || { echo "haproxy is not installed: apt-get install haproxy" >&2; exit 2; }
 cargo build --release -p smpp-gateway -p smpp-bench
 cargo bench -q -p smpp-pdu
@@ -12,6 +13,8 @@ perf/compare/haproxy.py --note "${NOTE:-}"
 perf/compare/journal.py --note "${NOTE:-}"
 perf/compare/store.py --note "${NOTE:-}"
 perf/compare/outage.py --note "${NOTE:-}"
+perf/compare/metrics.py --note "${NOTE:-}"
+perf/compare/rows.py --note "${NOTE:-}"
 perf/compare/idle.py --note "${NOTE:-}"
 perf/compare/rebind.py --note "${NOTE:-}"
 perf/compare/replay.py --note "${NOTE:-}"

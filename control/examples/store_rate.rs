@@ -91,6 +91,7 @@ fn options() -> Result<Options, Box<dyn Error>> {
                     password: None,
                     lease_ms: RedisSettings::LEASE_MS,
                     node_timeout_ms: RedisSettings::NODE_TIMEOUT_MS,
+                    tls_ca: None,
                 }));
             }
             "--embedded" => kind = Some(StoreKind::Embedded(PathBuf::from(value()?))),
@@ -153,6 +154,7 @@ fn put(feed: &mut Feed, id: MessageId, happening: Happening, now: u64, count: u6
         customer: b"acme",
         account: b"",
         vendor: b"north",
+        vendor_id: b"",
         vendor_id_format: VendorIdFormat::Decimal,
         vendor_message_id: theirs.as_bytes(),
     });

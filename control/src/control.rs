@@ -11,7 +11,7 @@ use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, bounded};
-use smpp_shards::{CustomerId, Report, ShardId, Verdict};
+use smpp_shards::{CustomerId, Report, ShardId, Snapshot, Verdict};
 use tokio::sync::oneshot;
 use tokio::time::MissedTickBehavior;
 
@@ -182,6 +182,14 @@ impl Control {
         for (customer, home) in homes {
             self.homes.clone().fix(*customer, *home);
         }
+    }
+
+    /// Makes places for customers that are in no row and of whom the journal holds something, and gives the snapshot for
+    /// the shards to be started with; `None` when that cannot be. To be called before the shards are started, by a thread
+    /// that may wait.
+    pub fn remember_customers(&self, system_ids: Vec<String>) -> Option<Arc<Snapshot>> {
+        self.reload.remember(system_ids).ok()?.blocking_recv().ok()?.ok()?;
+        Some(self.state.snapshot())
     }
 
     /// Where the control port listens; tells the port where the configuration said 0.

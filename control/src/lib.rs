@@ -43,5 +43,6 @@ pub use control::{Control, DrainState, Waiting};
 pub use live::{Companion, InForce, LiveSetup, ReloadHandle, RowFault};
 pub use log::{Field, Log};
 pub use recovery::{RecoveryFigures, RecoveryProgress};
+pub use redis::look as look_at_redis;
 pub use state::Phase;
 pub use store::{Store, StoreChannels, StoreKind};

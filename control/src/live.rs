@@ -157,6 +157,9 @@ impl LiveSetup {
 /// One request for a reload.
 #[derive(Debug)]
 pub struct ReloadRequest {
+    /// Before the shards are there: nothing is read, and these customers, who are in no row, get places as if they had been
+    /// removed. Empty: a reload.
+    pub remember: Vec<String>,
     /// Where the outcome goes; whoever asked may have gone.
     pub outcome: oneshot::Sender<Result<Reloaded, ReloadError>>,
 }
@@ -188,8 +191,24 @@ impl ReloadHandle {
     /// # Errors
     /// [`ReloadError::Busy`], [`ReloadError::Stopping`].
     pub fn request(&self) -> Result<oneshot::Receiver<Result<Reloaded, ReloadError>>, ReloadError> {
+        self.send(Vec::new())
+    }
+
+    /// Asks for places for customers that are in no row; to be asked before the shards are started, with the snapshot that
+    /// comes of it.
+    ///
+    /// # Errors
+    /// As [`ReloadHandle::request`].
+    pub(crate) fn remember(
+        &self,
+        system_ids: Vec<String>,
+    ) -> Result<oneshot::Receiver<Result<Reloaded, ReloadError>>, ReloadError> {
+        self.send(system_ids)
+    }
+
+    fn send(&self, remember: Vec<String>) -> Result<oneshot::Receiver<Result<Reloaded, ReloadError>>, ReloadError> {
         let (outcome, receiver) = oneshot::channel();
-        self.requests.try_send(ReloadRequest { outcome }).map_err(|error| match error {
+        self.requests.try_send(ReloadRequest { remember, outcome }).map_err(|error| match error {
             mpsc::error::TrySendError::Full(_) => ReloadError::Busy,
             mpsc::error::TrySendError::Closed(_) => ReloadError::Stopping,
         })?;

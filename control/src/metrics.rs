@@ -10,6 +10,7 @@ mod latency;
 mod nodes;
 mod store;
 
+use std::collections::HashMap;
 use std::sync::atomic::Ordering;
 
 use smpp_pdu::MessageState;
@@ -31,7 +32,9 @@ pub(crate) const RECEIPT_STATES: [&str; 8] =
 pub(crate) fn render(state: &State) -> String {
     let snapshot = state.snapshot();
     let picture = Picture::of(state, &snapshot);
-    let mut out = Exposition::default();
+    // About as long as the last time.
+    let before = state.exposition_octets.load(Ordering::Relaxed);
+    let mut out = Exposition::with_room(before + before / 16);
     write_server(&mut out, &picture);
     write_client(&mut out, &picture);
     write_business(&mut out, &picture);
@@ -39,13 +42,33 @@ pub(crate) fn render(state: &State) -> String {
     gateway::write(&mut out, &picture, state);
     store::write(&mut out, state);
     nodes::write(&mut out, state);
-    out.finish()
+    let text = out.finish();
+    state.exposition_octets.store(text.len(), Ordering::Relaxed);
+    text
+}
+
+/// By place, of rows that were removed or not, and their names: whether it has series of its own. A row that was given
+/// another smpp_system_id or instance_name has another place and the same account_id or id, and no series may stand twice.
+fn have_series<'s>(rows: impl Iterator<Item = (bool, &'s str)> + Clone) -> Vec<bool> {
+    let mut last: HashMap<&str, usize> = HashMap::new();
+    if rows.clone().any(|(is_removed, _)| is_removed) {
+        // Those that are there come behind, so that theirs is the last word.
+        let placed = rows.clone().enumerate();
+        let removed = placed.clone().filter(|(_, (is_removed, _))| *is_removed);
+        let present = placed.filter(|(_, (is_removed, _))| !is_removed);
+        last = removed.chain(present).map(|(place, (_, name))| (name, place)).collect();
+    }
+    rows.enumerate().map(|(place, (_, name))| last.get(name).is_none_or(|known| *known == place)).collect()
 }
 
 /// The reports of all shards put together.
 struct Picture<'s> {
     customers: Vec<(&'s Customer, CustomerCounters)>,
+    /// Those that count in sums alone.
+    customers_before: Vec<(&'s Customer, CustomerCounters)>,
     vendors: Vec<(&'s Vendor, VendorCounters, f64)>,
+    /// Those that count in sums alone.
+    vendors_before: Vec<(&'s Vendor, VendorCounters, f64)>,
     shards: Vec<ShardFigures>,
     latencies: Latencies,
     binds_refused: u64,
@@ -98,12 +121,20 @@ impl<'s> Picture<'s> {
             turns: report.turns,
             journal: report.journal,
         });
+        let rows = snapshot.customers.iter().map(|customer| (customer.is_removed, customer.name.as_str()));
+        let customers_shown = have_series(rows);
+        let (customers, customers_before) = customers.partition(|(customer, _)| customers_shown[customer.id.index()]);
+        let rows = snapshot.vendors.iter().map(|vendor| (vendor.is_removed, vendor.settings.vendor_id()));
+        let vendors_shown = have_series(rows);
+        let (vendors, vendors_before) = vendors.partition(|(vendor, _, _)| vendors_shown[vendor.id.index()]);
         let mut latencies = Latencies::default();
         reports().for_each(|report| latencies.merge(&report.latencies));
         Self {
             latencies,
-            customers: customers.collect(),
-            vendors: vendors.collect(),
+            customers,
+            customers_before,
+            vendors,
+            vendors_before,
             shards: figures.collect(),
             binds_refused: reports().map(|report| report.binds_refused).sum(),
             answers_without_session: reports().map(|report| report.answers_without_session).sum(),
@@ -111,11 +142,11 @@ impl<'s> Picture<'s> {
     }
 
     fn customer_sum(&self, value: impl Fn(&CustomerCounters) -> u64) -> u64 {
-        self.customers.iter().map(|(_, counters)| value(counters)).sum()
+        self.customers.iter().chain(&self.customers_before).map(|(_, counters)| value(counters)).sum()
     }
 
     fn vendor_sum(&self, value: impl Fn(&VendorCounters) -> u64) -> u64 {
-        self.vendors.iter().map(|(_, counters, _)| value(counters)).sum()
+        self.vendors.iter().chain(&self.vendors_before).map(|(_, counters, _)| value(counters)).sum()
     }
 
     fn per_customer(

@@ -25,7 +25,7 @@ use link::Link;
 pub(crate) use stats::NodesStats;
 
 /// The database of everything that is counted over all nodes.
-const DATABASE: i64 = 1;
+pub(crate) const DATABASE: i64 = 1;
 
 /// The sorted set of nodes that are alive, by the time at which they were heard of last.
 const NODES_KEY: &str = "rate:nodes";

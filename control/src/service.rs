@@ -9,6 +9,12 @@ use std::time::{Duration, Instant};
 /// is told within two seconds.
 pub(crate) const SILENCE_MAX: Duration = Duration::from_millis(1_500);
 
+/// From there on an answer is slow, unless much was asked for.
+pub(crate) const SLOW: Duration = Duration::from_millis(500);
+
+/// Whatever is wrong with a service is told within that.
+pub(crate) const TOLD_MAX: Duration = Duration::from_secs(2);
+
 /// One service.
 #[derive(Debug)]
 pub(crate) struct Service {
@@ -23,6 +29,10 @@ struct State {
     away: Option<String>,
     /// Since when a question waits.
     asked: Option<Instant>,
+    /// What the last answer to a question that asks for nothing took.
+    took: Duration,
+    /// What it does not do though it is there.
+    refuses: Option<String>,
     /// What holds meanwhile, said behind the reason.
     meanwhile: Option<String>,
 }
@@ -52,6 +62,19 @@ impl Service {
         self.state().asked.get_or_insert_with(Instant::now);
     }
 
+    /// What an answer took to a question that asks for nothing.
+    pub(crate) fn took(&self, time: Duration) {
+        self.state().took = time;
+    }
+
+    /// What it does not do though it is there; `None`: nothing. Tells whether that is news.
+    pub(crate) fn refuses(&self, what: Option<String>) -> bool {
+        let mut state = self.state();
+        let is_news = state.refuses.is_some() != what.is_some();
+        state.refuses = what;
+        is_news
+    }
+
     /// What holds while it is away, such as which configuration; until it is there again for good.
     pub(crate) fn meanwhile(&self, what: Option<String>) {
         self.state().meanwhile = what;
@@ -65,6 +88,8 @@ impl Service {
             (None, Some(asked)) if asked.elapsed() > SILENCE_MAX => {
                 format!("has not answered for {} ms", asked.elapsed().as_millis())
             }
+            (None, _) if state.refuses.is_some() => state.refuses.clone()?,
+            (None, _) if state.took >= SLOW => format!("answers slowly: {} ms", state.took.as_millis()),
             (None, _) => return None,
         };
         if let Some(meanwhile) = &state.meanwhile {
@@ -94,6 +119,21 @@ mod tests {
         assert!(service.is_there());
         assert_eq!(service.complaint(), None);
         assert!(!service.is_there(), "it was there already");
+    }
+
+    #[test]
+    fn a_service_that_is_slow_or_refuses_something_is_degraded() {
+        let service = Service::new("postgresql");
+        service.took(SLOW - Duration::from_millis(1));
+        assert_eq!(service.complaint(), None);
+        service.took(SLOW);
+        assert_eq!(service.complaint().as_deref(), Some("answers slowly: 500 ms"));
+        assert!(service.refuses(Some("has no room".into())));
+        assert!(!service.refuses(Some("has no room at all".into())), "it had none before");
+        assert_eq!(service.complaint().as_deref(), Some("has no room at all"));
+        service.took(Duration::ZERO);
+        assert!(service.refuses(None));
+        assert_eq!(service.complaint(), None);
     }
 
     #[test]

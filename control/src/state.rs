@@ -4,7 +4,7 @@
 //! sees.
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
@@ -69,6 +69,8 @@ pub(crate) struct State {
     pub(crate) log: Log,
     pub(crate) dropped_events: Arc<AtomicU64>,
     pub(crate) dropped_verdicts: AtomicU64,
+    /// Octets of the metrics' text when it was asked for last.
+    pub(crate) exposition_octets: AtomicUsize,
     pub(crate) failing: Arc<FailingFigures>,
     pub(crate) vendor_news: VendorNews,
     draining: AtomicBool,
@@ -146,6 +148,7 @@ impl State {
             log,
             dropped_events,
             dropped_verdicts: AtomicU64::new(0),
+            exposition_octets: AtomicUsize::new(0),
             failing: Arc::default(),
             vendor_news: VendorNews::default(),
             draining: AtomicBool::new(false),
@@ -338,9 +341,7 @@ impl State {
     pub(crate) fn degraded(&self) -> Vec<Degraded> {
         let snapshot = self.snapshot();
         let mut found = self.configuration_complaints();
-        for (name, complaint) in self.services() {
-            found.extend(complaint.map(|reason| Degraded::new("service", name.to_owned(), reason)));
-        }
+        found.extend(self.service_complaints());
         let shards = self.shards();
         // Shards have nothing to tell before everything is taken over.
         let are_silent = self.is_recovering();
@@ -353,11 +354,6 @@ impl State {
                 found.push(Degraded::new("journal", index.to_string(), reason));
             }
         }
-        if let Some(stats) = self.store().map(Store::stats)
-            && let Some(reason) = stats.trouble()
-        {
-            found.push(Degraded::new("service", stats.name().into(), reason));
-        }
         for vendor in snapshot.vendors.iter().filter(|vendor| vendor.is_active()) {
             let report = shards.get(vendor.home.index()).and_then(|shard| shard.report.as_ref());
             let Some(counters) = report.and_then(|report| report.vendors.get(vendor.id.index())) else { continue };
@@ -365,6 +361,22 @@ impl State {
                 let name = vendor.settings.instance_name.clone();
                 found.push(Degraded::new("vendor", name, reason));
             }
+        }
+        found
+    }
+
+    /// One for each service, with what each of those who use it has to say.
+    fn service_complaints(&self) -> Vec<Degraded> {
+        let mut found: Vec<Degraded> = Vec::new();
+        for (name, complaint) in self.services() {
+            found.extend(complaint.map(|reason| Degraded::new("service", name.to_owned(), reason)));
+        }
+        let Some(stats) = self.store().map(Store::stats) else { return found };
+        let Some(reason) = stats.trouble() else { return found };
+        match found.iter_mut().find(|known| known.name == stats.name()) {
+            Some(known) if known.reason.starts_with(&reason) => known.reason.push_str("; what happens is stored later"),
+            Some(known) => known.reason.push_str(&format!("; the message store: {reason}")),
+            None => found.push(Degraded::new("service", stats.name().to_owned(), reason)),
         }
         found
     }

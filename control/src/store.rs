@@ -26,6 +26,8 @@ use crate::channel::{ControlWaker, ShardHandle};
 use crate::config::RedisSettings;
 use crate::log::Log;
 
+pub(crate) use redis::DATABASE as REDIS_DATABASE;
+
 pub use message::{MessageStatus, StoredMessage};
 pub use stats::StoreStats;
 

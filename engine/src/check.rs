@@ -4,8 +4,8 @@
 use std::fmt;
 
 use smpp_control::Configuration;
-use smpp_control::config::{Certificate, PostgresSettings};
-use smpp_control::postgres;
+use smpp_control::config::{Certificate, PostgresSettings, RedisSettings};
+use smpp_control::{look_at_redis, postgres};
 
 use crate::certificates::{Clients, TlsConfigs, read_certificate};
 use crate::net;
@@ -80,6 +80,7 @@ pub fn configuration(configuration: &Configuration) -> Vec<Finding> {
     findings.extend(smpp.certificates.iter().map(certificate));
     findings.extend(Clients::of(smpp).map(client_authority));
     findings.extend(configuration.postgres.as_ref().map(|settings| rows(configuration, settings)));
+    findings.extend(configuration.redis.as_ref().map(redis));
     for vendor in configuration.settings.vendors.iter().filter(|vendor| vendor.is_active) {
         findings.push(vendor_name(&vendor.instance_name, &vendor.host, vendor.port));
     }
@@ -207,6 +208,21 @@ fn rows(configuration: &Configuration, settings: &PostgresSettings) -> Finding {
         Err(error) => Finding::failure(
             error.to_string(),
             "see [postgres] url and the POSTGRES_ variables; the gateway starts from what is kept, or waits",
+        ),
+    }
+}
+
+fn redis(settings: &RedisSettings) -> Finding {
+    let RedisSettings { host, port, .. } = settings;
+    match look_at_redis(settings) {
+        Ok(None) => Finding::fine(format!("Redis at {host}:{port} lets the gateway in")),
+        Ok(Some(policy)) => Finding::warning(
+            format!("Redis at {host}:{port} forgets keys by {policy} when its memory is full"),
+            "set maxmemory-policy to noeviction, or to volatile-ttl where the oldest messages may go",
+        ),
+        Err(reason) => Finding::warning(
+            format!("Redis at {host}:{port} {reason}"),
+            "see [redis] and the REDIS_ variables; the gateway starts without it and keeps trying",
         ),
     }
 }

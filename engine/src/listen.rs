@@ -3,7 +3,8 @@
 use std::io;
 use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
-use std::time::Duration;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use socket2::{Domain, Protocol, Socket, TcpKeepalive, Type};
 
@@ -12,6 +13,12 @@ const BACKLOG: i32 = 4096;
 
 /// A peer that is silent that long is asked whether it is there (SMPP's enquire_link asks first, as a rule).
 const KEEPALIVE: Duration = Duration::from_secs(60);
+
+/// How long the sockets of a process that was killed may stay.
+const LEFTOVER_MAX: Duration = Duration::from_secs(1);
+
+/// From one look at an address that is taken to the next.
+const LOOK: Duration = Duration::from_millis(10);
 
 /// A listening socket. Several may listen on one address, one for each shard; the kernel spreads connections.
 /// What is set here holds for the connections accepted from it.
@@ -36,6 +43,21 @@ pub fn probe_listener(address: SocketAddr) -> io::Result<()> {
     prepare(&socket)?;
     socket.bind(&address.into())?;
     socket.listen(1)
+}
+
+/// [`probe_listener`] with patience: the kernel closes the sockets of a process that was killed a moment after it has gone,
+/// for its ring held them too.
+///
+/// # Errors
+/// Why it is not free in the end.
+pub fn wait_until_free(address: SocketAddr) -> io::Result<()> {
+    let until = Instant::now() + LEFTOVER_MAX;
+    loop {
+        match probe_listener(address) {
+            Err(error) if error.kind() == io::ErrorKind::AddrInUse && Instant::now() < until => thread::sleep(LOOK),
+            outcome => return outcome,
+        }
+    }
 }
 
 /// A socket to be connected to that address.
@@ -66,5 +88,15 @@ mod tests {
         assert_eq!(probe_listener(address).unwrap_err().kind(), io::ErrorKind::AddrInUse);
         drop((first, second));
         probe_listener(address).unwrap();
+    }
+
+    #[test]
+    fn an_address_that_is_given_up_soon_is_waited_for_and_another_one_is_not_had() {
+        let held = listener(([127, 0, 0, 1], 0).into()).unwrap();
+        let address = socket2::SockRef::from(&held).local_addr().unwrap().as_socket().unwrap();
+        assert_eq!(wait_until_free(address).unwrap_err().kind(), io::ErrorKind::AddrInUse);
+        let waiting = thread::spawn(move || wait_until_free(address));
+        drop(held);
+        waiting.join().unwrap().unwrap();
     }
 }

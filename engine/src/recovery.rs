@@ -2,6 +2,7 @@
 //!
 //! Runs on the main thread, once, at start.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::fs;
 use std::io;
@@ -13,7 +14,7 @@ use crossbeam_channel::Receiver;
 use smpp_control::config::LogLevel;
 use smpp_control::{Configuration, Field, Log, RecoveryProgress};
 use smpp_shards::journal::{Live, LogName, Replay};
-use smpp_shards::restore::{Restored, Shares, share};
+use smpp_shards::restore::{Restored, Shares, Strange, share, strangers};
 use smpp_shards::{CustomerId, JournalSetup, ShardId, Snapshot};
 
 use crate::journal::{Appender, Maker, MakerEnd, MakerSettings, StartFolder, Store};
@@ -30,7 +31,7 @@ const COMPONENT: &str = "journal";
 pub enum RecoveryError {
     /// A segment's file cannot be read.
     Read(PathBuf, io::Error),
-    /// Customers that are promised something and are not configured.
+    /// Customers that are promised something, are not configured, and find no place.
     Customers(Vec<String>),
     /// A shard ended before it had taken over its share.
     Shard,
@@ -46,8 +47,9 @@ impl fmt::Display for RecoveryError {
             ),
             Self::Customers(names) => write!(
                 f,
-                "the journal holds messages of {}, which no customer of the configuration is: put it back, with active = false if it \
-                 shall not bind, until its messages have reached their end",
+                "the journal holds messages of {}, which no customer of the configuration is, and there is no place left \
+                 for more names: put it back, with active = false if it shall not bind, until its messages have reached \
+                 their end",
                 names.join(", ")
             ),
             Self::Shard => f.write_str("a shard ended while it took over the journal"),
@@ -68,6 +70,8 @@ pub(crate) struct Share {
 /// A recovery under way.
 pub(crate) struct Recovery {
     store: Store,
+    /// With which the shards are to be started.
+    pub(crate) snapshot: Arc<Snapshot>,
     /// The homes that are fixed by what the journal holds.
     pub(crate) homes: Vec<(CustomerId, ShardId)>,
     shares: std::vec::IntoIter<(u16, MakerEnd, Restored)>,
@@ -108,6 +112,7 @@ struct Found {
     problems: Vec<String>,
     problem_count: u64,
     read_in: Duration,
+    strangers: BTreeMap<String, Strange>,
 }
 
 impl OldJournal {
@@ -129,12 +134,14 @@ impl OldJournal {
 }
 
 impl Recovery {
-    /// Reads what is there and shares it out.
+    /// Reads what is there and shares it out. `remember` makes places for customers that are not configured any more, and
+    /// gives the snapshot with them.
     pub(crate) fn begin(
         old: OldJournal,
         configuration: &Configuration,
-        snapshot: &Snapshot,
+        mut snapshot: Arc<Snapshot>,
         bells: &[Arc<Doorbell>],
+        remember: impl FnOnce(Vec<String>) -> Option<Arc<Snapshot>>,
     ) -> Result<Self, StartError> {
         let start = Instant::now();
         let OldJournal { store, progress } = old;
@@ -149,10 +156,16 @@ impl Recovery {
             problems: live.problems.iter().map(ToString::to_string).collect(),
             problem_count: live.problem_count,
             read_in: start.elapsed(),
+            strangers: strangers(&live, &snapshot),
         };
+        if !found.strangers.is_empty()
+            && let Some(with_places) = remember(found.strangers.keys().cloned().collect())
+        {
+            snapshot = with_places;
+        }
         let shards = bells.len() as u16;
         let Shares { shards: shares, homes } =
-            share(live, snapshot, shards).map_err(|names| StartError::Recovery(RecoveryError::Customers(names)))?;
+            share(live, &snapshot, shards).map_err(|names| StartError::Recovery(RecoveryError::Customers(names)))?;
         let segment_bytes = u64::from(configuration.journal.segment_mb) * MIB;
         let all_bytes_max = u64::from(configuration.journal.max_mb) * MIB;
         let settings = MakerSettings::bounded(segment_bytes, all_bytes_max, progress.figures().bytes, shards);
@@ -163,7 +176,7 @@ impl Recovery {
         let bytes_max = all_bytes_max / u64::from(shards.max(1));
         let commit_wait_us = configuration.journal.commit_wait_us;
         let shares = shares.into_iter();
-        Ok(Self { store, homes, shares, maker, progress, segment_bytes, bytes_max, commit_wait_us, found })
+        Ok(Self { store, snapshot, homes, shares, maker, progress, segment_bytes, bytes_max, commit_wait_us, found })
     }
 
     /// The next shard's share, in their order.
@@ -196,6 +209,16 @@ impl Recovery {
         let found = &self.found;
         for problem in &found.problems {
             log.write(LogLevel::Error, COMPONENT, "damage in the journal", &[("reason", Field::Text(problem))]);
+        }
+        for (system_id, strange) in &found.strangers {
+            let fields = [
+                ("smpp_system_id", Field::Text(system_id)),
+                ("messages", Field::Number(strange.messages)),
+                ("receipts", Field::Number(strange.receipts)),
+            ];
+            let message = "the journal holds something of a customer that is not configured: its messages go out, its \
+                           receipts wait for it until their time is up";
+            log.write(LogLevel::Warn, COMPONENT, message, &fields);
         }
         let access = self.store.access().to_string();
         let fields = [

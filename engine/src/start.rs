@@ -149,7 +149,10 @@ impl Gateway {
         let running = start_control(&configuration, live, channels, progress, &tls, &post, log)
             .map_err(|error| StartError::Io("the control thread did not start", error))?;
         // The control port tells how far it is meanwhile.
-        let mut journal = match opened.map(|opened| Recovery::begin(opened, &configuration, &snapshot, &bells)) {
+        let mut journal = match opened.map(|opened| {
+            let remember = |system_ids| running.remember_customers(system_ids);
+            Recovery::begin(opened, &configuration, Arc::clone(&snapshot), &bells, remember)
+        }) {
             Some(Ok(recovery)) => Some(recovery),
             Some(Err(error)) => {
                 running.stop();
@@ -158,6 +161,7 @@ impl Gateway {
             None => None,
         };
         running.fix_homes(journal.as_ref().map_or(&[], |journal| &journal.homes));
+        let snapshot = journal.as_ref().map_or(snapshot, |journal| Arc::clone(&journal.snapshot));
 
         let origin = Instant::now();
         let spin = spin(&configuration.shards);
@@ -285,7 +289,7 @@ fn open_listeners(configuration: &Configuration, shards: usize) -> Result<Vec<Ve
     let tls = configuration.smpp.tls_listen.iter().map(|address| (*address, true));
     let addresses: Vec<(SocketAddr, bool)> = plain.chain(tls).collect();
     for (address, _) in &addresses {
-        listen::probe_listener(*address).map_err(|error| StartError::Listen(*address, error))?;
+        listen::wait_until_free(*address).map_err(|error| StartError::Listen(*address, error))?;
     }
     let open = |(address, tls): &(SocketAddr, bool)| {
         let socket = listen::listener(*address).map_err(|error| StartError::Listen(*address, error))?;

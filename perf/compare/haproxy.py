@@ -117,12 +117,7 @@ class Gateway(Process):
             f"[shards]\ncores = {self.cores}\npin = false\n"
             f'[smpp]\nlisten = "127.0.0.1:{self.port}"\n'
             f'[control]\nlisten = "127.0.0.1:{self.control}"\nmetrics_listen = "127.0.0.1:{self.metrics}"\n'
-            '[[customers]]\nsmpp_system_id = "load"\nsmpp_password = "secret"\nallowed_source_addresses = ["*"]\n'
-            '[[vendors]]\ninstance_name = "vendor"\nhost = "127.0.0.1"\n'
-            f'port = {vendor_port}\nusername = "gateway"\npassword = "gateway1"\nbinds = {binds}\n'
-            f"window_size = {vendor_window}\n"
-            '[[routing_rules]]\npriority = 10\ndest_pattern = "^1.*"\nvendor = "vendor"\n'
-            f"{self.rows}"
+            f"{self.tables(vendor_port, binds, vendor_window)}{self.rows}"
         )
         super().__init__([TARGET / "smpp-gateway", "run", "--config", path])
         wait_for(self.port)
@@ -134,6 +129,16 @@ class Gateway(Process):
             except OSError:
                 time.sleep(0.05)
         sys.exit("the gateway was not ready within 10 s")
+
+    def tables(self, vendor_port, binds, window):
+        """The customer, the vendor and the rule, as they stand in the file."""
+        return (
+            '[[customers]]\nsmpp_system_id = "load"\nsmpp_password = "secret"\nallowed_source_addresses = ["*"]\n'
+            '[[vendors]]\ninstance_name = "vendor"\nhost = "127.0.0.1"\n'
+            f'port = {vendor_port}\nusername = "gateway"\npassword = "gateway1"\nbinds = {binds}\n'
+            f"window_size = {window}\n"
+            '[[routing_rules]]\npriority = 10\ndest_pattern = "^1.*"\nvendor = "vendor"\n'
+        )
 
 
 class GatewayOnTwo(Gateway):

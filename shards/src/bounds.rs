@@ -213,6 +213,9 @@ pub const UNTOLD_REST_MS: u64 = 100;
 /// Milliseconds until a receipt that its customer refused for the moment is given again.
 pub const DELIVERY_REST_MS: u64 = 5_000;
 
+/// Lines a second that a shard gives the log of single messages (`log_sample`); messages beyond it have none.
+pub const SAMPLES_PER_SECOND_MAX: u32 = 50;
+
 /// Octets of the ring from a shard to the message store. Beyond it what happens to messages is not told to the store, and
 /// counted.
 pub const FEED_RING_BYTES: usize = 4 * 1024 * 1024;

@@ -1,7 +1,7 @@
 //! What a shard has to tell an operator: the lines of the log, as values.
 //!
-//! The control thread turns them into JSON lines. Nothing here is made per message: a busy gateway does not
-//! log a line for each.
+//! The control thread turns them into JSON lines. Nothing here is made per message, but for one of so many where an operator
+//! asks for that: a busy gateway does not log a line for each.
 
 use std::net::{IpAddr, SocketAddr};
 
@@ -161,6 +161,25 @@ pub enum Event {
         vendor: VendorId,
         /// How often in a row.
         failures: u32,
+    },
+    /// A vendor has answered a message: one of so many, as [`crate::GatewaySettings::log_sample`] asks for.
+    MessageAnswered {
+        /// Whose message.
+        customer: CustomerId,
+        /// Which vendor.
+        vendor: VendorId,
+        /// Our id, a UUID.
+        message_id: String,
+        /// The sender as the customer gave it, escaped.
+        source: String,
+        /// The destination, likewise.
+        dest: String,
+        /// Short messages that it makes on the air.
+        segments: u8,
+        /// From the customer's submit_sm to this answer.
+        latency_ms: u64,
+        /// The answer.
+        status: CommandStatus,
     },
     /// A receipt matches no message: answered ESME_ROK.
     ReceiptUnknown {

@@ -81,6 +81,8 @@ pub struct Note<'a> {
     pub account: &'a [u8],
     /// instance_name of the vendor that has it; empty before.
     pub vendor: &'a [u8],
+    /// What metrics and control port call that vendor; empty where that is its instance_name.
+    pub vendor_id: &'a [u8],
     /// How that vendor wrote the next field.
     pub vendor_id_format: VendorIdFormat,
     /// The vendor's id for it, as the vendor wrote it; empty where there is none.
@@ -238,8 +240,11 @@ const NOTE: u8 = 1;
 const QUESTION: u8 = 2;
 
 /// Octets of a note's fields of known place, with the prefix: kind, happening (2), status (4), two times, id, style,
-/// registered_delivery, data_coding, segments, TON and NPI twice, form, six lengths.
-const NOTE_FIXED: usize = PREFIX + 1 + 2 + 4 + 8 + 8 + 16 + 4 + 4 + 1 + 6;
+/// registered_delivery, data_coding, segments, TON and NPI twice, form, the texts' lengths.
+const NOTE_FIXED: usize = PREFIX + 1 + 2 + 4 + 8 + 8 + 16 + 4 + 4 + 1 + NOTE_TEXTS;
+
+/// Texts of a note.
+const NOTE_TEXTS: usize = 7;
 
 /// Octets of a question's fields of known place, with the prefix: kind, ticket, form, two lengths.
 const QUESTION_FIXED: usize = PREFIX + 1 + 8 + 1 + 2;
@@ -252,8 +257,9 @@ fn short(text: &[u8]) -> &[u8] {
 
 impl Note<'_> {
     #[inline]
-    fn texts(&self) -> [&[u8]; 6] {
-        [self.source.addr, self.dest.addr, self.customer, self.account, self.vendor, self.vendor_message_id].map(short)
+    fn texts(&self) -> [&[u8]; NOTE_TEXTS] {
+        let Self { source, dest, customer, account, vendor, vendor_id, vendor_message_id, .. } = *self;
+        [source.addr, dest.addr, customer, account, vendor, vendor_id, vendor_message_id].map(short)
     }
 
     #[inline]
@@ -358,8 +364,9 @@ fn read_note(mut fields: Fields<'_>) -> Note<'_> {
     let [style, registered_delivery, data_coding, segments] = fields.array();
     let [source_ton, source_npi, dest_ton, dest_npi] = fields.array();
     let vendor_id_format = form_of(fields.u8());
-    let lengths: [u8; 6] = fields.array();
-    let [source, dest, customer, account, vendor, vendor_message_id] = lengths.map(|length| fields.text(length));
+    let lengths: [u8; NOTE_TEXTS] = fields.array();
+    let [source, dest, customer, account, vendor, vendor_id, vendor_message_id] =
+        lengths.map(|length| fields.text(length));
     Note {
         happening,
         at_unix_ms,
@@ -374,6 +381,7 @@ fn read_note(mut fields: Fields<'_>) -> Note<'_> {
         customer,
         account,
         vendor,
+        vendor_id,
         vendor_id_format,
         vendor_message_id,
     }
@@ -414,6 +422,7 @@ mod tests {
             customer: b"acme",
             account: b"account-7",
             vendor: b"north",
+            vendor_id: b"0192a456-789a-7def-8123-456789abcdef",
             vendor_id_format: VendorIdFormat::Hex,
             vendor_message_id: b"00ff",
         }

@@ -2,6 +2,7 @@
 //!
 //! Runs on the starting thread, once, before the shards do.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crate::journal::{Live, LiveSent, NameId};
@@ -74,14 +75,40 @@ pub struct Shares {
     pub homes: Vec<(CustomerId, ShardId)>,
 }
 
+/// What a journal holds of a customer that has no place in the configuration.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Strange {
+    /// Messages that have not reached their end.
+    pub messages: u64,
+    /// Receipts and MO that it has not taken.
+    pub receipts: u64,
+}
+
+/// Those customers by smpp_system_id.
+pub fn strangers(live: &Live, snapshot: &Snapshot) -> BTreeMap<String, Strange> {
+    let names = live.names();
+    let is_strange: Vec<bool> = names.map(|(_, octets)| snapshot.customer_place(octets).is_none()).collect();
+    let mut found: BTreeMap<NameId, Strange> = BTreeMap::new();
+    let customers = live.messages.iter().map(|message| message.customer);
+    for customer in customers.filter(|customer| is_strange[customer.index()]) {
+        found.entry(customer).or_default().messages += 1;
+    }
+    let customers = live.receipts.iter().map(|receipt| receipt.customer);
+    for customer in customers.filter(|customer| is_strange[customer.index()]) {
+        found.entry(customer).or_default().receipts += 1;
+    }
+    let named = |(id, strange)| (String::from_utf8_lossy(live.name(id)).into_owned(), strange);
+    found.into_iter().map(named).collect()
+}
+
 /// Shares out what a replay found.
 ///
 /// # Errors
-/// The customers that have something in the journal and are not configured: what they were promised cannot be kept
-/// without them.
+/// The customers that have something in the journal and have no place in the configuration
+/// ([`Snapshot::remember_customers`]): what they were promised cannot be kept without them.
 pub fn share(live: Live, snapshot: &Snapshot, shards: u16) -> Result<Shares, Vec<String>> {
     let name = |id: NameId| live.name(id);
-    let customer = |id: NameId| snapshot.customer_by_system_id(name(id)).map(|customer| customer.id);
+    let customer = |id: NameId| snapshot.customer_place(name(id));
     let vendor = |id: NameId| {
         snapshot
             .vendors

@@ -76,6 +76,9 @@ pub struct GatewaySettings {
     pub retry_count: u32,
     /// `[gateway] retry_interval_ms`: from one try to the next.
     pub retry_interval_ms: u64,
+    /// `[gateway] log_sample`: of so many messages that vendors answer one gets a line of the log, for each shard; 0 is
+    /// none.
+    pub log_sample: u32,
     /// `[statuses]`.
     pub statuses: StatusSettings,
     /// `[auth]`.
@@ -102,6 +105,7 @@ impl Default for GatewaySettings {
             late_answer_ms: 3_600_000,
             retry_count: 3,
             retry_interval_ms: 500,
+            log_sample: 0,
             statuses: StatusSettings::default(),
             auth: AuthSettings::default(),
         }

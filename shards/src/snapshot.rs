@@ -348,6 +348,28 @@ impl Snapshot {
         (!customer.is_removed).then_some(customer)
     }
 
+    /// The place of the customer of that system_id, one that was removed too.
+    pub fn customer_place(&self, system_id: &[u8]) -> Option<CustomerId> {
+        self.customers_by_system_id.get(system_id).copied()
+    }
+
+    /// Makes places for customers that stand in no row, as if they had just been removed: nobody binds as them, and what is
+    /// kept of them goes its way. Names that have a place are passed over, and so are those beyond [`CUSTOMER_PLACES_MAX`].
+    pub fn remember_customers(&mut self, system_ids: &[String]) {
+        for system_id in system_ids {
+            let id = CustomerId(self.customers.len() as u32);
+            if id.index() >= CUSTOMER_PLACES_MAX || self.customer_place(system_id.as_bytes()).is_some() {
+                continue;
+            }
+            let settings =
+                CustomerSettings { smpp_system_id: system_id.clone(), active: false, ..CustomerSettings::default() };
+            // It has no password, which would be a fault of a row.
+            let customer = compile_customer(id, settings, &mut Problems::default());
+            self.customers.push(Customer { is_removed: true, changed_in: self.version, ..customer });
+            self.customers_by_system_id.insert(system_id.as_bytes().into(), id);
+        }
+    }
+
     /// The vendor of that instance_name; `None` for one that was removed.
     pub fn vendor_by_name(&self, instance_name: &str) -> Option<&Vendor> {
         let vendor = self.vendors_by_name.get(instance_name).and_then(|id| self.vendor(*id))?;

@@ -10,9 +10,10 @@ use smpp_pdu::receipt::{MessageState, Receipt};
 use smpp_pdu::{CommandId, CommandStatus, ShortMessage};
 use smpp_shards::bounds::JOURNAL_ROOM_MS;
 use smpp_shards::journal::{Batch, Live, LogName, Replay};
-use smpp_shards::restore::{Restored, share};
+use smpp_shards::restore::{Restored, Strange, share, strangers};
+use smpp_shards::routing::Patterns;
 use smpp_shards::settings::GatewaySettings;
-use smpp_shards::{Action, CloseCause, Conn, Event, JournalSetup, Settings, Snapshot};
+use smpp_shards::{Action, CloseCause, Conn, CustomerId, Event, JournalSetup, Settings, Snapshot};
 
 const OK: CommandStatus = CommandStatus::ESME_ROK;
 const LOG: LogName = LogName { start: 1_700_000_000_000, shard: 0 };
@@ -405,6 +406,26 @@ fn a_customer_that_is_no_longer_configured_is_named_when_the_journal_holds_somet
     let without = Settings { customers: vec![customer("other")], ..settings() };
     let snapshot = Snapshot::build(without, 1, 1).unwrap();
     assert_eq!(share(kept.replayed(), &snapshot, 1).unwrap_err(), ["acme"]);
+    let strange = strangers(&kept.replayed(), &snapshot);
+    assert_eq!(strange, [("acme".to_owned(), Strange { messages: 1, receipts: 0 })].into());
+}
+
+#[test]
+fn a_customer_that_is_remembered_keeps_what_it_was_promised_until_it_comes_back() {
+    let mut kept = Kept::new(settings());
+    kept.submit(5, 1);
+    kept.commit();
+    let without = Settings { customers: vec![customer("other")], ..settings() };
+    let mut snapshot = Snapshot::build(without, 1, 1).unwrap();
+    snapshot.remember_customers(&["acme".into(), "other".into()]);
+    assert_eq!((snapshot.customers.len(), snapshot.present_customers().count()), (2, 1));
+    assert!(snapshot.customer_by_system_id(b"acme").is_none(), "nobody binds as it");
+    assert!(strangers(&kept.replayed(), &snapshot).is_empty());
+    let shares = share(kept.replayed(), &snapshot, 1).unwrap();
+    assert_eq!(shares.shards[0].messages[0].customer, CustomerId(1));
+    let back = Settings { customers: vec![customer("acme"), customer("other")], ..settings() };
+    let next = snapshot.succeed(back, &mut Patterns::default()).unwrap();
+    assert_eq!(next.customer_by_system_id(b"acme").map(|customer| customer.id), Some(CustomerId(1)));
 }
 
 #[test]

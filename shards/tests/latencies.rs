@@ -5,6 +5,7 @@ mod common;
 use common::*;
 use smpp_pdu::{CommandId, CommandStatus, ShortMessage};
 use smpp_shards::histogram::Histogram;
+use smpp_shards::{Action, Event};
 
 /// One time of so many milliseconds.
 fn one_of(millis: u64) -> Histogram {
@@ -63,4 +64,37 @@ fn what_is_refused_at_once_has_no_time() {
     assert_ne!(stage.pdu(customer).status, CommandStatus::ESME_ROK);
     assert!(stage.pdus(links[0]).is_empty());
     assert_eq!(stage.shard.report().latencies, smpp_shards::histogram::Latencies::default());
+}
+
+/// The lines of single messages that two answered submits come to.
+fn sampled(log_sample: u32) -> Vec<Event> {
+    let mut settings = settings();
+    settings.gateway.log_sample = log_sample;
+    let (mut stage, links) = Stage::with_vendors(settings);
+    let customer = stage.bound(0, CommandId::BIND_TRANSMITTER);
+    let mut lines = Vec::new();
+    for (number, status) in [CommandStatus::ESME_ROK, CommandStatus::ESME_RINVDSTADR].into_iter().enumerate() {
+        stage.feed(customer, &submit(5 + number as u32, &message(b"hello")));
+        let sent = stage.pdu(links[0]);
+        stage.pass_ms(20);
+        stage.feed(links[0], &answer(CommandId::SUBMIT_SM_RESP, status, sent.sequence));
+        stage.drain_actions();
+        lines.extend(stage.actions.drain(..).filter_map(|action| match action {
+            Action::Log(event @ Event::MessageAnswered { .. }) => Some(event),
+            _ => None,
+        }));
+    }
+    lines
+}
+
+#[test]
+fn one_message_of_as_many_as_asked_for_has_a_line() {
+    assert_eq!(sampled(0), []);
+    assert_eq!(sampled(1).len(), 2);
+    let lines = sampled(2);
+    let [Event::MessageAnswered { status, latency_ms, segments, dest, message_id, .. }] = &lines[..] else {
+        panic!("{lines:?}")
+    };
+    assert_eq!((*status, *latency_ms, *segments), (CommandStatus::ESME_RINVDSTADR, 20, 1));
+    assert_eq!((&dest[..], message_id.len()), ("15551234567", 36));
 }

@@ -28,8 +28,19 @@ struct Stored {
 /// What the store was told or asked, without borrowing.
 #[derive(Debug, PartialEq)]
 enum Seen {
-    Note { happening: Happening, id: MessageId, customer: String, vendor: String, vendor_message_id: String },
-    Question { ticket: u64, vendor: String, vendor_message_id: String },
+    Note {
+        happening: Happening,
+        id: MessageId,
+        customer: String,
+        vendor: String,
+        vendor_id: String,
+        vendor_message_id: String,
+    },
+    Question {
+        ticket: u64,
+        vendor: String,
+        vendor_message_id: String,
+    },
 }
 
 fn text(octets: &[u8]) -> String {
@@ -58,6 +69,7 @@ impl Stored {
                     id: note.id,
                     customer: text(note.customer),
                     vendor: text(note.vendor),
+                    vendor_id: text(note.vendor_id),
                     vendor_message_id: text(note.vendor_message_id),
                 },
                 FeedRecord::Question(question) => Seen::Question {
@@ -113,7 +125,9 @@ fn found(customer: &str, registered_delivery: u8) -> StoreFinding {
 
 #[test]
 fn in_relay_mode_the_store_is_told_what_a_vendor_took_and_what_its_receipt_says() {
-    let mut stored = Stored::new(settings());
+    let mut settings = settings();
+    settings.vendors[0].id = Some("row-7".into());
+    let mut stored = Stored::new(settings);
     let one = ShortMessage { registered_delivery: 1, ..message(b"hello") };
     stored.stage.feed(stored.customer, &submit(5, &one));
     assert_eq!(stored.seen(), [], "the customer has not been told anything");
@@ -121,14 +135,17 @@ fn in_relay_mode_the_store_is_told_what_a_vendor_took_and_what_its_receipt_says(
     stored.stage.feed(stored.link, &submit_resp(sent.sequence, b"AB1"));
     let ours = text(resp_message_id(&stored.stage.pdu(stored.customer).bytes));
     let seen = stored.seen();
-    let [Seen::Note { happening, id, customer, vendor, vendor_message_id }] = &seen[..] else { panic!("{seen:?}") };
+    let [Seen::Note { happening, id, customer, vendor, vendor_id, vendor_message_id }] = &seen[..] else {
+        panic!("{seen:?}")
+    };
     assert_eq!(*happening, Happening::Sent);
     assert_eq!(text(&id.text(IdStyle::Uuid)), ours);
     assert_eq!((&customer[..], &vendor[..], &vendor_message_id[..]), ("acme", "north", "AB1"));
+    assert_eq!(vendor_id, "row-7");
     stored.receipt(9, "ab1");
     let seen = stored.seen();
-    let [Seen::Note { happening, id: of_receipt, .. }] = &seen[..] else { panic!("{seen:?}") };
-    assert_eq!((*happening, of_receipt), (Happening::Receipt(2), id));
+    let [Seen::Note { happening, id: of_receipt, vendor_id, .. }] = &seen[..] else { panic!("{seen:?}") };
+    assert_eq!((*happening, of_receipt, &vendor_id[..]), (Happening::Receipt(2), id, "row-7"));
 }
 
 #[test]

@@ -37,7 +37,7 @@ pub struct PostgresSettings {
     pub vendors_relation: String,
     /// `reread_seconds`: from one reading to the next where nothing was notified. Default 60.
     pub reread: Duration,
-    /// `connect_timeout_ms`: for a connection to be made and let in. Default 5,000.
+    /// `connect_timeout_ms`: for a connection to be made and let in. Default 10,000: seven answers of a second each.
     pub connect_timeout: Duration,
     /// `statement_timeout_ms`: for one statement. Default 10,000.
     pub statement_timeout: Duration,
@@ -176,7 +176,7 @@ pub(super) fn read_postgres(
         value
     };
     let reread = time("reread_seconds", section.reread_seconds, 60, REREAD_SECONDS, "seconds");
-    let connect = time("connect_timeout_ms", section.connect_timeout_ms, 5_000, TIMEOUT_MS, "milliseconds");
+    let connect = time("connect_timeout_ms", section.connect_timeout_ms, 10_000, TIMEOUT_MS, "milliseconds");
     let statement = time("statement_timeout_ms", section.statement_timeout_ms, 10_000, TIMEOUT_MS, "milliseconds");
     Some(PostgresSettings {
         connection,

@@ -82,6 +82,7 @@ struct GatewaySection {
     receipts_kept: Option<u32>,
     unknown_outcome_retries: Option<u32>,
     late_answer_ms: Option<u64>,
+    log_sample: Option<u32>,
     retry_count: Option<u32>,
     retry_interval_ms: Option<u64>,
 }
@@ -300,6 +301,7 @@ fn read_gateway(
         let reason = format!("is {}", settings.late_answer_ms);
         reader.fault("gateway", 0, "late_answer_ms", reason, format!("give at most {LATE_ANSWER_MS_MAX}: a day"));
     }
+    put(&mut settings.log_sample, section.log_sample);
     put(&mut settings.retry_count, section.retry_count);
     put(&mut settings.retry_interval_ms, section.retry_interval_ms);
     let data_dir = section.data_dir.unwrap_or_else(|| PathBuf::from(DATA_DIR));

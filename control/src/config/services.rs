@@ -4,6 +4,7 @@
 //! A URL may hold a password, so no fault ever shows one.
 
 use std::ops::RangeInclusive;
+use std::path::PathBuf;
 
 use redis::{ConnectionAddr, IntoConnectionInfo};
 use serde::Deserialize;
@@ -24,8 +25,10 @@ pub struct RedisSettings {
     pub host: String,
     /// Its port. Default 6379.
     pub port: u16,
-    /// Whether TLS is spoken; its certificate is checked against the system's authorities.
+    /// Whether TLS is spoken; the server's certificate is checked, and must be for `host`.
     pub use_tls: bool,
+    /// `tls_ca`: PEM file of the authorities that it is checked against; left out: the system's. Read with every connection.
+    pub tls_ca: Option<PathBuf>,
     /// As whom; the default user where there is none.
     pub username: Option<String>,
     /// With which password.
@@ -71,6 +74,7 @@ pub enum StoreChoice {
 #[serde(deny_unknown_fields, default)]
 struct RedisSection {
     url: Option<String>,
+    tls_ca: Option<PathBuf>,
     lease_ms: Option<u64>,
     node_timeout_ms: Option<u64>,
 }
@@ -87,9 +91,11 @@ pub(super) fn read_redis(
     value: Option<Spanned<DeValue<'_>>>,
     environment: &dyn Fn(&str) -> Option<String>,
 ) -> Option<RedisSettings> {
+    let mut tls_ca = None;
     let mut redis = value.and_then(|value| {
         let has_url = matches!(value.get_ref(), DeValue::Table(keys) if keys.contains_key("url"));
-        let section: RedisSection = reader.row("redis", 0, value);
+        let mut section: RedisSection = reader.row("redis", 0, value);
+        tls_ca = section.tls_ca.take();
         match section.url.as_deref().map(parse) {
             Some(Ok(settings)) => Some(with_times(reader, &section, settings)),
             Some(Err(reason)) => {
@@ -104,7 +110,37 @@ pub(super) fn read_redis(
         }
     });
     apply_environment(&mut redis, environment, reader.faults);
+    read_tls_ca(reader, redis.as_mut(), tls_ca, environment);
     redis
+}
+
+/// The authorities: `REDIS_TLS_CA` goes before the file's. Whether TLS is spoken is known by then.
+fn read_tls_ca(
+    reader: &mut Reader<'_>,
+    redis: Option<&mut RedisSettings>,
+    of_file: Option<PathBuf>,
+    environment: &dyn Fn(&str) -> Option<String>,
+) {
+    const NAME: &str = "REDIS_TLS_CA";
+    const UNUSED: &str = "is set, and nothing is checked against it";
+    let variable = environment(NAME).filter(|value| !value.trim().is_empty());
+    match (redis, variable, of_file) {
+        (Some(redis), variable, of_file) if redis.use_tls => {
+            redis.tls_ca = variable.map(|path| path.trim().into()).or(of_file);
+        }
+        (Some(_), Some(_), _) => {
+            let cure = "write rediss:// or set REDIS_TLS=true, or unset it";
+            reader.faults.push(Fault::in_environment(NAME, UNUSED, cure));
+        }
+        (Some(_), None, Some(_)) => {
+            reader.fault("redis", 0, "tls_ca", UNUSED, "write rediss:// in url, or leave it out");
+        }
+        (None, Some(_), _) => {
+            let cure = "set REDIS_HOST, or unset it";
+            reader.faults.push(Fault::in_environment(NAME, "is set, and no Redis is configured", cure));
+        }
+        (Some(_) | None, None, _) => {}
+    }
 }
 
 /// The times of the section, those that can be.
@@ -225,6 +261,7 @@ fn parse(text: &str) -> Result<RedisSettings, &'static str> {
         host: host.clone(),
         port,
         use_tls,
+        tls_ca: None,
         username: settings.username().map(str::to_owned),
         password: settings.password().map(Secret::new),
         lease_ms: RedisSettings::LEASE_MS,
@@ -239,7 +276,8 @@ mod tests {
     fn settings(host: &str, port: u16, use_tls: bool, user: Option<&str>, password: Option<&str>) -> RedisSettings {
         let (username, password) = (user.map(str::to_owned), password.map(Secret::new));
         let (lease_ms, node_timeout_ms) = (RedisSettings::LEASE_MS, RedisSettings::NODE_TIMEOUT_MS);
-        RedisSettings { host: host.into(), port, use_tls, username, password, lease_ms, node_timeout_ms }
+        let host = host.into();
+        RedisSettings { host, port, use_tls, tls_ca: None, username, password, lease_ms, node_timeout_ms }
     }
 
     #[test]
@@ -297,6 +335,33 @@ mod tests {
             let (_, faults) = applied(before, &[(name, value)]);
             assert_eq!(faults.len(), 1, "{name}");
             assert!(faults[0].contains(words) && !faults[0].contains("hidden"), "{}", faults[0]);
+        }
+    }
+
+    /// With the environment over a file that holds nothing but this.
+    fn read(text: &str, variables: &[(&str, &str)]) -> Result<Option<RedisSettings>, String> {
+        let value =
+            |name: &str| variables.iter().find(|(known, _)| *known == name).map(|(_, value)| (*value).to_owned());
+        let parsed = crate::config::parse(std::path::Path::new("test.toml"), text, &value);
+        parsed.map(|configuration| configuration.redis).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn the_authorities_are_those_of_the_environment_or_of_the_file() {
+        let text = "[redis]\nurl = \"rediss://h\"\ntls_ca = \"file.pem\"\n";
+        let of_file = read(text, &[]).unwrap().unwrap();
+        assert_eq!(of_file.tls_ca, Some("file.pem".into()));
+        let of_environment = read(text, &[("REDIS_TLS_CA", "other.pem")]).unwrap().unwrap();
+        assert_eq!(of_environment.tls_ca, Some("other.pem".into()));
+        let plain = "[redis]\nurl = \"h\"\ntls_ca = \"file.pem\"\n";
+        assert!(read(plain, &[("REDIS_TLS", "true")]).unwrap().is_some_and(|redis| redis.tls_ca.is_some()));
+        for (text, variables, words) in [
+            (plain, &[][..], "tls_ca is set, and nothing is checked against it; write rediss://"),
+            ("[redis]\nurl = \"h\"\n", &[("REDIS_TLS_CA", "a.pem")][..], "REDIS_TLS_CA is set, and nothing is checked"),
+            ("", &[("REDIS_TLS_CA", "a.pem")][..], "REDIS_TLS_CA is set, and no Redis is configured"),
+        ] {
+            let error = read(text, variables).unwrap_err();
+            assert!(error.contains(words), "{error}");
         }
     }
 }

@@ -67,7 +67,7 @@ async fn find(call: &Call) -> Result<StoredMessage, Refusal> {
     };
     match tokio::time::timeout(PATIENCE, store.message(&id)).await {
         Ok(Ok(Some(mut message))) => {
-            // The store has vendors by the names that never change their meaning.
+            // What was written while vendors had no other id has the instance_name.
             let snapshot = call.site.snapshot();
             let vendor = message.vendor_id.as_deref().and_then(|name| snapshot.vendor_by_name(name));
             message.vendor_id = vendor.map(vendors::key_of).or(message.vendor_id);

@@ -47,6 +47,17 @@ impl InForce {
         Self { settings, keys: configuration.row_keys(), snapshot, faults: Vec::new() }
     }
 
+    /// The same rows with places for customers that are in none of them: of whom the journal holds something. The next
+    /// version.
+    ///
+    /// # Errors
+    /// What is wrong with the rows, which it was not before.
+    pub fn remembering(&self, system_ids: &[String], patterns: &mut Patterns) -> Result<InForce, Vec<Problem>> {
+        let mut snapshot = self.snapshot.succeed(self.settings.clone(), patterns)?;
+        snapshot.remember_customers(system_ids);
+        Ok(InForce { snapshot: Arc::new(snapshot), ..self.clone() })
+    }
+
     /// What is in force after these rows were loaded. Where they come to the same as before, the snapshot is the same one.
     ///
     /// A row that is wrong, or that was not even readable ([`Loaded::faults`]), is told of in `faults`, and its last good

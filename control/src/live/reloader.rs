@@ -66,12 +66,33 @@ impl Reloader {
             while let Ok(another) = requests.try_recv() {
                 asking.push(another);
             }
+            for request in asking.extract_if(.., |request| !request.remember.is_empty()) {
+                let _ = request.outcome.send(self.remember(&request.remember));
+            }
+            if asking.is_empty() {
+                continue;
+            }
             let outcome = self.reload().await;
             for request in asking {
                 // Who asked need not wait for it.
                 let _ = request.outcome.send(outcome.clone());
             }
         }
+    }
+
+    /// Before the shards are there, so that nobody waits for it.
+    fn remember(&mut self, system_ids: &[String]) -> Result<Reloaded, ReloadError> {
+        let Some(work) = &mut self.work else { return Err(ReloadError::Stopping) };
+        let next = work.in_force.remembering(system_ids, &mut work.patterns).map_err(|problems| {
+            let told: Vec<String> = problems.iter().map(ToString::to_string).collect();
+            ReloadError::Source(told.join("; "))
+        })?;
+        let faults = next.faults.clone();
+        work.in_force = next;
+        let snapshot = Arc::clone(&work.in_force.snapshot);
+        let version = snapshot.version;
+        drop(self.state.replace_snapshot(snapshot));
+        Ok(Reloaded { version, is_changed: true, faults })
     }
 
     async fn reload(&mut self) -> Result<Reloaded, ReloadError> {

@@ -63,6 +63,7 @@ pub(super) fn write(log: &Log, shard: ShardId, event: &Event, snapshot: &Snapsho
         | Event::LinkConnectFailed { .. }
         | Event::LinkDown { .. }
         | Event::VendorAlert { .. } => write_link(log, shard, event, names),
+        Event::MessageAnswered { .. } => write_message(log, shard, event, names),
         Event::ReceiptUnknown { vendor, message_id } => {
             let mut fields = names.fields_of(*vendor);
             fields.extend([("vendor_message_id", Field::Text(message_id)), ("shard", number(shard))]);
@@ -75,6 +76,27 @@ pub(super) fn write(log: &Log, shard: ShardId, event: &Event, snapshot: &Snapsho
             log.write(LogLevel::Warn, CLIENT, "deliver_sm rejected", &fields);
         }
     }
+}
+
+fn write_message(log: &Log, shard: ShardId, event: &Event, names: Names<'_>) {
+    let Event::MessageAnswered { customer, vendor, message_id, source, dest, segments, latency_ms, status } = event
+    else {
+        return;
+    };
+    let text = status_name(*status);
+    let mut fields =
+        vec![("message_id", Field::Text(message_id)), ("customer_id", Field::Text(names.customer(*customer)))];
+    fields.extend(names.fields_of(*vendor));
+    fields.extend([
+        ("source", Field::Text(source)),
+        ("dest", Field::Text(dest)),
+        ("segments", Field::Number(u64::from(*segments))),
+        ("latency_ms", Field::Number(*latency_ms)),
+        ("status", Field::Text(&text)),
+        ("shard", number(shard)),
+    ]);
+    let message = if status.is_ok() { "message sent" } else { "message refused by its vendor" };
+    log.write(LogLevel::Info, CLIENT, message, &fields);
 }
 
 fn write_session(log: &Log, shard: ShardId, event: &Event, names: Names<'_>) {

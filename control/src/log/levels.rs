@@ -5,7 +5,18 @@ use std::sync::atomic::{AtomicU8, Ordering};
 use crate::config::LogLevel;
 
 /// Whatever writes lines of its own.
-pub(crate) const COMPONENTS: [&str; 6] = ["gateway", "smpp_server", "smpp_client", "dlr", "journal", "control"];
+pub(crate) const COMPONENTS: [&str; 10] = [
+    "gateway",
+    "smpp_server",
+    "smpp_client",
+    "dlr",
+    "journal",
+    "control",
+    "configuration",
+    "postgresql",
+    "store",
+    "nodes",
+];
 
 const LEVELS: [LogLevel; 4] = [LogLevel::Debug, LogLevel::Info, LogLevel::Warn, LogLevel::Error];
 

@@ -106,7 +106,43 @@ fn every_event() -> Vec<(Event, &'static str, &'static str)> {
             "INFO",
             "the journal has room: new messages are accepted again",
         ),
+        (sample(customer, vendor, CommandStatus::ESME_ROK), "INFO", "message sent"),
+        (sample(customer, vendor, CommandStatus::ESME_RINVDSTADR), "INFO", "message refused by its vendor"),
     ]
+}
+
+/// One message out of so many.
+fn sample(customer: CustomerId, vendor: VendorId, status: CommandStatus) -> Event {
+    Event::MessageAnswered {
+        customer,
+        vendor,
+        message_id: "018bcfe5-6800-73cd-8040-0dd7044c3cd8".into(),
+        source: "ACME".into(),
+        dest: "4711".into(),
+        segments: 2,
+        latency_ms: 31,
+        status,
+    }
+}
+
+#[test]
+fn a_message_s_line_has_the_fields_of_the_contract() {
+    let snapshot = snapshot();
+    let page = Page::default();
+    let log = page.log(LogLevel::Info);
+    log.event(ShardId(0), &sample(CustomerId(0), VendorId(0), CommandStatus::ESME_ROK), &snapshot);
+    let line = &page.lines(&log)[0];
+    for (field, value) in [
+        ("component", "smpp_client".into()),
+        ("message_id", "018bcfe5-6800-73cd-8040-0dd7044c3cd8".into()),
+        ("source", "ACME".into()),
+        ("dest", "4711".into()),
+        ("segments", serde_json::Value::from(2)),
+        ("latency_ms", 31.into()),
+    ] {
+        assert_eq!(line[field], value, "{line}");
+    }
+    assert_eq!((&line["customer_id"], &line["vendor_id"]), (&"account-7".into(), &"north".into()));
 }
 
 #[test]
@@ -136,7 +172,7 @@ fn every_event_is_one_object_with_the_promised_fields() {
     assert_eq!(lines[7]["unanswered"], 4);
     assert!(lines[7].get("again_ms").is_none());
     assert_eq!(lines[10]["dest"], "4711");
-    for line in &lines[11..] {
+    for line in &lines[11..13] {
         assert_eq!(line["bytes_max"], 60);
         assert!(line["cure"].as_str().unwrap().contains("max_mb"), "{line}");
     }

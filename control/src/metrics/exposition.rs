@@ -25,6 +25,11 @@ pub(super) struct Exposition {
 }
 
 impl Exposition {
+    /// With room for so many octets, so that a text of megabytes is not moved while it grows.
+    pub(super) fn with_room(octets: usize) -> Self {
+        Self { text: String::with_capacity(octets), family: "" }
+    }
+
     /// Opens a family of metrics.
     pub(super) fn family(&mut self, name: &'static str, kind: Kind, help: &str) {
         let kind = match kind {
@@ -100,18 +105,23 @@ impl Exposition {
             self.text.push(if index == 0 { '{' } else { ',' });
             self.text.push_str(name);
             self.text.push_str("=\"");
-            for letter in value.chars() {
-                match letter {
-                    '\\' => self.text.push_str("\\\\"),
-                    '"' => self.text.push_str("\\\""),
-                    '\n' => self.text.push_str("\\n"),
-                    other => self.text.push(other),
-                }
-            }
+            self.escaped(value);
             self.text.push('"');
         }
         if !labels.is_empty() {
             self.text.push('}');
         }
+    }
+
+    fn escaped(&mut self, value: &str) {
+        let mut rest = value;
+        while let Some(place) = rest.find(['\\', '"', '\n']) {
+            let (plain, behind) = rest.split_at(place);
+            self.text.push_str(plain);
+            self.text.push('\\');
+            self.text.push(if behind.starts_with('\n') { 'n' } else { char::from(behind.as_bytes()[0]) });
+            rest = &behind[1..];
+        }
+        self.text.push_str(rest);
     }
 }

@@ -25,12 +25,12 @@ pub(super) fn write(out: &mut Exposition, state: &State) {
         let share = f64::from(*permille) / 1_000.0;
         match key {
             LimitKey::Customer(id) => {
-                let Some(customer) = snapshot.customer(*id) else { continue };
+                let Some(customer) = snapshot.customer(*id).filter(|it| !it.is_removed) else { continue };
                 out.sample_real(&[("customer_id", &customer.name)], share);
             }
             LimitKey::Vendor(id) => {
-                let Some(vendor) = snapshot.vendor(*id) else { continue };
-                out.sample_real(&[("vendor_id", &vendor.settings.instance_name)], share);
+                let Some(vendor) = snapshot.vendor(*id).filter(|it| !it.is_removed) else { continue };
+                out.sample_real(&[("vendor_id", vendor.settings.vendor_id())], share);
             }
         }
     }

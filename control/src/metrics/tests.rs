@@ -159,6 +159,38 @@ fn customers_that_never_came_have_no_series() {
 }
 
 #[test]
+fn a_row_that_got_another_name_has_its_series_once_and_counts_in_sums() {
+    let state = state();
+    let before = state.snapshot();
+    let customer = smpp_shards::settings::CustomerSettings {
+        smpp_system_id: "acme-2".into(),
+        smpp_password: Some("secret12".into()),
+        account_id: Some("a\"b\\c\nd".into()),
+        ..Default::default()
+    };
+    let mut vendor = smpp_shards::settings::VendorSettings { instance_name: "north-2".into(), ..Default::default() };
+    (vendor.host, vendor.port, vendor.id) = ("h".into(), 1, Some("north".into()));
+    let settings = smpp_shards::Settings {
+        gateway: before.gateway.clone(),
+        customers: vec![customer],
+        vendors: vec![vendor],
+        ..Default::default()
+    };
+    state.replace_snapshot(Arc::new(before.succeed(settings, &mut Default::default()).unwrap()));
+    for mut report in reports() {
+        let binds = if report.shard == ShardId(0) { 9 } else { 0 };
+        report.customers.push(CustomerCounters { binds, submits: 1, ..CustomerCounters::default() });
+        report.vendors.push(VendorCounters { receipts_matched: 5, ..VendorCounters::default() });
+        state.take_report(report);
+    }
+    let text = render(&state);
+    lint(&text);
+    assert_eq!(value(&text, r#"smpp_server_submit_sm_total{customer_id="a\"b\\c\nd"}"#), Some(1.0));
+    assert_eq!(value(&text, r#"smpp_server_bind_requests_total{status="success"}"#), Some(14.0));
+    assert_eq!(value(&text, "dlr_tracking_hits_total"), Some(38.0));
+}
+
+#[test]
 fn throughput_is_what_was_sent_between_two_reports() {
     let state = state();
     let [zero, _] = reports();

@@ -12,6 +12,7 @@ use tokio::time::{MissedTickBehavior, interval, sleep};
 use super::Shared;
 use crate::config::LogLevel;
 use crate::log::Field;
+use crate::service::SLOW;
 use crate::shard_desk::{Asked, ShardDesk};
 
 /// Limits of one call, of all shards: more wait for the next round.
@@ -19,9 +20,6 @@ const LIMITS_MAX: usize = 2_048;
 
 /// How long a shard may take to tell what it has used.
 const SHARD_PATIENCE: Duration = Duration::from_secs(1);
-
-/// An answer that takes that long counts as slow.
-const SLOW: Duration = Duration::from_millis(500);
 
 /// From one attempt to connect to the next.
 const REST: Duration = Duration::from_millis(500);
@@ -200,7 +198,7 @@ fn keys(used: &[(ShardId, LimitUse)], snapshot: &Snapshot) -> Vec<String> {
             format!("rate:customer:{name}:1s")
         }
         LimitKey::Vendor(id) => {
-            let name = snapshot.vendors.get(id.index()).map_or("", |vendor| &vendor.settings.instance_name);
+            let name = snapshot.vendors.get(id.index()).map_or("", |vendor| vendor.settings.vendor_id());
             format!("rate:vendor:{name}:1s")
         }
     };

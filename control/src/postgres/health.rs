@@ -67,6 +67,17 @@ fn status(vendor: &VendorSettings, counters: &VendorCounters) -> &'static str {
     if is_up && is_whole { "healthy" } else { "degraded" }
 }
 
+/// Why the server does not take what is to be written.
+#[derive(Debug)]
+pub(super) enum Refusal {
+    /// The next time it may: somebody has locked a row, another node writes too.
+    Passing,
+    /// Its disk is full.
+    Full(String),
+    /// It is not asked again on this connection.
+    Lasting(String),
+}
+
 /// What one connection has written.
 #[derive(Default)]
 pub(super) struct Ledger {
@@ -76,8 +87,7 @@ pub(super) struct Ledger {
 }
 
 impl Ledger {
-    /// Writes what has changed, and everything when it is time. `Some` with why the server does not take it; then it is not
-    /// asked again on this connection.
+    /// Writes what has changed, and everything when it is time. `Some` where the server does not take it.
     ///
     /// # Errors
     /// [`PostgresError::Away`].
@@ -86,7 +96,7 @@ impl Ledger {
         connection: &Connection,
         relation: &str,
         vendors: Vec<VendorHealth>,
-    ) -> Result<Option<String>, PostgresError> {
+    ) -> Result<Option<Refusal>, PostgresError> {
         if self.is_refused {
             return Ok(None);
         }
@@ -118,19 +128,23 @@ impl Ledger {
                 self.written.extend(changed.into_iter().map(|it| (it.instance_name.clone(), it)));
                 Ok(None)
             }
-            Err(PostgresError::Refused(reason)) if is_passing(&reason) => Ok(None),
             Err(PostgresError::Refused(reason)) => {
-                self.is_refused = true;
-                Ok(Some(reason))
+                let refusal = refusal(reason);
+                self.is_refused = matches!(refusal, Refusal::Lasting(_));
+                Ok(Some(refusal))
             }
             Err(away) => Err(away),
         }
     }
 }
 
-/// Whether it may well be taken the next time: somebody has locked a row, another node writes too, the disk is full.
-fn is_passing(reason: &str) -> bool {
-    ["(53100)", "(55P03)", "(40P01)", "(40001)", "(57014)"].iter().any(|code| reason.contains(code))
+fn refusal(reason: String) -> Refusal {
+    let is_one_of = |codes: &[&str]| codes.iter().any(|code| reason.contains(code));
+    match () {
+        () if is_one_of(&["(53100)"]) => Refusal::Full(reason),
+        () if is_one_of(&["(55P03)", "(40P01)", "(40001)", "(57014)"]) => Refusal::Passing,
+        () => Refusal::Lasting(reason),
+    }
 }
 
 #[cfg(test)]

@@ -10,17 +10,18 @@ use tokio::sync::oneshot;
 use tokio::time::{Instant, sleep_until};
 
 use super::connect::{Connection, PostgresError};
-use super::health::{Ledger, VendorHealth};
+use super::health::{Ledger, Refusal, VendorHealth};
 use super::source::{Asked, COMPONENT, Ends, Reading};
 use super::tables::Tables;
 use super::vendor_writes::Writer;
 use crate::config::{LogLevel, PostgresSettings};
 use crate::live::{ReloadError, ReloadHandle, Reloaded};
 use crate::log::{Field, Log};
-use crate::service::Service;
+use crate::service::{SILENCE_MAX, Service, TOLD_MAX};
 
 /// From one look whether the server is there to the next.
 const LOOK: Duration = Duration::from_millis(500);
+const _: () = assert!(LOOK.as_millis() + SILENCE_MAX.as_millis() <= TOLD_MAX.as_millis());
 
 /// From one look at the vendors' health to the next.
 const HEALTH: Duration = Duration::from_secs(1);
@@ -173,10 +174,12 @@ impl Watch {
             }
             if look <= now {
                 self.service.asks();
+                let asked_at = Instant::now();
                 if let Err(error @ PostgresError::Away(_)) = connection.ask("").await {
                     return error;
                 }
                 self.service.is_there();
+                self.service.took(asked_at.elapsed());
                 look = Instant::now() + LOOK;
             }
         }
@@ -209,9 +212,22 @@ impl Watch {
         self.service.asks();
         let refused = ledger.write(connection, &self.settings.vendors_relation, vendors).await?;
         self.service.is_there();
-        if let Some(reason) = refused {
-            let message = "vendors' health cannot be written; grant UPDATE on health_status and last_bind_time";
-            self.log.write(LogLevel::Warn, COMPONENT, message, &[("reason", Field::Text(&reason))]);
+        match refused {
+            None | Some(Refusal::Passing) => {
+                if self.service.refuses(None) {
+                    self.log.write(LogLevel::Info, COMPONENT, "vendors' health is written again", &[]);
+                }
+            }
+            Some(Refusal::Full(reason)) => {
+                let message = "PostgreSQL has no room: vendors' health is not written";
+                if self.service.refuses(Some(format!("{message}: {reason}"))) {
+                    self.log.write(LogLevel::Warn, COMPONENT, message, &[("reason", Field::Text(&reason))]);
+                }
+            }
+            Some(Refusal::Lasting(reason)) => {
+                let message = "vendors' health cannot be written; grant UPDATE on health_status and last_bind_time";
+                self.log.write(LogLevel::Warn, COMPONENT, message, &[("reason", Field::Text(&reason))]);
+            }
         }
         Ok(())
     }

@@ -25,7 +25,7 @@ pub struct StoredMessage<'a> {
     pub customer_id: Cow<'a, str>,
     /// smpp_system_id of its customer.
     pub smpp_system_id: Cow<'a, str>,
-    /// The vendor that has it.
+    /// The vendor that has it: its row's id, or the instance_name where there is none.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub vendor_id: Option<Cow<'a, str>>,
     /// The vendor's id for it, as the vendor last wrote it.
@@ -105,12 +105,13 @@ impl<'a> Known<'a> {
         let (status, dlr_status, failure_reason) = standing(note.happening);
         let smpp_system_id = text(note.customer);
         let is_delivered = status == MessageStatus::Delivered;
+        let vendor_id = if vendors.vendor_id.is_empty() { vendors.vendor } else { vendors.vendor_id };
         StoredMessage {
             id: owned_id(note.id, IdStyle::Uuid),
             message_id: owned_id(note.id, note.style),
             customer_id: if note.account.is_empty() { smpp_system_id.clone() } else { text(note.account) },
             smpp_system_id,
-            vendor_id: known(vendors.vendor),
+            vendor_id: known(vendor_id),
             vendor_message_id: known(vendors.vendor_message_id),
             source_addr: text(note.source.addr),
             source_ton: note.source.ton,
@@ -240,6 +241,7 @@ pub(crate) mod tests {
             customer: b"acme",
             account: b"account-7",
             vendor: if has_vendor { b"north" } else { b"" },
+            vendor_id: b"",
             vendor_id_format: VendorIdFormat::Hex,
             vendor_message_id: if has_vendor { b"00FF" } else { b"" },
         }
@@ -275,6 +277,13 @@ pub(crate) mod tests {
         assert_eq!(json["sent_at"], 1_700_000_001_005_u64);
         assert_eq!(json["delivered_at"], 1_700_000_001_014_u64);
         assert!(json.get("failure_reason").is_none());
+    }
+
+    #[test]
+    fn a_vendor_of_a_table_is_told_by_its_row_s_id() {
+        let sent = Note { vendor_id: b"0192a456-789a-7def-8123-456789abcdef", ..note(5, Happening::Sent) };
+        let message = Known { latest: sent, sent: Some(sent) }.message();
+        assert_eq!(message.vendor_id.as_deref(), Some("0192a456-789a-7def-8123-456789abcdef"));
     }
 
     #[test]

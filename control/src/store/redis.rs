@@ -14,7 +14,7 @@ use super::pending::Pending;
 use super::{Asked, StoreError, TTL_SECONDS};
 
 /// The database of messages.
-pub(super) const DATABASE: i64 = 0;
+pub(crate) const DATABASE: i64 = 0;
 
 const MESSAGE: &[u8] = b"dlr:msg:";
 const INDEX: &[u8] = b"dlr:idx:";

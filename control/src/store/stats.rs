@@ -6,9 +6,7 @@ use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::StoreKind;
-
-/// From there on an answer is slow.
-const SLOW: Duration = Duration::from_millis(500);
+use crate::service::SLOW;
 
 /// Counters of the store's thread. All of them only ever grow but for the lag.
 #[derive(Debug)]

@@ -20,6 +20,7 @@ use super::{Asked, Request, StoreChannels, StoreError, StoreKind};
 use crate::channel::{ControlWaker, ShardHandle, ToShard};
 use crate::config::{LogLevel, RedisSettings};
 use crate::log::{Field, Log};
+use crate::service::{SLOW, TOLD_MAX};
 
 /// Messages that are collected for the next batch; beyond it the rings are left alone until a batch is through.
 const BATCH_MESSAGES_MAX: usize = 16_384;
@@ -32,6 +33,10 @@ const GATHER: Duration = Duration::from_millis(5);
 
 /// From one look to the next at a store of which nothing is asked.
 const LOOK: Duration = Duration::from_millis(400);
+const _: () = assert!(LOOK.as_millis() + TICK.as_millis() + SLOW.as_millis() <= TOLD_MAX.as_millis());
+
+/// From one look at what is due to the next, where nothing else happens.
+const TICK: Duration = Duration::from_millis(100);
 
 /// From one removal of what has had its time to the next.
 const SWEEP: Duration = Duration::from_secs(60);
@@ -113,7 +118,7 @@ impl Worker {
     /// Works until it is told to stop, or whoever could tell it has gone.
     pub(super) async fn run(mut self, mut requests: mpsc::Receiver<Request>, mut stopped: oneshot::Receiver<()>) {
         let mut gather_until = Instant::now();
-        let mut tick = interval(Duration::from_millis(100));
+        let mut tick = interval(TICK);
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             self.empty_rings();

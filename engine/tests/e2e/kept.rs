@@ -2,13 +2,16 @@
 
 use std::time::Duration;
 
+use rustix::process::Signal;
 use smpp_pdu::{CommandId, CommandStatus, ShortMessage, Tlvs};
 
-use crate::harness::{Esme, Gateway, Setup, Shards, Vendor, message, with_one_shard_and_with_two};
+use crate::harness::setup::PASSWORD;
+use crate::harness::{Esme, Gateway, Setup, Shards, Vendor, message, receipt, with_one_shard_and_with_two};
 
 with_one_shard_and_with_two![
     a_full_journal_refuses_new_messages_and_goes_on_when_there_is_room,
     a_full_disk_refuses_new_messages_and_loses_none,
+    what_is_kept_of_a_customer_that_is_gone_goes_out_and_waits_for_it,
 ];
 
 /// Octets of a body: so large that the journal is full after a thousand or so.
@@ -32,6 +35,52 @@ fn a_full_disk_refuses_new_messages_and_loses_none(shards: Shards) {
     let vendor = Vendor::listen();
     let gateway = roomy_vendor(setup, &vendor).rows("[journal]\nsegment_mb = 8\n");
     fill_and_empty(gateway.launch(), &vendor);
+}
+
+fn what_is_kept_of_a_customer_that_is_gone_goes_out_and_waits_for_it(shards: Shards) {
+    let vendor = Vendor::listen();
+    let setup = Setup::new(shards).journaled().customer("bolt", "").vendor("north", vendor.address(), "");
+    let setup = setup.rule("north", "");
+    let without = setup.text();
+    let setup = setup.customer("acme", "");
+    let with = setup.text();
+    let gateway = setup.launch();
+    let mut link = vendor.accept_bound();
+    gateway.wait_until_bound(1);
+    let mut esme = Esme::bound(&gateway, "acme");
+    for text in [&b"waits for its receipt"[..], b"waits for its answer"] {
+        let asked = ShortMessage { registered_delivery: 1, ..message(text) };
+        assert_eq!(esme.submitted(&asked).status, CommandStatus::ESME_ROK);
+    }
+    link.accept_submit("71");
+    link.take_submit();
+    gateway.wait_for_metric("smpp_client_submit_sm_total", &["success"], |count| count == 1.0);
+    let (folder, ports) = gateway.kill();
+    drop((link, esme));
+
+    let gateway = Gateway::launch(folder, ports, &without, None);
+    let mut link = vendor.accept_bound();
+    gateway.log.wait_for(1, &["of a customer that is not configured", "\"smpp_system_id\":\"acme\"", "\"messages\":2"]);
+    link.accept_submit("72");
+    for id in ["71", "72"] {
+        let delivered = link.deliver(&receipt(format!("id:{id} stat:DELIVRD err:000").as_bytes()));
+        link.expect_delivered(delivered, CommandStatus::ESME_ROK);
+    }
+    let refused = Esme::connect(gateway.address()).bind(CommandId::BIND_TRANSCEIVER, "acme", PASSWORD).status;
+    assert_eq!(refused, CommandStatus::ESME_RINVSYSID);
+    let mut other = Esme::bound(&gateway, "bolt");
+    let sequence = other.submit(&message(b"of somebody else"));
+    link.accept_submit("73");
+    other.expect_answer(CommandId::SUBMIT_SM_RESP, sequence, CommandStatus::ESME_ROK);
+
+    gateway.folder.write("gateway.toml", &with);
+    gateway.signal(Signal::HUP);
+    gateway.log.wait_for(1, &["configuration in force"]);
+    let mut esme = Esme::bound(&gateway, "acme");
+    for _ in 0..2 {
+        esme.take_delivery();
+    }
+    gateway.end_well_without((esme, other, link));
 }
 
 /// A vendor that takes whatever comes into its queue.

@@ -28,7 +28,7 @@ pub(crate) fn setup(shards: Shards, url: &str) -> Setup {
     Setup::new(shards).rows(&format!("[postgres]\nurl = \"{url}\""))
 }
 
-fn run_command(command: &[&str], setup: &Setup, input: &str, variables: &[(&str, &str)]) -> Output {
+pub(crate) fn run_command(command: &[&str], setup: &Setup, input: &str, variables: &[(&str, &str)]) -> Output {
     let file = setup.folder.write("command.toml", &setup.text());
     let mut child = Command::new(PROGRAM)
         .args(command)
@@ -104,7 +104,7 @@ pub(crate) fn wait_for_version(gateway: &Gateway, version: u64) {
 }
 
 /// What the platform calls a vendor.
-fn id_of(database: &Database<'_>, name: &str) -> String {
+pub(crate) fn id_of(database: &Database<'_>, name: &str) -> String {
     database.sql(&format!("SELECT id FROM messaging.vendors WHERE instance_name = '{name}'"))
 }
 

@@ -6,11 +6,14 @@ use std::time::Duration;
 use smpp_pdu::CommandStatus;
 
 use crate::harness::bench::clean_load;
+use crate::harness::certificates::Authority;
 use crate::harness::redis::{Redis, SlowWay};
 use crate::harness::setup::free_address;
 use crate::harness::{
     Esme, Gateway, Link, Setup, Shards, Vendor, ask_until, receipt, smsc, with_one_shard_and_with_two,
 };
+use crate::postgres::server::Server;
+use crate::postgres::{self, id_of, run_command, usual_rows};
 use crate::store::{receipt_reaches, sent, wait_until_stored};
 
 with_one_shard_and_with_two![
@@ -24,6 +27,7 @@ with_one_shard_and_with_two![
     a_slow_redis_is_told_and_holds_up_no_message,
     a_wrong_password_is_told_and_heals_with_the_right_one,
     a_full_redis_is_told_and_gets_everything_once_there_is_room,
+    over_tls_the_authority_counts_that_is_configured,
 ];
 
 /// A gateway with a vendor and a customer that are bound.
@@ -158,7 +162,11 @@ fn a_redis_that_stops_and_starts_again_gets_what_happened_meanwhile(shards: Shar
     sent(&mut bound.esme, &mut bound.link, "1");
     wait_until_stored(&bound.gateway, 1);
     drop(redis);
-    bound.gateway.wait_until_told(Some("\"redis\""));
+    // Two parts miss it; it is told of once.
+    bound.gateway.wait_until_told(Some("this node goes on with its share"));
+    bound.gateway.wait_for_metric("smpp_gateway_store_up", &[], |up| up == 0.0);
+    let health = bound.gateway.get("/health").1;
+    assert_eq!(health.matches("\"name\":\"redis\"").count(), 1, "{health}");
     let meanwhile: Vec<String> =
         (2..40).map(|number: u32| sent(&mut bound.esme, &mut bound.link, &number.to_string())).collect();
     let redis = Redis::start_at(address);
@@ -175,13 +183,14 @@ fn a_slow_redis_is_told_and_holds_up_no_message(shards: Shards) {
     let redis = Redis::start();
     let way = SlowWay::to(redis.address);
     let vendor = Vendor::listen();
-    let mut bound = bound(shards, &vendor, &format!("[redis]\nurl = \"{}\"", way.address));
-    sent(&mut bound.esme, &mut bound.link, "1");
-    wait_until_stored(&bound.gateway, 1);
+    // A second for each answer, from the first one on.
     way.set_delay(Duration::from_secs(1));
+    let mut bound = bound(shards, &vendor, &format!("[redis]\nurl = \"{}\"", way.address));
     bound.gateway.wait_until_told(Some("answers slowly"));
-    let meanwhile: Vec<String> =
-        (2..100).map(|number: u32| sent(&mut bound.esme, &mut bound.link, &number.to_string())).collect();
+    let mut meanwhile: Vec<String> =
+        (1..100).map(|number: u32| sent(&mut bound.esme, &mut bound.link, &number.to_string())).collect();
+    wait_until_stored(&bound.gateway, 99);
+    meanwhile.push(sent(&mut bound.esme, &mut bound.link, "100"));
     way.set_delay(Duration::ZERO);
     bound.gateway.wait_until_told(None);
     for ours in meanwhile {
@@ -220,4 +229,79 @@ fn a_full_redis_is_told_and_gets_everything_once_there_is_room(shards: Shards) {
         assert_eq!(stored(&redis, &ours)["status"], "sent");
     }
     bound.end();
+}
+
+fn over_tls_the_authority_counts_that_is_configured(shards: Shards) {
+    let vendor = Vendor::listen();
+    let setup = Setup::usual(shards, vendor.address());
+    let [ours, others] = ["ours", "others"].map(|name| Authority::make(&setup.folder, name));
+    let address = free_address();
+    let certificate = ours.sign_server(&setup.folder, "redis", &address.ip().to_string());
+    let redis = Redis::start_with_tls(address, &certificate);
+    let configured = setup.folder.write("configured.pem", &std::fs::read_to_string(&others.ca).unwrap());
+    let setup = setup.rows(&format!("[redis]\nurl = \"rediss://{address}\"\ntls_ca = {configured:?}"));
+    let mut bound = bound_with(setup, &vendor);
+    bound.gateway.wait_until_told(Some("shows a certificate that is not accepted"));
+    bound.gateway.log.wait_for(1, &["the message store is away", "UnknownIssuer", "[redis] tls_ca"]);
+    let before = sent(&mut bound.esme, &mut bound.link, "1");
+    // The file is read with every connection.
+    std::fs::write(configured, std::fs::read_to_string(&ours.ca).unwrap()).unwrap();
+    bound.gateway.wait_until_told(None);
+    let after = sent(&mut bound.esme, &mut bound.link, "2");
+    for id in [before, after] {
+        assert_eq!(stored(&redis, &id)["status"], "sent");
+    }
+    bound.end();
+}
+
+/// The row's id stands in Redis, as the platform knows the vendor; receipts find messages there, and those of before too.
+#[test]
+fn a_vendor_of_a_table_is_told_by_its_id() {
+    let (database, redis, vendor) = (Server::shared().database(), Redis::start(), Vendor::listen());
+    usual_rows(&database, vendor.address());
+    database.sql("UPDATE messaging.vendors SET throughput = 1000");
+    let vendor_id = id_of(&database, "north");
+    let start = || bound_with(postgres::setup(Shards::Two, &database.url()).rows(&redis.rows()), &vendor);
+    let Bound { gateway, mut link, mut esme } = start();
+    let (ours, older) = (sent(&mut esme, &mut link, "1"), sent(&mut esme, &mut link, "2"));
+    let message = stored(&redis, &ours);
+    assert_eq!(message["vendor_id"], vendor_id);
+    ask_until("the vendor's limit in Redis", || {
+        (redis.command_in(1, &["EXISTS", &format!("rate:vendor:{vendor_id}:1s")]) == "1").then_some(())
+    });
+    // As it was written before vendors were told by their ids.
+    let mut message = stored(&redis, &older);
+    message["vendor_id"] = "north".into();
+    redis.command(&["SET", &format!("dlr:msg:{older}"), &message.to_string()]);
+    drop(gateway);
+    drop((link, esme));
+    let mut again = start();
+    let found: serde_json::Value =
+        serde_json::from_str(&again.gateway.get(&format!("/api/v1/messages/{older}")).1).unwrap();
+    assert_eq!(found["message"]["vendor_id"], vendor_id, "{found}");
+    receipt_reaches(&mut again.esme, &mut again.link, "1", &ours);
+    receipt_reaches(&mut again.esme, &mut again.link, "2", &older);
+    again.end();
+}
+
+#[test]
+fn check_tells_whether_redis_lets_the_gateway_in_and_what_it_forgets() {
+    let redis = Redis::start();
+    let told = |rows: &str| {
+        let output = run_command(&["check"], &Setup::new(Shards::One).rows(rows), "", &[]);
+        assert!(output.status.success(), "the gateway starts without Redis: {output:?}");
+        String::from_utf8(output.stdout).unwrap()
+    };
+    let line = |mark: &str, words: &str| format!("{mark} Redis at {} {words}", redis.address);
+    let well = told(&redis.rows());
+    assert!(well.contains(&line("ok  ", "lets the gateway in")), "{well}");
+    redis.command(&["CONFIG", "SET", "maxmemory", "100mb"]);
+    redis.command(&["CONFIG", "SET", "maxmemory-policy", "allkeys-lru"]);
+    let forgetful = told(&redis.rows());
+    assert!(forgetful.contains(&line("warn", "forgets keys by allkeys-lru")), "{forgetful}");
+    let refused = told(&format!("[redis]\nurl = \"redis://nobody:hidden@{}\"", redis.address));
+    assert!(
+        refused.contains(&line("warn", "refuses the user or password")) && !refused.contains("hidden"),
+        "{refused}"
+    );
 }

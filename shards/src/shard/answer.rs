@@ -43,6 +43,7 @@ impl Shard {
         let message = self.messages.get(slot);
         let epoch = message.epoch;
         self.latencies.vendor_answer.add_ms(now.unix_ms.saturating_sub(message.carried.id.unix_ms()));
+        self.note_answer(slot, vendor, status, now, out);
         let lane = &mut self.lanes[vendor.index()];
         lane.counters.in_flight -= 1;
         if status.is_ok() && self.has_more_parts(slot) {

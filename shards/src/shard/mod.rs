@@ -16,6 +16,7 @@ mod lease;
 mod links;
 mod live;
 mod lobby;
+mod log;
 mod lookup;
 mod parts;
 mod peers;
@@ -37,7 +38,7 @@ use crate::bounds::{LINK_OUTPUT_BYTES_MAX, MESSAGES_KEPT_MAX, SESSION_OUTPUT_BYT
 use crate::bucket::TokenBucket;
 use crate::deadlines::Deadlines;
 use crate::deliveries::{CustomerDesk, Deliveries};
-use crate::event::{EndReason, Event};
+use crate::event::EndReason;
 use crate::feed::Feed;
 use crate::histogram::{Histogram, Latencies};
 use crate::kept::KeptMessages;
@@ -145,6 +146,7 @@ pub struct Shard {
     late: LateAnswers,
     settled: Settled,
     late_answers_reconciled: u64,
+    samples: log::Samples,
 
     desks: Vec<CustomerDesk>,
     homes: Vec<Option<ShardId>>,
@@ -213,6 +215,7 @@ impl Shard {
             late: LateAnswers::default(),
             settled: Settled::default(),
             late_answers_reconciled: 0,
+            samples: log::Samples::new(now.mono),
             desks: desks.collect(),
             homes: vec![None; snapshot.customers.len()],
             deliveries: Deliveries::new(),
@@ -488,13 +491,6 @@ impl Shard {
         match self.connections.get_mut(conn.index()).map(|connection| &mut connection.role) {
             Some(Role::Session(session)) => Some(session),
             _ => None,
-        }
-    }
-
-    /// Gives a line to the log, unless a peer has caused too many.
-    fn log_noise(&mut self, now: Now, out: &mut Output, event: impl FnOnce() -> Event) {
-        if self.noise.take(now.mono) {
-            out.push(Action::Log(event()));
         }
     }
 

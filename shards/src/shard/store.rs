@@ -14,7 +14,7 @@ use super::receipt::receipt_id;
 use crate::feed::{FeedReport, Happening, Note};
 use crate::names::VendorId;
 use crate::receipts::Awaited;
-use crate::settings::{CustomerSettings, VendorIdFormat};
+use crate::settings::{CustomerSettings, VendorIdFormat, VendorSettings};
 use crate::time::Now;
 use crate::wire::Carried;
 
@@ -84,6 +84,7 @@ impl Shard {
             customer: customer.smpp_system_id.as_bytes(),
             account: account_of(customer),
             vendor: configured.instance_name.as_bytes(),
+            vendor_id: id_of(configured),
             vendor_id_format: configured.receipt_id_format,
             vendor_message_id: receipt_id(message, receipt, configured.receipt_id_from).unwrap_or_default(),
         });
@@ -111,6 +112,7 @@ impl Shard {
         // One that expired before any vendor had room may name none that is there.
         if let Some(configured) = self.snapshot.vendor(vendor) {
             note.vendor = configured.settings.instance_name.as_bytes();
+            note.vendor_id = id_of(&configured.settings);
             note.vendor_id_format = configured.settings.message_id_format;
         }
         let customer = &self.snapshot.customers[stored.carried.customer.index()].settings;
@@ -131,6 +133,11 @@ fn account_of(customer: &CustomerSettings) -> &[u8] {
     customer.account_id.as_deref().unwrap_or_default().as_bytes()
 }
 
+/// Empty where the vendor has no id but its instance_name.
+fn id_of(vendor: &VendorSettings) -> &[u8] {
+    vendor.id.as_deref().unwrap_or_default().as_bytes()
+}
+
 /// All of a note that does not depend on the configuration.
 #[inline]
 fn note_of<'a>(carried: &Carried, message: &ShortMessage<'a>, happening: Happening, now: Now) -> Note<'a> {
@@ -148,6 +155,7 @@ fn note_of<'a>(carried: &Carried, message: &ShortMessage<'a>, happening: Happeni
         customer: &[],
         account: &[],
         vendor: &[],
+        vendor_id: &[],
         vendor_id_format: VendorIdFormat::Text,
         vendor_message_id: &[],
     }

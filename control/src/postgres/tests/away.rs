@@ -1,4 +1,5 @@
-//! Changes that are told, and a server that is absent, stopped, slow or silent, with a reloader of the test's own.
+//! Changes that are told, and a server that is absent, stopped, slow, silent, full or lets nobody in, with a reloader of the
+//! test's own.
 
 use std::io::Write;
 use std::path::PathBuf;
@@ -134,6 +135,15 @@ fn add(database: &Database<'_>, name: &str) {
     database.sql(&format!("INSERT INTO messaging.vendors (instance_name, host, port) VALUES ('{name}', 'h', 1)"));
 }
 
+/// Waits until that stands in the database.
+async fn wait_until_read(wanted: &str, read: impl Fn() -> String) {
+    let until = Instant::now() + PATIENCE;
+    while read() != wanted {
+        assert!(Instant::now() < until, "{}", read());
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
 /// Waits until the kept file holds so many vendors.
 async fn wait_until_kept(configuration: &Configuration, vendors: usize) {
     let until = Instant::now() + PATIENCE;
@@ -217,11 +227,7 @@ fn health_is_written_back_and_tells_nobody_of_a_change() {
             )
         };
         let wanted = "north|healthy|1700000000\nsouth|unhealthy|";
-        let until = Instant::now() + PATIENCE;
-        while read() != wanted {
-            assert!(Instant::now() < until, "{}", read());
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
+        wait_until_read(wanted, read).await;
         // Had the update been told, its reload would stand before this one.
         add(&database, "west");
         assert_eq!(bench.reloaded().await.keys.vendors, ["north", "south", "west"]);
@@ -321,7 +327,7 @@ fn a_server_that_is_stopped_and_started_is_told_and_read_again() {
 }
 
 #[test]
-fn a_slow_server_is_only_slow() {
+fn a_server_that_takes_a_second_for_each_answer_is_told_and_used_all_the_same() {
     let (database, folder) = (fresh(), Folder::new("slow"));
     let proxy = Proxy::before(Server::shared().address());
     let configuration = configuration(&database.url_at(proxy.address), &folder, "");
@@ -329,9 +335,100 @@ fn a_slow_server_is_only_slow() {
     runtime().block_on(async {
         let mut bench = Bench::start(&configuration, opened);
         bench.reloaded().await;
-        proxy.delay(Duration::from_millis(400));
+        proxy.delay(Duration::from_secs(1));
+        let complaint = bench.wait_until_away(true).await;
+        assert!(complaint.contains("answers slowly"), "{complaint}");
         add(&database, "north");
         while bench.reloaded().await.keys.vendors != ["north"] {}
+        // Connected to anew it is just as slow.
+        proxy.cut();
+        add(&database, "south");
+        while bench.reloaded().await.keys.vendors != ["north", "south"] {}
+        proxy.delay(Duration::ZERO);
+        bench.wait_until_away(false).await;
+    });
+}
+
+/// A role that is no superuser, with what the gateway needs, and the URL that it connects with.
+fn role(database: &Database<'_>) -> (String, String) {
+    let role = format!("role_{}", database.name);
+    database.sql(&format!(
+        "CREATE ROLE {role} LOGIN PASSWORD 'right';
+         GRANT USAGE ON SCHEMA messaging TO {role};
+         GRANT SELECT, UPDATE ON ALL TABLES IN SCHEMA messaging TO {role}"
+    ));
+    let url = format!("postgres://{role}:right@{}/{}", Server::shared().address(), database.name);
+    (role, url)
+}
+
+/// A server that breaks the gateway's connection and takes no new one after `shut`, is told of with those words, and is
+/// found again after `open_again`.
+fn let_nobody_in(name: &str, shut: &str, words: &str, open_again: &str) {
+    let (database, folder) = (fresh(), Folder::new(name));
+    let (role, url) = role(&database);
+    let configuration = configuration(&url, &folder, "");
+    let opened = open(&configuration).unwrap();
+    runtime().block_on(async {
+        let mut bench = Bench::start(&configuration, opened);
+        bench.reloaded().await;
+        database.sql(&format!("ALTER ROLE {role} {shut}"));
+        database.sql(&format!("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = '{role}'"));
+        let until = Instant::now() + PATIENCE;
+        loop {
+            let complaint = bench.wait_until_away(true).await;
+            if complaint.contains(words) {
+                break;
+            }
+            assert!(Instant::now() < until, "{complaint}");
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        add(&database, "north");
+        database.sql(&format!("ALTER ROLE {role} {open_again}"));
+        while bench.reloaded().await.keys.vendors != ["north"] {}
+        bench.wait_until_away(false).await;
+        assert!(!bench.said().contains("right"), "no password in the log");
+    });
+}
+
+#[test]
+fn a_server_without_a_connection_to_spare_is_told_and_found_again() {
+    let_nobody_in("slots", "CONNECTION LIMIT 0", "too many connections", "CONNECTION LIMIT -1");
+}
+
+#[test]
+fn a_server_that_refuses_the_password_is_told_and_found_again() {
+    let_nobody_in("password", "PASSWORD 'other'", "password authentication failed", "PASSWORD 'right'");
+}
+
+#[test]
+fn a_server_with_a_full_disk_is_told_and_written_to_once_there_is_room() {
+    let (database, folder) = (fresh(), Folder::new("full"));
+    add(&database, "north");
+    // As a server answers whose disk is full.
+    database.sql(
+        "CREATE FUNCTION no_room() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+             RAISE EXCEPTION 'could not extend file: No space left on device' USING ERRCODE = 'disk_full'; END $$;
+         CREATE TRIGGER no_room BEFORE UPDATE ON messaging.vendors FOR EACH ROW EXECUTE FUNCTION no_room()",
+    );
+    let configuration = configuration(&database.url(), &folder, "");
+    let opened = open(&configuration).unwrap();
+    runtime().block_on(async {
+        let mut bench = Bench::start(&configuration, opened);
+        bench.reloaded().await;
+        let vendor = VendorHealth { instance_name: "north".into(), health_status: "healthy", last_bind_time: None };
+        *bench.health.lock().unwrap() = vec![vendor];
+        let complaint = bench.wait_until_away(true).await;
+        assert!(complaint.contains("No space left on device"), "{complaint}");
+        // What is read goes on.
+        database.sql("INSERT INTO messaging.vendors (instance_name, host, port) VALUES ('south', 'h', 1)");
+        while bench.reloaded().await.keys.vendors != ["north", "south"] {}
+        database.sql("DROP TRIGGER no_room ON messaging.vendors");
+        bench.wait_until_away(false).await;
+        let written = || database.sql("SELECT health_status FROM messaging.vendors WHERE instance_name = 'north'");
+        wait_until_read("healthy", written).await;
+        let said = bench.said();
+        assert_eq!(said.matches("PostgreSQL has no room").count(), 1, "{said}");
+        assert!(said.contains("vendors' health is written again"), "{said}");
     });
 }
 

@@ -42,7 +42,7 @@ impl Certificate {
     }
 }
 
-/// An authority that signs customers' certificates, and its own as a PEM file.
+/// An authority that signs customers' and servers' certificates, and its own as a PEM file.
 pub(crate) struct Authority {
     pub(crate) ca: PathBuf,
     issuer: CertifiedIssuer<'static, KeyPair>,
@@ -62,6 +62,17 @@ impl Authority {
         params.distinguished_name.push(DnType::CommonName, name);
         let issuer = CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap();
         Self { ca: folder.write(&format!("{name}.pem"), &issuer.pem()), issuer }
+    }
+
+    /// What a server of that domain name or address shows, as files `name.pem` and `name.key`.
+    pub(crate) fn sign_server(&self, folder: &Folder, name: &str, domain: &str) -> Certificate {
+        let mut params = CertificateParams::new([domain.to_owned()]).unwrap();
+        params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
+        let key = KeyPair::generate().unwrap();
+        let pem = params.signed_by(&key, &self.issuer).unwrap().pem();
+        let cert = folder.write(&format!("{name}.pem"), &pem);
+        let key = folder.write(&format!("{name}.key"), &key.serialize_pem());
+        Certificate { cert, key, pem }
     }
 
     /// A certificate made out for that domain name.

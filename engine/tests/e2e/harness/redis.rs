@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
 
+use super::certificates::Certificate;
 use super::folder::Folder;
 use super::setup::free_address;
 use super::{PATIENCE, ask_until};
@@ -30,9 +31,22 @@ impl Redis {
 
     /// At an address where nobody listens; answers when this returns.
     pub(crate) fn start_at(address: SocketAddr) -> Self {
+        Self::start_with(address, &[])
+    }
+
+    /// One that speaks TLS at the second address as well, with that certificate.
+    pub(crate) fn start_with_tls(tls: SocketAddr, certificate: &Certificate) -> Self {
+        let [cert, key] = [&certificate.cert, &certificate.key].map(|path| path.to_str().unwrap());
+        let port = tls.port().to_string();
+        let options = ["--tls-port", &port, "--tls-cert-file", cert, "--tls-key-file", key, "--tls-auth-clients", "no"];
+        Self::start_with(free_address(), &options)
+    }
+
+    fn start_with(address: SocketAddr, options: &[&str]) -> Self {
         let folder = Folder::new();
         let server = Command::new("redis-server")
             .args(["--port", &address.port().to_string(), "--bind", &address.ip().to_string()])
+            .args(options)
             .args(["--save", "", "--appendonly", "no", "--daemonize", "no", "--dir"])
             .arg(folder.path())
             .stdin(Stdio::null())
