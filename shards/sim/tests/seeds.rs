@@ -230,3 +230,9 @@ fn what_comes_behind_an_unbind_resp_is_not_heard() {
 fn a_receipt_whose_answer_was_lost_comes_again() {
     journal(511_655);
 }
+
+/// Two texts had one reference after a restart: the check took a part of one for a part of the other.
+#[test]
+fn parts_are_told_apart_though_a_reference_comes_again() {
+    play(1_795_279_312_786_085);
+}

@@ -268,7 +268,7 @@ pub(crate) struct Model {
     ids: BTreeMap<(usize, Vec<u8>), usize>,
     buckets: Vec<ReferenceBucket>,
     /// Which message parts belong to: by vendor, reference, source and destination.
-    cut: BTreeMap<(usize, u16, Vec<u8>, Vec<u8>), usize>,
+    cut: BTreeMap<(usize, u16, Vec<u8>, Vec<u8>), Vec<usize>>,
     /// How many processes there were before this one.
     life: u32,
     /// When the last of them was killed.

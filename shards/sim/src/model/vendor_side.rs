@@ -181,11 +181,19 @@ impl Model {
         let name = (vendor, reference, sent.source.addr.to_vec(), sent.dest.addr.to_vec());
         match found {
             Some(number) => {
-                self.cut.insert(name, number);
+                let numbers = self.cut.entry(name).or_default();
+                numbers.retain(|other| *other != number);
+                numbers.push(number);
+                found
             }
-            None => return self.cut.get(&name).copied(),
+            None => {
+                // A reference is given again after so many texts, and by another process.
+                let numbers = self.cut.get(&name)?;
+                let is_piece =
+                    |number: &&usize| self.cut_of(**number, sent).is_some_and(|(_, text)| text == shape.text);
+                numbers.iter().find(is_piece).or(numbers.last()).copied()
+            }
         }
-        found
     }
 
     /// Which part of that message this is, and its text, where the gateway has cut it.
@@ -219,13 +227,15 @@ impl Model {
         }
         let gateway = &self.scenario.settings.gateway;
         let mut tries = 1;
+        let counts_since = self.tries_count_since(vendor);
         for emission in &self.messages[number].emissions {
+            let is_here = emission.vendor == vendor && counts_since.is_some_and(|since| emission.at >= since);
             match emission.outcome {
                 Outcome::Throttled(_) => {}
-                Outcome::PartTaken if emission.vendor == vendor => tries = 1,
+                Outcome::PartTaken if is_here => tries = 1,
                 Outcome::PartTaken => {}
                 Outcome::Temporary(_) => {
-                    if emission.vendor == vendor {
+                    if is_here {
                         tries += 1;
                         let waited = now.millis_since(emission.at);
                         if waited < gateway.retry_interval_ms {
