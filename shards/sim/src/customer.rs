@@ -115,6 +115,8 @@ impl Session {
             // It reads all that it asked for, and must get it.
             self.habits.reading = Reading::Prompt;
             self.read(usize::MAX, ground);
+            // An end that stands behind what it has just read.
+            self.read(usize::MAX, ground);
             self.later(PATIENCE_MS * 1_000, SessionStep::Unasked, ground);
             return;
         }

@@ -289,6 +289,11 @@ impl World {
             self.ground.model.counts.add("runs that end at messages_kept", 1);
             return;
         }
+        // A lane rests after a throttle of before.
+        let throttled_at = self.ground.model.throttled_at;
+        if throttled_at > Time::default() {
+            self.run_until(throttled_at.after_ms(bounds::THROTTLE_PAUSE_MS_MAX));
+        }
         for vendor in 0..self.vendors.len() {
             if self.ground.scenario.settings.vendors[vendor].bind_type == BindType::Receiver {
                 continue;

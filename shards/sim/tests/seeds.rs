@@ -236,3 +236,15 @@ fn a_receipt_whose_answer_was_lost_comes_again() {
 fn parts_are_told_apart_though_a_reference_comes_again() {
     play(1_795_279_312_786_085);
 }
+
+/// A lane still rested after a throttle when the probes came: the check wanted them sent at once.
+#[test]
+fn probes_wait_until_lanes_have_rested() {
+    play(1_795_279_196_398_451);
+}
+
+/// A session that had read slowly did not see that its connection was reset, and waited for answers.
+#[test]
+fn a_slow_reader_sees_the_end_of_its_connection() {
+    play(1_795_277_308_361_210);
+}

@@ -277,6 +277,8 @@ pub(crate) struct Model {
     failing: BTreeSet<usize>,
     /// When a write failed last.
     last_failure: Time,
+    /// When a vendor throttled the gateway last.
+    pub(crate) throttled_at: Time,
     /// What was got by then is older than anything is kept, and was before that process started.
     off_at: Option<Time>,
     /// What was got by then is older than anything is kept, and so is what became of it.
@@ -313,6 +315,7 @@ impl Model {
             crashed_at: Time::default(),
             failing: BTreeSet::new(),
             last_failure: Time::default(),
+            throttled_at: Time::default(),
             off_at: None,
             held_at: None,
             held_until: Time::default(),

@@ -72,6 +72,9 @@ impl Model {
         wire.answers.insert(sequence, (open.message, open.emission));
         trace.line(now, format_args!("{} answers {sequence}: {outcome:?}", self.name(net)));
         let emission = &mut self.messages[open.message].emissions[open.emission];
+        if matches!(outcome, Outcome::Throttled(_)) {
+            self.throttled_at = now;
+        }
         let outcome = if emission.is_part && outcome == Outcome::Taken { Outcome::PartTaken } else { outcome };
         (emission.outcome, emission.id, emission.response_id) = (outcome, id, response_id);
     }
