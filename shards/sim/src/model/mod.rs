@@ -248,6 +248,9 @@ struct VendorWire {
     has_left: bool,
 }
 
+/// What parts of one text have in common: vendor, reference, source and destination.
+type Text = (usize, u16, Vec<u8>, Vec<u8>);
+
 /// A submit that a vendor has not answered.
 #[derive(Clone, Copy, Debug)]
 struct Open {
@@ -267,8 +270,8 @@ pub(crate) struct Model {
     pub attempts: Vec<Attempt>,
     ids: BTreeMap<(usize, Vec<u8>), usize>,
     buckets: Vec<ReferenceBucket>,
-    /// Which message parts belong to: by vendor, reference, source and destination.
-    cut: BTreeMap<(usize, u16, Vec<u8>, Vec<u8>), Vec<usize>>,
+    /// Which messages parts may belong to.
+    cut: BTreeMap<Text, Vec<usize>>,
     /// How many processes there were before this one.
     life: u32,
     /// When the last of them was killed.
