@@ -15,7 +15,7 @@ const BACKLOG: i32 = 4096;
 const KEEPALIVE: Duration = Duration::from_secs(60);
 
 /// How long the sockets of a process that was killed may stay.
-const LEFTOVER_MAX: Duration = Duration::from_secs(1);
+const LEFTOVER_MAX: Duration = Duration::from_secs(3);
 
 /// From one look at an address that is taken to the next.
 const LOOK: Duration = Duration::from_millis(10);
