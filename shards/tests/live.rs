@@ -319,6 +319,21 @@ fn a_receipt_that_crosses_our_unbind_is_to_come_again() {
 }
 
 #[test]
+fn a_link_that_goes_is_unbound_when_its_last_submit_is_given_up() {
+    let settings = with(&settings(), |it| it.vendors[0].response_timeout_ms = 1_000);
+    let (mut stage, links) = Stage::with_vendors(settings.clone());
+    let customer = stage.bound(0, BTX);
+    stage.feed(customer, &submit(1, &message(b"open")));
+    assert_eq!(stage.pdu(links[0]).command, CommandId::SUBMIT_SM);
+    stage.pass_ms(900);
+    apply(&mut stage, with(&settings, |it| it.vendors[0].port += 1));
+    assert!(stage.pdus(links[0]).is_empty(), "its answer may still come");
+    stage.pass_ms(150);
+    assert_unbinds(&mut stage, links[0]);
+    assert_eq!(stage.bind_links().len(), 1, "and it is bound anew");
+}
+
+#[test]
 fn a_new_customer_binds_and_submits() {
     let (mut stage, links) = Stage::with_vendors(settings());
     let early = stage.accept();

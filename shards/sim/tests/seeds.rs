@@ -248,3 +248,9 @@ fn probes_wait_until_lanes_have_rested() {
 fn a_slow_reader_sees_the_end_of_its_connection() {
     play(1_795_277_308_361_210);
 }
+
+/// A link that was to be bound anew, and whose last submit was given up, stayed unused for another response timer.
+#[test]
+fn a_link_that_waits_for_nothing_is_bound_anew() {
+    play(805_081);
+}

@@ -51,6 +51,7 @@ impl Shard {
                 self.remember_late(slot, link, sequence, now);
                 self.outcome_unknown(slot, vendor, now, out);
                 self.pump_lane(vendor, now, out);
+                self.close_if_left(link, now, out);
             }
             MessageState::Queued => {
                 self.unqueue(slot);
