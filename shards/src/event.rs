@@ -180,6 +180,8 @@ pub enum Event {
         latency_ms: u64,
         /// The answer.
         status: CommandStatus,
+        /// The submit_sm as it waits for its vendor, [`crate::bounds::SAMPLE_BYTES_MAX`] octets of it at the most.
+        pdu: Box<[u8]>,
     },
     /// A receipt matches no message: answered ESME_ROK.
     ReceiptUnknown {

@@ -92,9 +92,10 @@ fn one_message_of_as_many_as_asked_for_has_a_line() {
     assert_eq!(sampled(0), []);
     assert_eq!(sampled(1).len(), 2);
     let lines = sampled(2);
-    let [Event::MessageAnswered { status, latency_ms, segments, dest, message_id, .. }] = &lines[..] else {
+    let [Event::MessageAnswered { status, latency_ms, segments, dest, message_id, pdu, .. }] = &lines[..] else {
         panic!("{lines:?}")
     };
     assert_eq!((*status, *latency_ms, *segments), (CommandStatus::ESME_RINVDSTADR, 20, 1));
     assert_eq!((&dest[..], message_id.len()), ("15551234567", 36));
+    assert_eq!(ShortMessage::decode(pdu).unwrap().short_message, b"hello");
 }

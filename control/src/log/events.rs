@@ -3,6 +3,8 @@
 //! The names of fields are those of the tables and metrics: `customer_id` is the account_id (or system_id),
 //! `vendor_id` the row's id (or instance_name).
 
+use core::fmt::Write as _;
+
 use smpp_pdu::CommandStatus;
 use smpp_shards::{CloseCause, CustomerId, EndReason, Event, ShardId, Snapshot, VendorId};
 
@@ -79,7 +81,8 @@ pub(super) fn write(log: &Log, shard: ShardId, event: &Event, snapshot: &Snapsho
 }
 
 fn write_message(log: &Log, shard: ShardId, event: &Event, names: Names<'_>) {
-    let Event::MessageAnswered { customer, vendor, message_id, source, dest, segments, latency_ms, status } = event
+    let Event::MessageAnswered { customer, vendor, message_id, source, dest, segments, latency_ms, status, pdu } =
+        event
     else {
         return;
     };
@@ -97,6 +100,15 @@ fn write_message(log: &Log, shard: ShardId, event: &Event, names: Names<'_>) {
     ]);
     let message = if status.is_ok() { "message sent" } else { "message refused by its vendor" };
     log.write(LogLevel::Info, CLIENT, message, &fields);
+    if log.level_of(CLIENT) == LogLevel::Debug {
+        let mut hex = String::with_capacity(2 * pdu.len());
+        for octet in pdu {
+            // Writing to a String cannot fail.
+            let _ = write!(hex, "{octet:02x}");
+        }
+        let fields = [("message_id", Field::Text(message_id)), ("pdu", Field::Text(&hex)), ("shard", number(shard))];
+        log.write(LogLevel::Debug, CLIENT, "submit_sm", &fields);
+    }
 }
 
 fn write_session(log: &Log, shard: ShardId, event: &Event, names: Names<'_>) {

@@ -122,7 +122,27 @@ fn sample(customer: CustomerId, vendor: VendorId, status: CommandStatus) -> Even
         segments: 2,
         latency_ms: 31,
         status,
+        pdu: [0, 0, 0, 4, 0xAB].into(),
     }
+}
+
+#[test]
+fn debug_shows_the_pdu() {
+    let snapshot = snapshot();
+    let page = Page::default();
+    let event = sample(CustomerId(0), VendorId(0), CommandStatus::ESME_ROK);
+    let log = page.log(LogLevel::Info);
+    log.event(ShardId(0), &event, &snapshot);
+    assert!(page.lines(&log).iter().all(|line| line["pdu"].is_null()));
+    assert!(log.set_level(Some("smpp_client"), LogLevel::Debug));
+    log.event(ShardId(0), &event, &snapshot);
+    let lines = page.lines(&log);
+    let line = lines.last().unwrap();
+    assert_eq!(
+        (&line["level"], &line["message"], &line["pdu"]),
+        (&"DEBUG".into(), &"submit_sm".into(), &"00000004ab".into())
+    );
+    assert_eq!(line["message_id"], "018bcfe5-6800-73cd-8040-0dd7044c3cd8");
 }
 
 #[test]
@@ -148,7 +168,7 @@ fn a_message_s_line_has_the_fields_of_the_contract() {
 #[test]
 fn every_event_is_one_object_with_the_promised_fields() {
     let (page, snapshot) = (Page::default(), snapshot());
-    let log = page.log(LogLevel::Debug);
+    let log = page.log(LogLevel::Info);
     let events = every_event();
     for (event, ..) in &events {
         log.event(ShardId(2), event, &snapshot);

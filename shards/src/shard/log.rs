@@ -6,7 +6,7 @@ use smpp_pdu::{CommandStatus, ShortMessage};
 
 use super::Shard;
 use super::store::segments;
-use crate::bounds::SAMPLES_PER_SECOND_MAX;
+use crate::bounds::{SAMPLE_BYTES_MAX, SAMPLES_PER_SECOND_MAX};
 use crate::bucket::TokenBucket;
 use crate::event::Event;
 use crate::message_id::IdStyle;
@@ -70,6 +70,7 @@ impl Shard {
             segments: segments(&message),
             latency_ms: now.unix_ms.saturating_sub(id.unix_ms()),
             status,
+            pdu: stored.pdu[..stored.pdu.len().min(SAMPLE_BYTES_MAX)].into(),
         }));
     }
 }
