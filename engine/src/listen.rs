@@ -96,6 +96,8 @@ mod tests {
         let address = socket2::SockRef::from(&held).local_addr().unwrap().as_socket().unwrap();
         assert_eq!(wait_until_free(address).unwrap_err().kind(), io::ErrorKind::AddrInUse);
         let waiting = thread::spawn(move || wait_until_free(address));
+        // Who does not wait has failed by then.
+        thread::sleep(20 * LOOK);
         drop(held);
         waiting.join().unwrap().unwrap();
     }

@@ -1,6 +1,6 @@
 //! Every bound of a shard in one place, its unit in its name. What happens at a bound stands beside it.
 
-use core::time::Duration;
+use crate::journal::BLOCK;
 
 /// Octets of one PDU: a message_payload of 65,535 octets and every other field fit. Beyond it generic_nack with
 /// ESME_RINVCMDLEN and the connection is closed, for the framing is lost.
@@ -149,13 +149,13 @@ pub const MESSAGE_TIMER_STEP_MS: u64 = 10;
 /// Octets of records at which a batch of the journal is full; what comes then is in the next one.
 pub const JOURNAL_BATCH_BYTES: usize = 4 * 1024 * 1024;
 
-/// How long a batch of the journal that waits for more records waits for the next one: where none comes in that time, none
-/// is under way.
-pub const JOURNAL_COMPANY: Duration = Duration::from_micros(200);
+/// Microseconds for which a batch of the journal that waits for more records waits for the next one: where none comes in that
+/// time, none is under way.
+pub const JOURNAL_COMPANY_US: u64 = 200;
 
 /// Octets at which a batch of the journal waits for no more. Batches are written in whole blocks of 4 KiB: beyond two, no more
 /// than a third of what is written is empty.
-pub const JOURNAL_COMPANY_BYTES: usize = 2 * 4_096;
+pub const JOURNAL_COMPANY_BYTES: usize = 2 * BLOCK;
 
 /// Octets free in its last block with which a batch waits for no more: one more record might begin another block.
 pub const JOURNAL_COMPANY_FREE_BYTES: usize = 512;

@@ -13,8 +13,8 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use crate::bounds::{
-    JOURNAL_BATCH_BYTES, JOURNAL_BATCHES_WAITING, JOURNAL_COMPANY, JOURNAL_COMPANY_BYTES, JOURNAL_COMPANY_FREE_BYTES,
-    JOURNAL_REST_MS, JOURNAL_ROOM_MS,
+    JOURNAL_BATCH_BYTES, JOURNAL_BATCHES_WAITING, JOURNAL_COMPANY_BYTES, JOURNAL_COMPANY_FREE_BYTES,
+    JOURNAL_COMPANY_US, JOURNAL_REST_MS, JOURNAL_ROOM_MS,
 };
 use crate::event::Event;
 use crate::journal::{BLOCK, Batch, BatchWriter, Entry, FIRST_BATCH, LogName, reseal, segment_header};
@@ -296,7 +296,7 @@ impl Ledger {
         let until = self.company.map_or(now + self.bounds.commit_wait, |company| company.until);
         let due = match self.company {
             Some(company) if company.records == records => company.due,
-            _ => until.min(now + JOURNAL_COMPANY),
+            _ => until.min(now + Duration::from_micros(JOURNAL_COMPANY_US)),
         };
         let waits = now < due;
         self.company = waits.then_some(Company { records, until, due });

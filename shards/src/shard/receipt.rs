@@ -37,10 +37,12 @@ impl Shard {
             awaited: NOT_AWAITED,
         };
         if !self.is_link_bound(link) || bind_type == BindType::Transmitter {
-            // What crosses an unbind was sent in good faith: it is to come again over another bind.
-            let is_ending = matches!(self.links[link.index()].state, LinkState::Unbinding | LinkState::Leaving);
-            let for_now = is_ending && bind_type != BindType::Transmitter;
-            let status = if for_now { CommandStatus::ESME_RX_T_APPN } else { CommandStatus::ESME_RINVBNDSTS };
+            let status = match (self.links[link.index()].state, bind_type) {
+                (_, BindType::Transmitter) => CommandStatus::ESME_RINVBNDSTS,
+                // What crosses an unbind was sent in good faith: it is to come again over another bind.
+                (LinkState::Unbinding | LinkState::Leaving, _) => CommandStatus::ESME_RX_T_APPN,
+                _ => CommandStatus::ESME_RINVBNDSTS,
+            };
             self.answer_delivery(origin, status, out);
             return;
         }
