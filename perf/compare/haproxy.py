@@ -114,7 +114,7 @@ class Gateway(Process):
         path = pathlib.Path(folder) / f"{self.name}.toml"
         path.write_text(
             f'[gateway]\nnode_id = "perf"\naccept = "{self.accept}"\ndata_dir = "{folder}"\n'
-            f"[shards]\ncores = {self.cores}\npin = false\n"
+            f"[shards]\ncores = {self.cores}\npin = true\n"
             f'[smpp]\nlisten = "127.0.0.1:{self.port}"\n'
             f'[control]\nlisten = "127.0.0.1:{self.control}"\nmetrics_listen = "127.0.0.1:{self.metrics}"\n'
             f"{self.tables(vendor_port, binds, vendor_window)}{self.rows}"

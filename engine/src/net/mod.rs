@@ -1,5 +1,5 @@
-//! The network half of a shard: one io_uring ring, its provided buffers, its sockets, its journal's appends and
-//! its doorbell.
+//! The network half of a shard: one io_uring ring, its provided buffers, its sockets, its journal's appends, its
+//! doorbell, and how the kernel schedules its thread.
 //!
 //! Lives on the shard's thread (the doorbell's ringing side on any). It knows sockets and octets and nothing of
 //! SMPP. It is the only place of the program where `unsafe` is allowed: the kernel writes to and reads from memory
@@ -12,6 +12,7 @@ mod aligned;
 mod append;
 mod buffers;
 mod doorbell;
+mod policy;
 mod ring;
 mod slots;
 mod sockets;
@@ -21,6 +22,7 @@ pub use aligned::{ALIGNMENT, AlignedBuffer};
 pub use append::{APPEND_BYTES_MAX, Durability};
 pub use buffers::Chunk;
 pub use doorbell::Doorbell;
+pub use policy::schedule_as_batch;
 pub use ring::{REQUIRED_OPERATIONS, SetupError, Wait, probe};
 pub use slots::{Detached, Reading, Slot};
 pub use sockets::{Completion, Net};
