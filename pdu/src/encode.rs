@@ -4,6 +4,7 @@ use crate::bind::{ADDRESS_RANGE_MAX, Bind, PASSWORD_LENIENT_MAX, SYSTEM_ID_MAX, 
 use crate::command::CommandId;
 use crate::data::{DataSm, LONG_ADDRESS_MAX};
 use crate::frame::HEADER_LENGTH;
+use crate::id::uuid_words;
 use crate::manage::{CancelSm, QuerySm, QuerySmResp, ReplaceSm};
 use crate::message::{ADDRESS_MAX, Address, MESSAGE_ID_MAX, MessageResp, SERVICE_TYPE_MAX, ShortMessage, TIME_LENGTH};
 use crate::multi::{DESTS_MAX, DISTRIBUTION_LIST_MAX, Dest, FLAG_ADDRESS, FLAG_DISTRIBUTION_LIST, UnsuccessSme};
@@ -121,6 +122,22 @@ pub fn submit_sm_resp(out: &mut Vec<u8>, sequence_number: u32, message_id: &[u8]
     let command_length = length as u32;
     out.extend_from_slice(&header(command_length, CommandId::SUBMIT_SM_RESP, CommandStatus::ESME_ROK, sequence_number));
     out.extend_from_slice(message_id);
+    out.push(0);
+}
+
+/// submit_sm_resp with ESME_ROK and as message_id the 36 characters of a UUID in lower case (section 4.4.2). It is what
+/// most messages are answered with, so it goes from registers to the buffer a word at a time.
+#[inline]
+pub fn submit_sm_resp_uuid(out: &mut Vec<u8>, sequence_number: u32, message_id: u128) {
+    const LENGTH: usize = HEADER_LENGTH + 36 + 1;
+    let (words, last) = uuid_words(message_id);
+    out.reserve(LENGTH);
+    out.extend_from_slice(&((LENGTH as u64) << 32 | u64::from(CommandId::SUBMIT_SM_RESP.0)).to_be_bytes());
+    out.extend_from_slice(&u64::from(sequence_number).to_be_bytes());
+    for word in words {
+        out.extend_from_slice(&word.to_be_bytes());
+    }
+    out.extend_from_slice(&last.to_be_bytes());
     out.push(0);
 }
 

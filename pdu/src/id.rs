@@ -145,17 +145,11 @@ impl IdText {
     #[inline]
     pub fn uuid(value: u128) -> Self {
         let mut octets = [0; MESSAGE_ID_MAX];
-        let [first, second, third, fourth] = [96, 64, 32, 0].map(|shift| eight_hex_digits((value >> shift) as u32));
-        octets[..8].copy_from_slice(&first);
-        octets[8] = b'-';
-        octets[9..13].copy_from_slice(&second[..4]);
-        octets[13] = b'-';
-        octets[14..18].copy_from_slice(&second[4..]);
-        octets[18] = b'-';
-        octets[19..23].copy_from_slice(&third[..4]);
-        octets[23] = b'-';
-        octets[24..28].copy_from_slice(&third[4..]);
-        octets[28..36].copy_from_slice(&fourth);
+        let (words, last) = uuid_words(value);
+        for (octets, word) in octets.chunks_exact_mut(8).zip(words) {
+            octets.copy_from_slice(&word.to_be_bytes());
+        }
+        octets[32..36].copy_from_slice(&last.to_be_bytes());
         Self { length: 36, octets }
     }
 
@@ -281,16 +275,31 @@ const DIGITS: [u8; 256] = {
     table
 };
 
-/// Eight lower-case hexadecimal digits, leading zeros included, all at once: each octet of a word becomes one digit.
+/// The 36 characters of a UUID as four words of eight and one of four, the first character in the highest octet.
 #[inline]
-fn eight_hex_digits(value: u32) -> [u8; 8] {
-    let mut nibbles = u64::from(value);
+pub(crate) fn uuid_words(value: u128) -> ([u64; 4], u32) {
+    const DASH: u64 = b'-' as u64;
+    let [first, second, third, fourth] = [96, 64, 32, 0].map(|shift| eight_hex_digits((value >> shift) as u32));
+    let words = [
+        first,
+        DASH << 56 | second >> 32 << 24 | DASH << 16 | (second >> 16 & 0xFFFF),
+        (second & 0xFFFF) << 48 | DASH << 40 | third >> 32 << 8 | DASH,
+        third << 32 | fourth >> 32,
+    ];
+    (words, fourth as u32)
+}
+
+/// Eight lower-case hexadecimal digits, leading zeros included, the first in the highest octet, all at once: each octet of a
+/// word becomes one digit.
+#[inline]
+const fn eight_hex_digits(value: u32) -> u64 {
+    let mut nibbles = value as u64;
     nibbles = (nibbles | nibbles << 16) & 0x0000_FFFF_0000_FFFF;
     nibbles = (nibbles | nibbles << 8) & 0x00FF_00FF_00FF_00FF;
     nibbles = (nibbles | nibbles << 4) & 0x0F0F_0F0F_0F0F_0F0F;
     // 1 in each octet that holds ten or more.
     let letters = (nibbles + 0x0606_0606_0606_0606) >> 4 & 0x0101_0101_0101_0101;
-    (nibbles + 0x3030_3030_3030_3030 + letters * u64::from(b'a' - b'0' - 10)).to_be_bytes()
+    nibbles + 0x3030_3030_3030_3030 + letters * (b'a' - b'0' - 10) as u64
 }
 
 #[inline]

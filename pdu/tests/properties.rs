@@ -8,7 +8,7 @@ use proptest::prelude::*;
 use smpp_pdu::message::MESSAGE_ID_MAX;
 use smpp_pdu::multi::{SubmitMulti, SubmitMultiResp};
 use smpp_pdu::time::{DateTime, SmppTime};
-use smpp_pdu::{Body, CommandId, Deframed, IdForm, IdText, NormalId, deframe, id};
+use smpp_pdu::{Body, CommandId, Deframed, IdForm, IdText, NormalId, deframe, encode, id};
 
 #[path = "../fuzz/checks.rs"]
 mod checks;
@@ -18,6 +18,14 @@ mod fields;
 const PDU_BYTES_MAX: usize = 65_536;
 
 proptest! {
+    #[test]
+    fn the_answer_with_a_uuid_is_the_one_with_its_text(uuid in any::<u128>(), sequence in any::<u32>(), before in vec(any::<u8>(), 0..80)) {
+        let (mut words, mut text) = (before.clone(), before);
+        encode::submit_sm_resp_uuid(&mut words, sequence, uuid);
+        encode::submit_sm_resp(&mut text, sequence, &IdText::uuid(uuid));
+        prop_assert_eq!(words, text);
+    }
+
     #[test]
     fn reading_undoes_writing(fields in fields::fields(any::<u16>())) {
         fields::every_pdu(&fields, |command, octets, written| {

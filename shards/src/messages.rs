@@ -63,6 +63,9 @@ impl Message {
 /// Octets of a PDU that need no memory of their own: a text of about 120 octets with its addresses.
 const PDU_IN_PLACE_BYTES: usize = 176;
 
+/// Octets that come from memory at once.
+const LINE_BYTES: usize = 64;
+
 /// The slots of one shard.
 #[derive(Debug)]
 pub(crate) struct Messages {
@@ -114,6 +117,23 @@ impl Messages {
     #[inline]
     pub(crate) fn get_mut(&mut self, slot: u32) -> &mut Message {
         self.slots.get_mut(slot)
+    }
+
+    /// Reads of a message what its answer needs, so that its memory is on its way from far when that comes.
+    #[inline]
+    pub(crate) fn warm(&self, slot: u32) -> u64 {
+        let message = self.get(slot);
+        u64::from(message.epoch) ^ message.carried.id.unix_ms() ^ u64::from(message.carried.origin.slot)
+    }
+
+    /// The same of as many slots as are about to be allocated.
+    #[inline]
+    pub(crate) fn warm_free(&self, count: usize) -> u64 {
+        self.slots.next_free().take(count).fold(0, |read, slot| {
+            let octets = self.get(slot).pdu.as_slice();
+            let lines = octets.iter().step_by(LINE_BYTES).fold(0, |read, octet| read ^ u64::from(*octet));
+            read ^ lines ^ self.warm(slot)
+        })
     }
 
     /// Whether the ticket's message is still the one in its slot and still queued.

@@ -38,6 +38,12 @@ impl<T: Default> Slab<T> {
         self.free.pop()
     }
 
+    /// The slots that [`Slab::allocate`] gives next, as far as they are made already.
+    #[inline]
+    pub(crate) fn next_free(&self) -> impl Iterator<Item = u32> + '_ {
+        self.free.iter().rev().copied()
+    }
+
     #[cold]
     fn grow(&mut self) {
         let first = self.chunks.len() * CHUNK;

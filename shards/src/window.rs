@@ -69,6 +69,13 @@ impl Window {
         }
     }
 
+    /// The slot of the open request of that number.
+    #[inline]
+    pub fn slot_of(&self, sequence: u32) -> Option<u32> {
+        let place = self.places.get(sequence as usize & self.places.len().wrapping_sub(1))?;
+        (place.sequence == sequence && sequence != 0).then_some(place.slot)
+    }
+
     /// Closes the request of that number and gives its slot; `None` when there is none.
     #[inline]
     pub fn close_request(&mut self, sequence: u32) -> Option<u32> {
@@ -109,7 +116,9 @@ mod tests {
                 open.push((window.open_request(round, 8), round));
             } else {
                 let (sequence, slot) = open.remove((round as usize * 7) % 8);
+                assert_eq!(window.slot_of(sequence), Some(slot));
                 assert_eq!(window.close_request(sequence), Some(slot));
+                assert_eq!(window.slot_of(sequence), None);
                 assert_eq!(window.close_request(sequence), None);
             }
         }
@@ -119,6 +128,7 @@ mod tests {
     #[test]
     fn a_request_that_is_never_answered_keeps_its_place() {
         let mut window = Window::default();
+        assert_eq!(window.slot_of(1), None, "a window that was never used has no places");
         let stuck = window.open_request(1, 2);
         for slot in 2..100 {
             let sequence = window.open_request(slot, 2);

@@ -327,7 +327,10 @@ impl Shard {
         let buffer = out.buffer(conn);
         if status.is_ok() {
             counters.submits_ok += 1;
-            encode::submit_sm_resp(buffer, sequence, &id.text(style));
+            match style {
+                IdStyle::Uuid => encode::submit_sm_resp_uuid(buffer, sequence, id.0),
+                _ => encode::submit_sm_resp(buffer, sequence, &id.text(style)),
+            }
         } else {
             counters.submits_failed += 1;
             encode::header_only(buffer, CommandId::SUBMIT_SM_RESP, status, sequence);

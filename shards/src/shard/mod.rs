@@ -3,6 +3,7 @@
 //! Each file below holds one phase of a connection's or message's life; this one holds the state and takes the
 //! calls apart.
 
+mod ahead;
 mod answer;
 mod carry;
 mod commands;
@@ -386,9 +387,17 @@ impl Shard {
         let generation = connection.generation;
         let mut partial = core::mem::take(&mut connection.partial);
         let mut whole = core::mem::take(&mut self.whole);
+        let mut ahead = 0;
         loop {
             match partial.next(&mut bytes, &mut whole) {
-                Next::Pdu(header, pdu) => self.handle(conn, header, pdu, now, out),
+                Next::Pdu(header, pdu) => {
+                    if ahead == 0 {
+                        ahead = self.look_ahead(conn, bytes);
+                    } else {
+                        ahead -= 1;
+                    }
+                    self.handle(conn, header, pdu, now, out);
+                }
                 Next::Drained => break,
                 Next::Fatal { command_length, sequence_number } => {
                     let status = CommandStatus::ESME_RINVCMDLEN;

@@ -107,8 +107,10 @@ impl Shard {
     #[inline(always)]
     pub(super) fn admit(&mut self, id: CustomerId, pdu: &[u8], now: Now) -> Result<Admitted, CommandStatus> {
         let statuses = &self.snapshot.statuses;
-        let message = ShortMessage::decode(pdu).map_err(|error| error.status())?;
-        let facts = Facts::read(&message, statuses, now)?;
+        // Read where it was put: a copy made right after would wait for every one of its fields to be written.
+        let decoded = ShortMessage::decode(pdu);
+        let message = decoded.as_ref().map_err(|error| error.status())?;
+        let facts = Facts::read(message, statuses, now)?;
         let customer = &self.snapshot.customers[id.index()];
         if !customer.sources.allows(message.source.addr) {
             return Err(statuses.source_not_allowed);
