@@ -7,6 +7,7 @@ pub mod certificates;
 pub mod check;
 pub mod clock;
 mod connections;
+mod courtesy;
 pub mod inspect;
 pub mod journal;
 pub mod listen;

@@ -27,6 +27,7 @@ use smpp_shards::{
 use crate::certificates::TlsConfigs;
 use crate::clock::Clock;
 use crate::connections::Connections;
+use crate::courtesy::Courtesy;
 use crate::journal::Appender;
 use crate::mail::{Mail, MovedConnection, Post};
 use crate::net::{Doorbell, Net, Reading, SetupError, Slot, Wait};
@@ -123,6 +124,7 @@ pub(crate) struct Pump {
     recovery: Option<Arc<RecoveryProgress>>,
     /// Customers and vendors may come.
     is_open: bool,
+    courtesy: Courtesy,
     spin: Duration,
     store_bell: ControlWaker,
     timers: BinaryHeap<Reverse<(Time, Timer)>>,
@@ -173,6 +175,7 @@ impl Pump {
             restored: Some(setup.restored),
             recovery: setup.recovery,
             is_open: false,
+            courtesy: Courtesy::new(),
             spin: setup.spin,
             store_bell: setup.store_bell,
             timers: BinaryHeap::new(),
@@ -360,6 +363,7 @@ impl Pump {
                 self.retire(report.snapshot_version, snapshot);
             }
             self.control.report(report);
+            self.courtesy.look(self.now.mono);
             self.cut_off_stalled();
             self.carry_out();
         }

@@ -29,7 +29,7 @@ use crate::check::{self, Finding, Severity};
 use crate::journal::StoreError;
 use crate::live::TlsKeeper;
 use crate::mail::{Mail, Post};
-use crate::net::{Doorbell, SetupError, schedule_as_batch};
+use crate::net::{Doorbell, SetupError};
 use crate::pump::{DrainNews, Pump, PumpSetup};
 use crate::recovery::{Journal, OldJournal, Recovery, RecoveryError};
 use crate::resolve::Resolver;
@@ -315,7 +315,6 @@ fn start_shard(setup: PumpSetup, core: Option<usize>, ended: Sender<()>) -> Resu
         .name(&name)
         .io_memory(EXECUTOR_MEMORY)
         .spawn(move || async move {
-            schedule_as_batch();
             match Pump::new(setup) {
                 Ok(pump) => {
                     let _ = ready.send(Ok(()));

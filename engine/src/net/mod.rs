@@ -22,7 +22,7 @@ pub use aligned::{ALIGNMENT, AlignedBuffer};
 pub use append::{APPEND_BYTES_MAX, Durability};
 pub use buffers::Chunk;
 pub use doorbell::Doorbell;
-pub use policy::schedule_as_batch;
+pub use policy::{Policy, policy, set_policy};
 pub use ring::{REQUIRED_OPERATIONS, SetupError, Wait, probe};
 pub use slots::{Detached, Reading, Slot};
 pub use sockets::{Completion, Net};

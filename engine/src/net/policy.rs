@@ -1,52 +1,62 @@
-//! How the kernel schedules a shard's thread.
-//!
-//! A shard that is woken while the waker still has more for it does best to let it finish: the work of one wake-up grows
-//! and their number falls. That is what SCHED_BATCH says. Called once, on the shard's own thread, at its start.
+//! How the kernel schedules a shard's thread. Called on that thread.
 
-/// Makes the calling thread a SCHED_BATCH one: woken on a core that another thread uses, it waits for that thread's
-/// pause instead of interrupting it. Threads that it starts are ordinary ones. A thread that already has a policy of the
-/// operator's choice (real-time, idle) keeps it. Tells whether the thread is a batch one now; where a container forbids
-/// it, nothing but speed is lost.
-pub fn schedule_as_batch() -> bool {
-    // SAFETY: both calls take plain values, and a pointer to a structure of the right type that lives longer.
-    unsafe {
-        if libc::sched_getscheduler(0) != libc::SCHED_OTHER {
-            return false;
-        }
-        let parameter = libc::sched_param { sched_priority: 0 };
-        libc::sched_setscheduler(0, libc::SCHED_BATCH | libc::SCHED_RESET_ON_FORK, &raw const parameter) == 0
+/// Which of the kernel's ordinary policies a thread has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Policy {
+    /// SCHED_OTHER: woken on a core that another thread uses, it interrupts that one.
+    Other,
+    /// SCHED_BATCH: it waits for the other one's pause, or for the end of its turn.
+    Batch,
+}
+
+/// The calling thread's policy; `None` where it has one of the operator's choice (real-time, idle).
+pub fn policy() -> Option<Policy> {
+    // SAFETY: the call takes a plain value.
+    match unsafe { libc::sched_getscheduler(0) } {
+        libc::SCHED_OTHER => Some(Policy::Other),
+        libc::SCHED_BATCH => Some(Policy::Batch),
+        _ => None,
     }
+}
+
+/// Gives the calling thread a policy, which those that it starts have as well. Tells whether it has it now: a container may
+/// forbid that.
+pub fn set_policy(policy: Policy) -> bool {
+    let number = match policy {
+        Policy::Other => libc::SCHED_OTHER,
+        Policy::Batch => libc::SCHED_BATCH,
+    };
+    let parameter = libc::sched_param { sched_priority: 0 };
+    // SAFETY: the call takes plain values and a pointer to a structure of the right type that outlives it.
+    unsafe { libc::sched_setscheduler(0, number, &raw const parameter) == 0 }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    #[test]
-    fn the_thread_becomes_a_batch_one_and_what_it_starts_does_not() {
-        // SAFETY: the call takes a plain value.
-        let policy = || unsafe { libc::sched_getscheduler(0) } & !libc::SCHED_RESET_ON_FORK;
-        std::thread::spawn(move || {
-            assert!(schedule_as_batch());
-            assert_eq!(policy(), libc::SCHED_BATCH);
-            let child = std::thread::spawn(policy).join().expect("the child ends");
-            assert_eq!(child, libc::SCHED_OTHER);
-        })
-        .join()
-        .expect("the thread ends");
+    fn on_a_thread(what: impl FnOnce() + Send + 'static) {
+        std::thread::spawn(what).join().expect("the thread ends");
     }
 
     #[test]
-    fn a_policy_of_the_operators_choice_is_kept() {
-        std::thread::spawn(|| {
+    fn a_thread_changes_its_policy() {
+        on_a_thread(|| {
+            assert_eq!(policy(), Some(Policy::Other));
+            assert!(set_policy(Policy::Batch));
+            assert_eq!(policy(), Some(Policy::Batch));
+            assert!(set_policy(Policy::Other));
+            assert_eq!(policy(), Some(Policy::Other));
+        });
+    }
+
+    #[test]
+    fn a_policy_of_the_operators_choice_is_told_apart() {
+        on_a_thread(|| {
             let parameter = libc::sched_param { sched_priority: 0 };
             // SAFETY: as above.
             assert_eq!(unsafe { libc::sched_setscheduler(0, libc::SCHED_IDLE, &raw const parameter) }, 0);
-            assert!(!schedule_as_batch());
-            // SAFETY: the call takes a plain value.
-            assert_eq!(unsafe { libc::sched_getscheduler(0) }, libc::SCHED_IDLE);
-        })
-        .join()
-        .expect("the thread ends");
+            assert_eq!(policy(), None);
+        });
     }
 }
