@@ -58,6 +58,13 @@ impl Message {
         self.part = 0;
         self.parts = 1;
     }
+
+    /// The short messages that the present vendor makes of it, or gets: where a vendor makes the header of each part itself, a
+    /// text may be cut into one part more.
+    #[inline]
+    pub(crate) fn segments(&self) -> u8 {
+        self.carried.facts.segments.max(self.parts)
+    }
 }
 
 /// Octets of a PDU that need no memory of their own: a text of about 120 octets with its addresses.

@@ -13,6 +13,7 @@ mod explain;
 use regex::bytes::{Regex, RegexBuilder};
 
 use crate::addresses::without_plus;
+use crate::amount::Amount;
 use crate::bounds::ROUTE_CANDIDATES_MAX;
 use crate::names::{CustomerId, VendorId};
 use crate::settings::RuleSettings;
@@ -20,23 +21,34 @@ use crate::snapshot::Vendor;
 
 pub use explain::{Considered, Match};
 
+/// A vendor that may carry a message, by the rule that says so.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Candidate {
+    /// Which.
+    pub vendor: VendorId,
+    /// What that rule asks for each short message; 0 where it asks for nothing.
+    pub rate_per_msg: Amount,
+}
+
 /// The vendors for one message, first choice first.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Candidates {
-    vendors: [VendorId; ROUTE_CANDIDATES_MAX],
+    vendors: [Candidate; ROUTE_CANDIDATES_MAX],
     length: u8,
 }
 
 impl Candidates {
     /// First choice first.
     #[inline]
-    pub fn as_slice(&self) -> &[VendorId] {
+    pub fn as_slice(&self) -> &[Candidate] {
         &self.vendors[..usize::from(self.length)]
     }
 
-    fn push(&mut self, vendor: VendorId) {
-        if usize::from(self.length) < ROUTE_CANDIDATES_MAX && !self.as_slice().contains(&vendor) {
-            self.vendors[usize::from(self.length)] = vendor;
+    /// Of two rules with one vendor the first counts.
+    fn push(&mut self, rule: &Rule) {
+        let Rule { vendor, rate_per_msg, .. } = *rule;
+        if usize::from(self.length) < ROUTE_CANDIDATES_MAX && !self.as_slice().iter().any(|it| it.vendor == vendor) {
+            self.vendors[usize::from(self.length)] = Candidate { vendor, rate_per_msg };
             self.length += 1;
         }
     }
@@ -67,6 +79,7 @@ struct Rule {
     source: Pattern,
     vendor: VendorId,
     weight: u32,
+    rate_per_msg: Amount,
 }
 
 /// What decides between rules that match: lower comes first; equal ones share by weight.
@@ -165,7 +178,8 @@ impl<'p> RoutesBuilder<'p> {
             not_primary: !vendor.settings.is_primary,
             vendor_priority: vendor.settings.priority,
         };
-        self.rules.push(Rule { rank, customer, dest, source, vendor: vendor.id, weight: rule.weight.max(1) });
+        let (weight, rate_per_msg) = (rule.weight.max(1), rule.rate_per_msg.unwrap_or_default());
+        self.rules.push(Rule { rank, customer, dest, source, vendor: vendor.id, weight, rate_per_msg });
         Ok(())
     }
 
@@ -354,17 +368,17 @@ impl<'a> Heads<'a> {
 
 /// The candidates so far, and the matching rules of the present rank, which share its places by weight.
 #[derive(Default)]
-struct Choice {
+struct Choice<'a> {
     candidates: Candidates,
     rank: Option<Rank>,
-    members: [(VendorId, u32); ROUTE_CANDIDATES_MAX],
+    members: [Option<&'a Rule>; ROUTE_CANDIDATES_MAX],
     length: usize,
 }
 
-impl Choice {
+impl<'a> Choice<'a> {
     /// Adds a rule that matches; they come by rank. `true` when no more are needed.
     #[inline]
-    fn add(&mut self, rule: &Rule, draw: &mut impl FnMut() -> u32) -> bool {
+    fn add(&mut self, rule: &'a Rule, draw: &mut impl FnMut() -> u32) -> bool {
         if self.rank != Some(rule.rank) {
             self.close_rank(draw);
             if self.candidates.is_full() {
@@ -373,7 +387,7 @@ impl Choice {
             self.rank = Some(rule.rank);
         }
         if let Some(place) = self.members.get_mut(self.length) {
-            *place = (rule.vendor, rule.weight);
+            *place = Some(rule);
             self.length += 1;
         }
         false
@@ -389,17 +403,17 @@ impl Choice {
     fn close_rank(&mut self, draw: &mut impl FnMut() -> u32) {
         let members = &mut self.members[..self.length];
         if members.len() > 1 {
-            let total: u64 = members.iter().map(|(_, weight)| u64::from(*weight)).sum();
+            let total: u64 = members.iter().flatten().map(|rule| u64::from(rule.weight)).sum();
             let mut ticket = (u64::from(draw()) * total) >> 32;
-            let first = members.iter().position(|(_, weight)| {
-                let weight = u64::from(*weight);
+            let first = members.iter().flatten().position(|rule| {
+                let weight = u64::from(rule.weight);
                 let hit = ticket < weight;
                 ticket = ticket.saturating_sub(weight);
                 hit
             });
             members.swap(0, first.unwrap_or(0));
         }
-        members.iter().for_each(|(vendor, _)| self.candidates.push(*vendor));
+        members.iter().flatten().for_each(|rule| self.candidates.push(rule));
         self.length = 0;
     }
 }
@@ -430,7 +444,7 @@ mod tests {
 
     fn names(snapshot: &Snapshot, source: &[u8], dest: &[u8]) -> Vec<String> {
         let candidates = snapshot.routes.candidates(CustomerId(0), source, dest, || 0);
-        let name = |id: &VendorId| snapshot.vendors[id.index()].settings.instance_name.clone();
+        let name = |it: &Candidate| snapshot.vendors[it.vendor.index()].settings.instance_name.clone();
         candidates.as_slice().iter().map(name).collect()
     }
 
@@ -508,7 +522,7 @@ mod tests {
         for _ in 0..4000 {
             let candidates = snapshot.routes.candidates(CustomerId(0), b"", b"1", || random.next_u32());
             assert_eq!(candidates.as_slice().len(), 2);
-            first_b += u32::from(candidates.as_slice()[0] == VendorId(1));
+            first_b += u32::from(candidates.as_slice()[0].vendor == VendorId(1));
         }
         assert!((2800..3200).contains(&first_b), "{first_b} of 4000 for a weight of 3 in 4");
     }
@@ -535,7 +549,33 @@ mod tests {
         assert_eq!(names(&snapshot, b"", b"155"), ["a", "c", "b"]);
         assert_eq!(names(&snapshot, b"", b"7"), ["b"]);
         let two = snapshot.routes.candidates(CustomerId(1), b"", b"15", || 0);
-        assert_eq!(two.as_slice(), [VendorId(2)]);
+        assert_eq!(two.as_slice(), [Candidate { vendor: VendorId(2), ..Candidate::default() }]);
+    }
+
+    #[test]
+    fn each_vendor_comes_with_the_rate_of_the_rule_that_brings_it() {
+        let priced = |priority, dest: &str, vendor: &str, millionths| RuleSettings {
+            rate_per_msg: Some(Amount::of_millionths(millionths)),
+            ..rule(priority, dest, vendor)
+        };
+        let mut rules = vec![
+            priced(3, "^1", "a", 30),
+            priced(1, "^15", "a", 10),
+            priced(2, "", "b", 20),
+            rule(4, "", "c"),
+            priced(5, "", "c", 50),
+        ];
+        let vendors = vec![vendor("a"), vendor("b"), vendor("c")];
+        let rates = |rules: &[RuleSettings], dest: &[u8]| -> Vec<(u32, u64)> {
+            let snapshot = snapshot(vendors.clone(), rules.to_vec());
+            let candidates = snapshot.routes.candidates(CustomerId(0), b"", dest, || 0);
+            candidates.as_slice().iter().map(|it| (it.vendor.0, it.rate_per_msg.millionths())).collect()
+        };
+        assert_eq!(rates(&rules, b"155"), [(0, 10), (1, 20), (2, 0)]);
+        assert_eq!(rates(&rules, b"16"), [(1, 20), (0, 30), (2, 0)]);
+        assert_eq!(rates(&rules, b"2"), [(1, 20), (2, 0)]);
+        rules.extend((0..LINEAR_RULES_MAX).map(|_| rule(9, "^99", "c")));
+        assert_eq!(rates(&rules, b"155"), [(0, 10), (1, 20), (2, 0)], "many rules are walked another way");
     }
 
     #[test]

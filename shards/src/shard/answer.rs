@@ -5,12 +5,13 @@ use smpp_pdu::receipt::MessageState as Final;
 use smpp_pdu::{CommandId, CommandStatus, Header, ShortMessage, encode};
 
 use super::{Role, Shard};
+use crate::amount::Amount;
 use crate::kept::KeptRef;
 use crate::message_id::{IdStyle, MessageId};
 use crate::messages::MessageState;
 use crate::names::{Conn, LinkId, VendorId};
 use crate::output::Output;
-use crate::receipts::{Awaited, KeptAddress, ReceiptKey};
+use crate::receipts::{Awaited, KeptAddress, KeptCost, ReceiptKey};
 use crate::session::SessionState;
 use crate::time::Now;
 use crate::wire::{Carried, SubmitAnswer};
@@ -52,6 +53,8 @@ impl Shard {
             let lane = &mut self.lanes[vendor.index()];
             lane.counters.submits_ok += 1;
             lane.unpause();
+            let message = self.messages.get_mut(slot);
+            message.carried.facts.segments = message.segments();
             let raw = resp_message_id(pdu);
             let key = self.await_receipt(slot, vendor, raw, now);
             self.note_sent(slot, vendor, raw, now);
@@ -195,8 +198,8 @@ impl Shard {
             style: carried.style,
             registered_delivery: carried.facts.registered_delivery,
             data_coding: view.data_coding,
-            // For the store alone.
-            segments: if self.feed.is_some() { super::store::segments(&view) } else { 0 },
+            segments: carried.facts.segments,
+            cost: KeptCost::new(carried.cost()),
             customer: carried.customer,
             customer_home: carried.customer_home,
             kept: carried.origin.kept,
@@ -265,9 +268,24 @@ impl Shard {
     /// The message is through on this shard: whoever waits for it is told. See [`SubmitAnswer::octets`].
     #[inline]
     pub(super) fn finish(&mut self, slot: u32, status: CommandStatus, octets: &[u8], now: Now, out: &mut Output) {
+        let cost = if status.is_ok() { self.messages.get(slot).carried.cost() } else { Amount::default() };
+        self.finish_at(slot, status, cost, octets, now, out);
+    }
+
+    /// [`Shard::finish`] of a message at that cost.
+    #[inline]
+    pub(super) fn finish_at(
+        &mut self,
+        slot: u32,
+        status: CommandStatus,
+        cost: Amount,
+        octets: &[u8],
+        now: Now,
+        out: &mut Output,
+    ) {
         let message = self.messages.get(slot);
         let Carried { origin, id, style, .. } = message.carried;
-        let answer = SubmitAnswer { origin, status, id, style, vendor: message.vendor, octets };
+        let answer = SubmitAnswer { origin, status, id, style, vendor: message.vendor, cost, octets };
         let is_settled = message.is_settled;
         self.messages.free(slot);
         if !is_settled {
@@ -288,7 +306,8 @@ impl Shard {
         }
         if origin.kept == KeptRef::NONE {
             let (conn, generation) = (Conn(origin.slot), origin.generation);
-            self.answer_session(conn, generation, origin.sequence, answer.status, answer.id, answer.style, now, out);
+            let SubmitAnswer { status, id, style, cost, .. } = *answer;
+            self.answer_session(conn, generation, origin.sequence, status, id, style, cost, now, out);
         } else {
             self.kept_answered(answer, now, out);
         }
@@ -304,13 +323,14 @@ impl Shard {
         status: CommandStatus,
         id: MessageId,
         style: IdStyle,
+        cost: Amount,
         now: Now,
         out: &mut Output,
     ) {
         // A message of the control port, or from before a restart, has no session here.
         let Some(connection) = self.connections.get_mut(conn.index()) else {
             if conn == super::commands::CONTROL {
-                self.answer_control(generation, sequence, status, id, style, out);
+                self.answer_control(generation, sequence, status, id, style, cost, out);
             }
             return;
         };
@@ -327,6 +347,7 @@ impl Shard {
         let buffer = out.buffer(conn);
         if status.is_ok() {
             counters.submits_ok += 1;
+            counters.cost = counters.cost.plus(cost);
             match style {
                 IdStyle::Uuid => encode::submit_sm_resp_uuid(buffer, sequence, id.0),
                 _ => encode::submit_sm_resp(buffer, sequence, &id.text(style)),

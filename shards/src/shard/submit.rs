@@ -8,8 +8,9 @@ use crate::facts::Facts;
 use crate::kept::KeptRef;
 use crate::lease::LimitKey;
 use crate::message_id::IdStyle;
-use crate::names::{Conn, CustomerId, VendorId};
+use crate::names::{Conn, CustomerId};
 use crate::output::Output;
+use crate::routing::Candidate;
 use crate::session::SessionState;
 use crate::time::Now;
 use crate::tried::Tried;
@@ -19,7 +20,7 @@ use crate::wire::{Carried, Origin, Submit};
 #[derive(Clone, Copy)]
 pub(super) struct Admitted {
     /// Who gets it first.
-    vendor: VendorId,
+    candidate: Candidate,
     facts: Facts,
 }
 
@@ -130,7 +131,7 @@ impl Shard {
             return Err(statuses.no_route);
         }
         match self.choose(candidates.as_slice(), &Tried::default(), pdu.len()) {
-            Some(vendor) => Ok(Admitted { vendor, facts }),
+            Some(candidate) => Ok(Admitted { candidate, facts }),
             None => Err(self.snapshot.statuses.queue_full),
         }
     }
@@ -138,7 +139,7 @@ impl Shard {
     /// Takes a message on: keeps it where there is a journal, and gives it to its vendor.
     #[inline(always)]
     pub(super) fn take_on(&mut self, submitted: Submitted<'_>, sender: Sender, now: Now, out: &mut Output) {
-        let Submitted { customer: id, pdu, admitted: Admitted { vendor, facts } } = submitted;
+        let Submitted { customer: id, pdu, admitted: Admitted { candidate, facts } } = submitted;
         let Sender { conn, generation: conn_generation, sequence, style } = sender;
         self.desks[id.index()].counters.submits += 1;
         let message_id = self.ids.next(now.unix_ms);
@@ -159,12 +160,13 @@ impl Shard {
             deadline,
             refusal: CommandStatus::ESME_ROK,
             tried: Tried::default(),
+            rate_per_msg: candidate.rate_per_msg,
             is_doubtful: false,
             facts,
         };
         if kept != KeptRef::NONE {
             self.note_accepted(&carried, pdu, now);
         }
-        self.place(Submit { vendor, carried, pdu }, now, out);
+        self.place(Submit { vendor: candidate.vendor, carried, pdu }, now, out);
     }
 }
