@@ -21,34 +21,27 @@ use crate::snapshot::Vendor;
 
 pub use explain::{Considered, Match};
 
-/// A vendor that may carry a message, by the rule that says so.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Candidate {
-    /// Which.
-    pub vendor: VendorId,
-    /// What that rule asks for each short message; 0 where it asks for nothing.
-    pub rate_per_msg: Amount,
-}
-
 /// The vendors for one message, first choice first.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Candidates {
-    vendors: [Candidate; ROUTE_CANDIDATES_MAX],
+    vendors: [VendorId; ROUTE_CANDIDATES_MAX],
+    /// The rule that has brought each: its place.
+    rules: [u32; ROUTE_CANDIDATES_MAX],
     length: u8,
 }
 
 impl Candidates {
     /// First choice first.
     #[inline]
-    pub fn as_slice(&self) -> &[Candidate] {
+    pub fn as_slice(&self) -> &[VendorId] {
         &self.vendors[..usize::from(self.length)]
     }
 
     /// Of two rules with one vendor the first counts.
-    fn push(&mut self, rule: &Rule) {
-        let Rule { vendor, rate_per_msg, .. } = *rule;
-        if usize::from(self.length) < ROUTE_CANDIDATES_MAX && !self.as_slice().iter().any(|it| it.vendor == vendor) {
-            self.vendors[usize::from(self.length)] = Candidate { vendor, rate_per_msg };
+    fn push(&mut self, vendor: VendorId, rule: u32) {
+        if usize::from(self.length) < ROUTE_CANDIDATES_MAX && !self.as_slice().contains(&vendor) {
+            self.vendors[usize::from(self.length)] = vendor;
+            self.rules[usize::from(self.length)] = rule;
             self.length += 1;
         }
     }
@@ -215,10 +208,10 @@ impl Routes {
         mut draw: impl FnMut() -> u32,
     ) -> Candidates {
         let (source, dest) = (without_plus(source), without_plus(dest));
-        let mut choice = Choice::default();
+        let mut choice = Choice::of(&self.rules);
         if self.rules.len() <= LINEAR_RULES_MAX {
-            for rule in &self.rules {
-                if rule.matches(customer, source, dest) && choice.add(rule, &mut draw) {
+            for (position, rule) in self.rules.iter().enumerate() {
+                if rule.matches(customer, source, dest) && choice.add(rule, position as u32, &mut draw) {
                     break;
                 }
             }
@@ -226,12 +219,21 @@ impl Routes {
             let mut heads = self.heads(customer, dest);
             while let Some(position) = heads.next_position() {
                 let rule = &self.rules[position as usize];
-                if rule.matches(customer, source, dest) && choice.add(rule, &mut draw) {
+                if rule.matches(customer, source, dest) && choice.add(rule, position, &mut draw) {
                     break;
                 }
             }
         }
-        choice.finish(&mut draw)
+        choice.close_rank(&mut draw);
+        choice.candidates
+    }
+
+    /// What the rule that has brought that candidate asks for each short message; 0 where it asks for nothing.
+    #[inline]
+    pub fn rate_of(&self, candidates: &Candidates, vendor: VendorId) -> Amount {
+        let place = candidates.as_slice().iter().position(|candidate| *candidate == vendor);
+        let rule = place.and_then(|place| self.rules.get(candidates.rules[place] as usize));
+        rule.map_or(Amount::default(), |rule| rule.rate_per_msg)
     }
 
     /// The lists of rules whose prefix the destination has: those for everybody, and this customer's own.
@@ -367,18 +369,24 @@ impl<'a> Heads<'a> {
 }
 
 /// The candidates so far, and the matching rules of the present rank, which share its places by weight.
-#[derive(Default)]
 struct Choice<'a> {
+    rules: &'a [Rule],
     candidates: Candidates,
     rank: Option<Rank>,
-    members: [Option<&'a Rule>; ROUTE_CANDIDATES_MAX],
+    members: [u32; ROUTE_CANDIDATES_MAX],
     length: usize,
 }
 
 impl<'a> Choice<'a> {
+    #[inline]
+    fn of(rules: &'a [Rule]) -> Self {
+        let members = [0; ROUTE_CANDIDATES_MAX];
+        Self { rules, candidates: Candidates::default(), rank: None, members, length: 0 }
+    }
+
     /// Adds a rule that matches; they come by rank. `true` when no more are needed.
     #[inline]
-    fn add(&mut self, rule: &'a Rule, draw: &mut impl FnMut() -> u32) -> bool {
+    fn add(&mut self, rule: &Rule, position: u32, draw: &mut impl FnMut() -> u32) -> bool {
         if self.rank != Some(rule.rank) {
             self.close_rank(draw);
             if self.candidates.is_full() {
@@ -387,33 +395,28 @@ impl<'a> Choice<'a> {
             self.rank = Some(rule.rank);
         }
         if let Some(place) = self.members.get_mut(self.length) {
-            *place = Some(rule);
+            *place = position;
             self.length += 1;
         }
         false
     }
 
     #[inline]
-    fn finish(mut self, draw: &mut impl FnMut() -> u32) -> Candidates {
-        self.close_rank(draw);
-        self.candidates
-    }
-
-    #[inline]
     fn close_rank(&mut self, draw: &mut impl FnMut() -> u32) {
         let members = &mut self.members[..self.length];
         if members.len() > 1 {
-            let total: u64 = members.iter().flatten().map(|rule| u64::from(rule.weight)).sum();
+            let weight = |position: &u32| u64::from(self.rules[*position as usize].weight);
+            let total: u64 = members.iter().map(weight).sum();
             let mut ticket = (u64::from(draw()) * total) >> 32;
-            let first = members.iter().flatten().position(|rule| {
-                let weight = u64::from(rule.weight);
+            let first = members.iter().position(|position| {
+                let weight = weight(position);
                 let hit = ticket < weight;
                 ticket = ticket.saturating_sub(weight);
                 hit
             });
             members.swap(0, first.unwrap_or(0));
         }
-        members.iter().flatten().for_each(|rule| self.candidates.push(rule));
+        members.iter().for_each(|rule| self.candidates.push(self.rules[*rule as usize].vendor, *rule));
         self.length = 0;
     }
 }
@@ -444,7 +447,7 @@ mod tests {
 
     fn names(snapshot: &Snapshot, source: &[u8], dest: &[u8]) -> Vec<String> {
         let candidates = snapshot.routes.candidates(CustomerId(0), source, dest, || 0);
-        let name = |it: &Candidate| snapshot.vendors[it.vendor.index()].settings.instance_name.clone();
+        let name = |id: &VendorId| snapshot.vendors[id.index()].settings.instance_name.clone();
         candidates.as_slice().iter().map(name).collect()
     }
 
@@ -522,7 +525,7 @@ mod tests {
         for _ in 0..4000 {
             let candidates = snapshot.routes.candidates(CustomerId(0), b"", b"1", || random.next_u32());
             assert_eq!(candidates.as_slice().len(), 2);
-            first_b += u32::from(candidates.as_slice()[0].vendor == VendorId(1));
+            first_b += u32::from(candidates.as_slice()[0] == VendorId(1));
         }
         assert!((2800..3200).contains(&first_b), "{first_b} of 4000 for a weight of 3 in 4");
     }
@@ -549,7 +552,7 @@ mod tests {
         assert_eq!(names(&snapshot, b"", b"155"), ["a", "c", "b"]);
         assert_eq!(names(&snapshot, b"", b"7"), ["b"]);
         let two = snapshot.routes.candidates(CustomerId(1), b"", b"15", || 0);
-        assert_eq!(two.as_slice(), [Candidate { vendor: VendorId(2), ..Candidate::default() }]);
+        assert_eq!(two.as_slice(), [VendorId(2)]);
     }
 
     #[test]
@@ -569,7 +572,8 @@ mod tests {
         let rates = |rules: &[RuleSettings], dest: &[u8]| -> Vec<(u32, u64)> {
             let snapshot = snapshot(vendors.clone(), rules.to_vec());
             let candidates = snapshot.routes.candidates(CustomerId(0), b"", dest, || 0);
-            candidates.as_slice().iter().map(|it| (it.vendor.0, it.rate_per_msg.millionths())).collect()
+            let rate = |id| snapshot.routes.rate_of(&candidates, id).millionths();
+            candidates.as_slice().iter().map(|id| (id.0, rate(*id))).collect()
         };
         assert_eq!(rates(&rules, b"155"), [(0, 10), (1, 20), (2, 0)]);
         assert_eq!(rates(&rules, b"16"), [(1, 20), (0, 30), (2, 0)]);

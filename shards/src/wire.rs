@@ -79,14 +79,6 @@ pub struct Carried {
     pub facts: Facts,
 }
 
-impl Carried {
-    /// What it costs when its present vendor takes it.
-    #[inline]
-    pub fn cost(&self) -> Amount {
-        self.rate_per_msg.times(self.facts.segments)
-    }
-}
-
 /// A message on its way to a vendor of another shard.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Submit<'a> {

@@ -98,7 +98,7 @@ pub(super) async fn test(call: Call) -> Answer {
     let vendors: Vec<(&Vendor, VendorCounters)> = found
         .as_slice()
         .iter()
-        .filter_map(|candidate| snapshot.vendor(candidate.vendor))
+        .filter_map(|id| snapshot.vendor(*id))
         .map(|vendor| (vendor, counters_of(&shards, vendor).0))
         .collect();
     drop(shards);

@@ -53,8 +53,6 @@ impl Shard {
             let lane = &mut self.lanes[vendor.index()];
             lane.counters.submits_ok += 1;
             lane.unpause();
-            let message = self.messages.get_mut(slot);
-            message.carried.facts.segments = message.segments();
             let raw = resp_message_id(pdu);
             let key = self.await_receipt(slot, vendor, raw, now);
             self.note_sent(slot, vendor, raw, now);
@@ -150,7 +148,7 @@ impl Shard {
             return None;
         }
         let message = self.messages.get(slot);
-        let awaited = self.awaited_of(vendor, &message.carried, &message.pdu, raw, now.unix_ms)?;
+        let awaited = self.awaited_of(vendor, &message.carried, message.segments(), &message.pdu, raw, now.unix_ms)?;
         self.insert(vendor, awaited);
         Some(awaited.key)
     }
@@ -164,7 +162,8 @@ impl Shard {
         raw: &[u8],
         submitted_unix_ms: u64,
     ) {
-        if let Some(awaited) = self.awaited_of(vendor, carried, pdu, raw, submitted_unix_ms) {
+        let segments = carried.facts.segments;
+        if let Some(awaited) = self.awaited_of(vendor, carried, segments, pdu, raw, submitted_unix_ms) {
             self.insert(vendor, awaited);
         }
     }
@@ -174,12 +173,13 @@ impl Shard {
         &self,
         vendor: VendorId,
         carried: &Carried,
+        segments: u8,
         pdu: &[u8],
         raw: &[u8],
         submitted_unix_ms: u64,
     ) -> Option<Awaited> {
         let format = self.snapshot.vendors[vendor.index()].settings.message_id_format;
-        self.awaited_under(ReceiptKey::new(vendor, raw, format)?, carried, pdu, submitted_unix_ms)
+        self.awaited_under(ReceiptKey::new(vendor, raw, format)?, carried, segments, pdu, submitted_unix_ms)
     }
 
     /// The receipt of that message to be awaited, under that key.
@@ -188,6 +188,7 @@ impl Shard {
         &self,
         key: ReceiptKey,
         carried: &Carried,
+        segments: u8,
         pdu: &[u8],
         submitted_unix_ms: u64,
     ) -> Option<Awaited> {
@@ -198,8 +199,8 @@ impl Shard {
             style: carried.style,
             registered_delivery: carried.facts.registered_delivery,
             data_coding: view.data_coding,
-            segments: carried.facts.segments,
-            cost: KeptCost::new(carried.cost()),
+            segments,
+            cost: KeptCost::new(carried.rate_per_msg.times(segments)),
             customer: carried.customer,
             customer_home: carried.customer_home,
             kept: carried.origin.kept,
@@ -268,7 +269,7 @@ impl Shard {
     /// The message is through on this shard: whoever waits for it is told. See [`SubmitAnswer::octets`].
     #[inline]
     pub(super) fn finish(&mut self, slot: u32, status: CommandStatus, octets: &[u8], now: Now, out: &mut Output) {
-        let cost = if status.is_ok() { self.messages.get(slot).carried.cost() } else { Amount::default() };
+        let cost = if status.is_ok() { self.messages.get(slot).cost() } else { Amount::default() };
         self.finish_at(slot, status, cost, octets, now, out);
     }
 

@@ -13,7 +13,6 @@ use crate::link::LinkState;
 use crate::messages::MessageState;
 use crate::names::{LinkId, ShardId, VendorId};
 use crate::output::Output;
-use crate::routing::Candidate;
 use crate::time::{Now, Time};
 use crate::tried::Tried;
 use crate::wire::{Carried, Record, Submit, SubmitAnswer};
@@ -21,9 +20,9 @@ use crate::wire::{Carried, Record, Submit, SubmitAnswer};
 impl Shard {
     /// The first of the candidates that is up and has room; else the first with room, for its vendor may come back.
     #[inline]
-    pub(super) fn choose(&self, candidates: &[Candidate], tried: &Tried, bytes: usize) -> Option<Candidate> {
-        let usable = |it: &&Candidate| !tried.contains(it.vendor) && self.may_take(it.vendor, bytes);
-        let up = candidates.iter().filter(usable).find(|it| self.views[it.vendor.index()].is_up);
+    pub(super) fn choose(&self, candidates: &[VendorId], tried: &Tried, bytes: usize) -> Option<VendorId> {
+        let usable = |vendor: &&VendorId| !tried.contains(**vendor) && self.may_take(**vendor, bytes);
+        let up = candidates.iter().filter(usable).find(|vendor| self.views[vendor.index()].is_up);
         up.or_else(|| candidates.iter().find(usable)).copied()
     }
 
@@ -111,7 +110,7 @@ impl Shard {
     /// Gives a message to the next vendors of its route, one after the other, until one sends or queues it; `false` when none
     /// does.
     pub(super) fn move_on(&mut self, slot: u32, now: Now, out: &mut Output) -> bool {
-        while let Some(Candidate { vendor, rate_per_msg }) = self.next_candidate(slot) {
+        while let Some((vendor, rate_per_msg)) = self.next_vendor(slot) {
             let message = self.messages.get_mut(slot);
             message.goes_to(vendor);
             message.carried.rate_per_msg = rate_per_msg;
@@ -140,8 +139,8 @@ impl Shard {
         is_gone
     }
 
-    /// Marks the present vendor as tried and gives the next usable one of the route.
-    fn next_candidate(&mut self, slot: u32) -> Option<Candidate> {
+    /// Marks the present vendor as tried and gives the next usable one of the route, and its rule's rate.
+    fn next_vendor(&mut self, slot: u32) -> Option<(VendorId, Amount)> {
         let message = self.messages.get_mut(slot);
         if !message.carried.tried.add(message.vendor) {
             return None;
@@ -151,7 +150,8 @@ impl Shard {
         let view = ShortMessage::decode(&message.pdu).ok()?;
         let random = &mut self.random;
         let candidates = self.snapshot.candidates(customer, &view, || random.next_u32());
-        self.choose(candidates.as_slice(), &tried, view.offsets.tlvs)
+        let vendor = self.choose(candidates.as_slice(), &tried, view.offsets.tlvs)?;
+        Some((vendor, self.snapshot.routes.rate_of(&candidates, vendor)))
     }
 
     /// Hands a message to another shard, whose vendor is next; its answer goes from there to where it came from.

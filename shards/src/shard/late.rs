@@ -22,15 +22,14 @@ impl Shard {
     /// A kept message's submit gets no answer in time: one may come yet.
     pub(super) fn remember_late(&mut self, slot: u32, link: LinkId, sequence: u32, now: Now) {
         let message = self.messages.get(slot);
-        let mut carried = message.carried;
-        carried.facts.segments = message.segments();
+        let carried = &message.carried;
         let late_ms = self.snapshot.gateway.late_answer_ms;
         // Of a text that goes in parts the vendor has all when it has the last one; no other part settles anything.
         let is_last = message.part + 1 == message.parts;
         if carried.origin.kept == KeptRef::NONE || message.is_settled || !is_last || late_ms == 0 {
             return;
         }
-        let awaited = self.awaited_under(ReceiptKey::UNKNOWN, &carried, &message.pdu, now.unix_ms);
+        let awaited = self.awaited_under(ReceiptKey::UNKNOWN, carried, message.segments(), &message.pdu, now.unix_ms);
         // It was decoded when it came in.
         let Some(awaited) = awaited else { return };
         let awaited = Awaited { is_double: true, ..awaited };

@@ -17,7 +17,6 @@ use crate::messages::MessageState;
 use crate::names::{Conn, ShardId, VendorId};
 use crate::output::Output;
 use crate::restore::{Restored, RestoredMessage, RestoredReceipt};
-use crate::routing::Candidate;
 use crate::time::{Now, Time};
 use crate::tried::Tried;
 use crate::wire::{Await, Carried, DeliveryOrigin, NOT_AWAITED, Origin, Submit};
@@ -190,8 +189,7 @@ impl Shard {
     fn rate_in_force(&self, carried: &Carried, pdu: &[u8], vendor: VendorId) -> Amount {
         let (true, Ok(message)) = (self.feed.is_some(), ShortMessage::decode(pdu)) else { return Amount::default() };
         let candidates = self.snapshot.candidates(carried.customer, &message, || 0);
-        let found = candidates.as_slice().iter().find(|it| it.vendor == vendor);
-        found.map_or(Amount::default(), |it| it.rate_per_msg)
+        self.snapshot.routes.rate_of(&candidates, vendor)
     }
 
     /// Another start's message that one of this shard's vendors has.
@@ -263,10 +261,10 @@ impl Shard {
         }
         let random = &mut self.random;
         let candidates = self.snapshot.candidates(carried.customer, &message, || random.next_u32());
-        let chosen = self.choose(candidates.as_slice(), &Tried::default(), pdu.len());
-        let Some(Candidate { vendor, rate_per_msg }) = chosen else { return false };
+        let Some(vendor) = self.choose(candidates.as_slice(), &Tried::default(), pdu.len()) else { return false };
+        let carried = Carried { rate_per_msg: self.snapshot.routes.rate_of(&candidates, vendor), ..*carried };
         self.possible_duplicates += 1;
-        self.place(Submit { vendor, carried: Carried { rate_per_msg, ..*carried }, pdu }, now, out);
+        self.place(Submit { vendor, carried, pdu }, now, out);
         true
     }
 

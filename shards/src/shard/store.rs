@@ -104,6 +104,10 @@ impl Shard {
         let Ok(message) = ShortMessage::decode(&stored.pdu) else { return };
         let mut note = note_of(&stored.carried, &message, happening, now);
         note.vendor_message_id = raw;
+        note.segments = stored.segments();
+        if happening == Happening::Sent {
+            note.cost = stored.cost();
+        }
         let Some(feed) = &mut self.feed else { return };
         // One that expired before any vendor had room may name none that is there.
         if let Some(configured) = self.snapshot.vendor(vendor) {
@@ -145,7 +149,7 @@ fn note_of<'a>(carried: &Carried, message: &ShortMessage<'a>, happening: Happeni
         registered_delivery: carried.facts.registered_delivery,
         data_coding: message.data_coding,
         segments: carried.facts.segments,
-        cost: if happening == Happening::Sent { carried.cost() } else { Amount::default() },
+        cost: Amount::default(),
         sent_unix_ms: if happening == Happening::Sent { now.unix_ms } else { 0 },
         source: message.source,
         dest: message.dest,

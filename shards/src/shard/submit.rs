@@ -4,13 +4,13 @@ use smpp_pdu::{CommandId, CommandStatus, Header, ShortMessage, encode};
 
 use super::journal::Accepting;
 use super::{Role, Shard};
+use crate::amount::Amount;
 use crate::facts::Facts;
 use crate::kept::KeptRef;
 use crate::lease::LimitKey;
 use crate::message_id::IdStyle;
-use crate::names::{Conn, CustomerId};
+use crate::names::{Conn, CustomerId, VendorId};
 use crate::output::Output;
-use crate::routing::Candidate;
 use crate::session::SessionState;
 use crate::time::Now;
 use crate::tried::Tried;
@@ -19,8 +19,9 @@ use crate::wire::{Carried, Origin, Submit};
 /// A message that has passed every check that refuses.
 #[derive(Clone, Copy)]
 pub(super) struct Admitted {
-    /// Who gets it first.
-    candidate: Candidate,
+    /// Who gets it first, and what the rule asks that says so.
+    vendor: VendorId,
+    rate_per_msg: Amount,
     facts: Facts,
 }
 
@@ -131,7 +132,9 @@ impl Shard {
             return Err(statuses.no_route);
         }
         match self.choose(candidates.as_slice(), &Tried::default(), pdu.len()) {
-            Some(candidate) => Ok(Admitted { candidate, facts }),
+            Some(vendor) => {
+                Ok(Admitted { vendor, rate_per_msg: self.snapshot.routes.rate_of(&candidates, vendor), facts })
+            }
             None => Err(self.snapshot.statuses.queue_full),
         }
     }
@@ -139,7 +142,7 @@ impl Shard {
     /// Takes a message on: keeps it where there is a journal, and gives it to its vendor.
     #[inline(always)]
     pub(super) fn take_on(&mut self, submitted: Submitted<'_>, sender: Sender, now: Now, out: &mut Output) {
-        let Submitted { customer: id, pdu, admitted: Admitted { candidate, facts } } = submitted;
+        let Submitted { customer: id, pdu, admitted: Admitted { vendor, rate_per_msg, facts } } = submitted;
         let Sender { conn, generation: conn_generation, sequence, style } = sender;
         self.desks[id.index()].counters.submits += 1;
         let message_id = self.ids.next(now.unix_ms);
@@ -160,13 +163,13 @@ impl Shard {
             deadline,
             refusal: CommandStatus::ESME_ROK,
             tried: Tried::default(),
-            rate_per_msg: candidate.rate_per_msg,
+            rate_per_msg,
             is_doubtful: false,
             facts,
         };
         if kept != KeptRef::NONE {
             self.note_accepted(&carried, pdu, now);
         }
-        self.place(Submit { vendor: candidate.vendor, carried, pdu }, now, out);
+        self.place(Submit { vendor, carried, pdu }, now, out);
     }
 }
