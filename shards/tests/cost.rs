@@ -9,12 +9,14 @@ use std::sync::Arc;
 
 use common::*;
 use smpp_pdu::{CommandId, CommandStatus, ShortMessage};
-use smpp_shards::feed::{FeedRecord, Happening};
+use smpp_shards::feed::{FeedRecord, Happening, feed};
 use smpp_shards::journal::{Batch, LogName, Replay};
 use smpp_shards::restore::{Restored, share};
 use smpp_shards::routing::Patterns;
 use smpp_shards::settings::{LongMessages, RuleSettings};
-use smpp_shards::{Amount, Command, Conn, CustomerId, FeedEnd, JournalSetup, Settings, Snapshot};
+use smpp_shards::{
+    Amount, Command, Conn, CustomerId, FeedEnd, JournalSetup, Settings, ShardId, ShardSetup, Snapshot, mesh,
+};
 
 const OK: CommandStatus = CommandStatus::ESME_ROK;
 const FOR_NOW: CommandStatus = CommandStatus::ESME_RSYSERR;
@@ -37,6 +39,11 @@ fn settings_at(first: u64, second: u64) -> Settings {
     settings
 }
 
+fn journal(start: u64) -> JournalSetup {
+    let log = LogName { start, ..LOG };
+    JournalSetup { log, segment_bytes: 8 << 20, bytes_max: 64 << 20, commit_wait_us: 0 }
+}
+
 /// A shard, its vendors and a customer.
 struct Costly {
     stage: Stage,
@@ -51,9 +58,7 @@ impl Costly {
     }
 
     fn journaled(settings: Settings, start: u64, restored: Restored) -> Self {
-        let log = LogName { start, ..LOG };
-        let journal = JournalSetup { log, segment_bytes: 8 << 20, bytes_max: 64 << 20, commit_wait_us: 0 };
-        Self::of(Stage::with_journal(settings, Some(journal), restored))
+        Self::of(Stage::with_journal(settings, Some(journal(start)), restored))
     }
 
     fn of(mut stage: Stage) -> Self {
@@ -84,10 +89,31 @@ impl Costly {
         got.len()
     }
 
+    /// What the next process finds in the journal.
+    fn restored(&self, settings: &Settings) -> Restored {
+        let mut replay = Replay::new();
+        replay.add(LOG, 0, "disk", &self.disk);
+        let snapshot = Snapshot::build(settings.clone(), 1, 1).unwrap();
+        share(replay.finish(), &snapshot, 1).unwrap().shards.remove(0)
+    }
+
+    /// Lets the shard take over what it has found.
+    fn take_over(&mut self) {
+        self.stage.pass_ms(5);
+        self.commit();
+        self.stage.pass_ms(5);
+    }
+
     fn apply(&mut self, settings: Settings) {
         let next = self.stage.shard.snapshot().succeed(settings, &mut Patterns::default()).unwrap();
         self.stage.shard.apply(Arc::new(next), &mut self.stage.out);
         self.stage.pass_ms(50);
+    }
+
+    /// The first vendor's final receipt for the message that it calls `id`.
+    fn receipt(&mut self) {
+        let text = b"id:id sub:001 dlvrd:001 submit date:2311142213 done date:2311142214 stat:DELIVRD err:000";
+        self.stage.feed(self.links[0], &deliver(9, &ShortMessage { esm_class: 4, ..message(text) }));
     }
 
     fn commit(&mut self) {
@@ -205,15 +231,10 @@ fn a_message_of_before_a_restart_costs_what_the_rule_then_asks() {
     let mut costly = Costly::journaled(settings_at(FIRST, SECOND), LOG.start, Restored::default());
     costly.submits(&message(b"hello"));
     costly.commit();
-    let mut replay = Replay::new();
-    replay.add(LOG, 0, "disk", &costly.disk);
     let dearer = settings_at(3 * FIRST, SECOND);
-    let snapshot = Snapshot::build(dearer.clone(), 1, 1).unwrap();
-    let restored = share(replay.finish(), &snapshot, 1).unwrap().shards.remove(0);
+    let restored = costly.restored(&dearer);
     let mut costly = Costly::journaled(dearer, LOG.start + 1, restored);
-    costly.stage.pass_ms(5);
-    costly.commit();
-    costly.stage.pass_ms(5);
+    costly.take_over();
     assert_eq!(costly.answers(0, OK), 1);
     assert_eq!(costly.cost(), 3 * FIRST);
 }
@@ -260,7 +281,27 @@ fn the_store_is_told_the_cost_once_a_vendor_has_the_message_and_again_with_its_r
     costly.stage.feed(costly.customer, &submit_payload(5, &[b'x'; 306]));
     while costly.answers(0, OK) == 1 {}
     assert_eq!(noted(&mut costly.stage, &mut store), [(Happening::Sent, 3, 3 * FIRST)]);
-    let text = b"id:id sub:001 dlvrd:001 submit date:2311142213 done date:2311142214 stat:DELIVRD err:000";
-    costly.stage.feed(costly.links[0], &deliver(9, &ShortMessage { esm_class: 4, ..message(text) }));
+    costly.receipt();
     assert_eq!(noted(&mut costly.stage, &mut store), [(Happening::Receipt(2), 3, 3 * FIRST)]);
+}
+
+#[test]
+fn the_receipt_of_a_message_from_before_a_restart_tells_the_store_what_the_rule_then_asks() {
+    let mut costly = Costly::journaled(settings_at(FIRST, SECOND), LOG.start, Restored::default());
+    costly.submits(&ShortMessage { registered_delivery: 1, ..message(b"hello") });
+    costly.answers(0, OK);
+    costly.commit();
+    let dearer = settings_at(3 * FIRST, SECOND);
+    let restored = costly.restored(&dearer);
+    assert!(restored.messages[0].is_sent);
+    let (store, mut end) = feed();
+    let snapshot = Arc::new(Snapshot::build(dearer, 1, 1).unwrap());
+    let (rings, journal) = (mesh(1).pop().unwrap(), Some(journal(LOG.start + 1)));
+    let setup =
+        ShardSetup { shard: ShardId(0), shards: 1, seed: 7, snapshot, rings, journal, restored, store: Some(store) };
+    let mut costly = Costly::of(Stage::of(setup));
+    costly.take_over();
+    costly.receipt();
+    assert_eq!(noted(&mut costly.stage, &mut end), [(Happening::Receipt(2), 1, 3 * FIRST)]);
+    assert_eq!(costly.cost(), 0, "it was counted in the process before");
 }
