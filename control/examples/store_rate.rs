@@ -15,11 +15,11 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use smpp_control::config::{LogLevel, LogSettings, RedisSettings};
 use smpp_control::{ControlWaker, Log, Store, StoreChannels, StoreKind};
 use smpp_pdu::Address;
-use smpp_shards::ShardId;
 use smpp_shards::feed::{Feed, Happening, Note, feed};
 use smpp_shards::message_id::{IdStyle, MessageId, MessageIds};
 use smpp_shards::random::Random;
 use smpp_shards::settings::VendorIdFormat;
+use smpp_shards::{Amount, ShardId};
 
 /// Messages between one and the receipt that comes at the same time: more than two batches.
 const RECEIPT_AFTER: usize = 50_000;
@@ -148,6 +148,7 @@ fn put(feed: &mut Feed, id: MessageId, happening: Happening, now: u64, count: u6
         registered_delivery: 1,
         data_coding: 0,
         segments: 1,
+        cost: Amount::of_millionths(7_500),
         sent_unix_ms: now,
         source: Address { ton: 5, npi: 0, addr: b"Acme" },
         dest: Address { ton: 1, npi: 1, addr: b"15551234567" },

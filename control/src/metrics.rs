@@ -241,6 +241,11 @@ fn write_business(out: &mut Exposition, picture: &Picture<'_>) {
     out.sample(&[("type", "vendor")], picture.vendor_sum(|vendor| vendor.throttled));
     let help = "Messages of a customer that were accepted.";
     picture.per_customer(out, "sms_sent_per_customer", Kind::Counter, help, |customer| customer.submits_ok);
+    let help = "What a customer's messages cost that vendors have taken, in the currency of rate_per_msg.";
+    out.family("sms_cost_per_customer", Kind::Counter, help);
+    for (customer, counters) in &picture.customers {
+        out.sample_amount(&[("customer_id", &customer.name)], counters.cost);
+    }
     let help = "Receipts and mobile-originated messages that a customer took.";
     picture.per_customer(out, "sms_received_per_customer", Kind::Counter, help, |customer| customer.delivered);
     let help = "Of the final receipts since the start, the share that says DELIVRD; 0 before the first one.";

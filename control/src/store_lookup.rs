@@ -30,9 +30,9 @@ pub struct StoredMessage {
     /// The state that its last receipt told: `delivered`, `expired`, `deleted`, `undeliverable`, `accepted`, `unknown`,
     /// `rejected` or `enroute`.
     pub dlr_status: Option<String>,
-    /// Short messages that it is made of.
+    /// Short messages that it makes on the air.
     pub segments: Option<u32>,
-    /// What it costs.
+    /// What it costs by the rule's `rate_per_msg`, all short messages together; null while no vendor has it.
     pub cost: Option<f64>,
     /// When it was accepted.
     pub submitted_at: Option<u64>,

@@ -1,11 +1,16 @@
 //! What the gateway must know of a submit_sm apart from its octets, and the checks that depend on nothing but them.
 
+use smpp_pdu::coding::Alphabet;
+use smpp_pdu::concat::{Reference, part_count};
 use smpp_pdu::message::ESM_UDHI;
 use smpp_pdu::time::SmppTime;
 use smpp_pdu::{CommandStatus, ShortMessage, Tag};
 
 use crate::snapshot::Statuses;
 use crate::time::{Now, Time};
+
+/// Octets of a text that is one short message in any alphabet.
+const SINGLE_BYTES: usize = 140;
 
 /// What the gateway must know of a submit_sm apart from its octets. Read once, when it comes in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
@@ -18,6 +23,8 @@ pub struct Facts {
     pub registered_at: u16,
     /// Stray octets stand behind the body, so that it cannot be copied as it is.
     pub is_untidy: bool,
+    /// Short messages that it makes on the air, 1 to 255. One that is a part of a longer message is one.
+    pub segments: u8,
     /// When its validity ends.
     pub valid_until: Time,
 }
@@ -31,6 +38,7 @@ impl Facts {
             priority: message.priority_flag,
             registered_at: message.offsets.registered_delivery as u16,
             is_untidy: message.tlvs.whole_length() != message.tlvs.as_bytes().len(),
+            segments: segments(&message),
             valid_until,
         }
     }
@@ -46,6 +54,7 @@ impl Facts {
             priority: message.priority_flag,
             registered_at: message.offsets.registered_delivery as u16,
             is_untidy: false,
+            segments: segments(message),
             valid_until: Time::NEVER,
         };
         if message.dest.addr.is_empty() {
@@ -92,4 +101,44 @@ fn check_optional(message: &ShortMessage<'_>) -> Result<bool, CommandStatus> {
         }
     }
     Ok(whole != message.tlvs.as_bytes().len())
+}
+
+/// Short messages that a submit_sm makes on the air.
+#[inline]
+fn segments(message: &ShortMessage<'_>) -> u8 {
+    let text = message.text();
+    if text.len() <= SINGLE_BYTES {
+        return 1;
+    }
+    count_segments(message, text)
+}
+
+#[cold]
+fn count_segments(message: &ShortMessage<'_>, text: &[u8]) -> u8 {
+    if message.esm_class & ESM_UDHI != 0 || message.tlvs.find(Tag::SAR_MSG_REF_NUM).is_some() {
+        return 1;
+    }
+    let alphabet = Alphabet::of_data_coding(message.data_coding, Alphabet::Gsm);
+    u8::try_from(part_count(text, alphabet, Reference::Eight(0))).unwrap_or(u8::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn count(length: usize, data_coding: u8, esm_class: u8) -> u8 {
+        let text = vec![b'a'; length];
+        segments(&ShortMessage { short_message: &text, data_coding, esm_class, ..ShortMessage::default() })
+    }
+
+    #[test]
+    fn segments_are_counted_by_alphabet_and_a_part_is_one() {
+        assert_eq!(count(0, 0, 0), 1);
+        assert_eq!(count(160, 0, 0), 1);
+        assert_eq!(count(161, 0, 0), 2);
+        assert_eq!(count(140, 8, 0), 1);
+        assert_eq!(count(142, 8, 0), 2);
+        assert_eq!(count(200, 4, 0), 2);
+        assert_eq!(count(200, 0, ESM_UDHI), 1);
+    }
 }

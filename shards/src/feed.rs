@@ -9,6 +9,7 @@ use ringbuf::traits::{Observer, Producer, Split};
 use ringbuf::{HeapProd, HeapRb};
 use smpp_pdu::Address;
 
+use crate::amount::Amount;
 use crate::bounds::{FEED_RING_BYTES, FEED_STAGED_BYTES};
 use crate::message_id::{IdStyle, MessageId};
 use crate::records::{Fields, Filled, PREFIX, RecordReader, split};
@@ -69,6 +70,8 @@ pub struct Note<'a> {
     pub data_coding: u8,
     /// Short messages that it makes on the air; 0 where nobody knows.
     pub segments: u8,
+    /// What it costs; 0 where no vendor has it.
+    pub cost: Amount,
     /// When the vendor took it, Unix milliseconds; 0 where it has not.
     pub sent_unix_ms: u64,
     /// The sender as the customer gave it.
@@ -124,6 +127,8 @@ pub struct Remembered {
     pub data_coding: u8,
     /// See [`Note::segments`].
     pub segments: u8,
+    /// See [`Note::cost`].
+    pub cost: Amount,
     /// smpp_system_id of its customer.
     pub customer: Vec<u8>,
     /// When the vendor took it, Unix milliseconds.
@@ -240,8 +245,8 @@ const NOTE: u8 = 1;
 const QUESTION: u8 = 2;
 
 /// Octets of a note's fields of known place, with the prefix: kind, happening (2), status (4), two times, id, style,
-/// registered_delivery, data_coding, segments, TON and NPI twice, form, the texts' lengths.
-const NOTE_FIXED: usize = PREFIX + 1 + 2 + 4 + 8 + 8 + 16 + 4 + 4 + 1 + NOTE_TEXTS;
+/// registered_delivery, data_coding, segments, cost, TON and NPI twice, form, the texts' lengths.
+const NOTE_FIXED: usize = PREFIX + 1 + 2 + 4 + 8 + 8 + 16 + 4 + 8 + 4 + 1 + NOTE_TEXTS;
 
 /// Texts of a note.
 const NOTE_TEXTS: usize = 7;
@@ -284,6 +289,7 @@ impl Note<'_> {
         fixed.put(self.sent_unix_ms.to_le_bytes());
         fixed.put(self.id.0.to_le_bytes());
         fixed.put([self.style.to_octet(), self.registered_delivery, self.data_coding, self.segments]);
+        fixed.put(self.cost.millionths().to_le_bytes());
         fixed.put([self.source.ton, self.source.npi, self.dest.ton, self.dest.npi]);
         fixed.put([form_octet(self.vendor_id_format)]);
         fixed.put(texts.map(|text| text.len() as u8));
@@ -362,6 +368,7 @@ fn read_note(mut fields: Fields<'_>) -> Note<'_> {
     let sent_unix_ms = u64::from_le_bytes(fields.array());
     let id = MessageId(u128::from_le_bytes(fields.array()));
     let [style, registered_delivery, data_coding, segments] = fields.array();
+    let cost = Amount::of_millionths(u64::from_le_bytes(fields.array()));
     let [source_ton, source_npi, dest_ton, dest_npi] = fields.array();
     let vendor_id_format = form_of(fields.u8());
     let lengths: [u8; NOTE_TEXTS] = fields.array();
@@ -375,6 +382,7 @@ fn read_note(mut fields: Fields<'_>) -> Note<'_> {
         registered_delivery,
         data_coding,
         segments,
+        cost,
         sent_unix_ms,
         source: Address { ton: source_ton, npi: source_npi, addr: source },
         dest: Address { ton: dest_ton, npi: dest_npi, addr: dest },
@@ -416,6 +424,7 @@ mod tests {
             registered_delivery: 1,
             data_coding: 8,
             segments: 2,
+            cost: Amount::of_millionths(u64::MAX / 3),
             sent_unix_ms: 1_700_000_000_000,
             source: Address { ton: 5, npi: 0, addr: b"Acme" },
             dest: Address { ton: 1, npi: 1, addr: b"447700900123" },

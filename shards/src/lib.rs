@@ -11,6 +11,7 @@
 //! the receipt ([`wire`] carries it home) and `shard/deliver.rs` hands it to the customer.
 
 pub mod addresses;
+pub mod amount;
 pub mod bounds;
 pub mod bucket;
 pub mod command;
@@ -53,6 +54,7 @@ pub mod tried;
 pub mod window;
 pub mod wire;
 
+pub use amount::Amount;
 pub use command::{Command, Reply, SessionFacts, SessionName};
 pub use event::{EndReason, Event};
 pub use feed::{Feed, FeedEnd, FeedReport, StoreAnswer, StoreFinding};

@@ -2,6 +2,7 @@
 
 use smallvec::SmallVec;
 
+use crate::amount::Amount;
 use crate::bounds::{BODY_KEEP_BYTES, MESSAGE_TIMER_STEP_MS, MESSAGES_MAX};
 use crate::deadlines::Deadlines;
 use crate::lane::Ticket;
@@ -57,6 +58,19 @@ impl Message {
         self.unknown = 0;
         self.part = 0;
         self.parts = 1;
+    }
+
+    /// The short messages that the present vendor makes of it, or gets: where a vendor makes the header of each part itself, a
+    /// text may be cut into one part more.
+    #[inline]
+    pub(crate) fn segments(&self) -> u8 {
+        self.carried.facts.segments.max(self.parts)
+    }
+
+    /// What it costs when the present vendor takes it.
+    #[inline]
+    pub(crate) fn cost(&self) -> Amount {
+        self.carried.rate_per_msg.times(self.segments())
     }
 }
 

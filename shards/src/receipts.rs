@@ -8,6 +8,7 @@ use smpp_pdu::Address;
 use smpp_pdu::id::{IdForm, NormalId, parse_uuid};
 use smpp_pdu::message::ADDRESS_MAX;
 
+use crate::amount::Amount;
 use crate::heads::{Heads, NOBODY};
 use crate::kept::KeptRef;
 use crate::message_id::{IdStyle, MessageId};
@@ -119,6 +120,26 @@ impl KeptAddress {
     }
 }
 
+/// What the message costs, in six octets, so that an entry keeps to its two cache lines; more than they hold is the most
+/// they do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub(crate) struct KeptCost([u8; 6]);
+
+impl KeptCost {
+    #[inline]
+    pub(crate) fn new(cost: Amount) -> Self {
+        let [low @ .., _, _] = cost.millionths().min((1 << 48) - 1).to_le_bytes();
+        Self(low)
+    }
+
+    #[inline]
+    pub(crate) fn amount(self) -> Amount {
+        let mut octets = [0; 8];
+        octets[..6].copy_from_slice(&self.0);
+        Amount::of_millionths(u64::from_le_bytes(octets))
+    }
+}
+
 /// A message whose receipt is awaited.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Awaited {
@@ -127,9 +148,10 @@ pub(crate) struct Awaited {
     pub(crate) style: IdStyle,
     /// registered_delivery as the customer sent it: which receipts it gets.
     pub(crate) registered_delivery: u8,
-    /// data_coding as the customer sent it, and how many short messages it makes: for the message store.
+    /// data_coding as the customer sent it, how many short messages it makes and what these cost: for the message store.
     pub(crate) data_coding: u8,
     pub(crate) segments: u8,
+    pub(crate) cost: KeptCost,
     pub(crate) customer: CustomerId,
     pub(crate) customer_home: ShardId,
     pub(crate) kept: KeptRef,
@@ -358,6 +380,7 @@ impl Awaited {
             registered_delivery: 1,
             data_coding: 0,
             segments: 1,
+            cost: KeptCost::default(),
             customer: CustomerId(0),
             customer_home: ShardId(0),
             kept: KeptRef::NONE,
@@ -458,6 +481,14 @@ mod tests {
         }
         assert!(index.next > 1 << 32);
         assert!(index.len() == 50 && index.chunks.len() <= 2);
+    }
+
+    #[test]
+    fn a_cost_is_kept_as_it_is_and_what_no_rule_makes_as_the_most_there_is() {
+        for millionths in [0, 7_500, Amount::RATE_MAX.times(u8::MAX).millionths()] {
+            assert_eq!(KeptCost::new(Amount::of_millionths(millionths)).amount().millionths(), millionths);
+        }
+        assert_eq!(KeptCost::new(Amount::of_millionths(u64::MAX)).amount().millionths(), (1 << 48) - 1);
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 use smpp_pdu::CommandStatus;
 
+use crate::amount::Amount;
 use crate::event::EndReason;
 use crate::feed::FeedReport;
 use crate::histogram::{Histogram, Latencies};
@@ -20,6 +21,8 @@ pub struct CustomerCounters {
     pub submits_ok: u64,
     /// submit_sm answered with an error, throttles included.
     pub submits_failed: u64,
+    /// What the messages cost that vendors have taken, each once, when the last of it was taken.
+    pub cost: Amount,
     /// submit_sm above the customer's rate.
     pub throttled_rate: u64,
     /// submit_sm beyond the session's window.

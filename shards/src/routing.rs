@@ -13,6 +13,7 @@ mod explain;
 use regex::bytes::{Regex, RegexBuilder};
 
 use crate::addresses::without_plus;
+use crate::amount::Amount;
 use crate::bounds::ROUTE_CANDIDATES_MAX;
 use crate::names::{CustomerId, VendorId};
 use crate::settings::RuleSettings;
@@ -24,6 +25,8 @@ pub use explain::{Considered, Match};
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Candidates {
     vendors: [VendorId; ROUTE_CANDIDATES_MAX],
+    /// The rule that has brought each: its place.
+    rules: [u32; ROUTE_CANDIDATES_MAX],
     length: u8,
 }
 
@@ -34,9 +37,11 @@ impl Candidates {
         &self.vendors[..usize::from(self.length)]
     }
 
-    fn push(&mut self, vendor: VendorId) {
+    /// Of two rules with one vendor the first counts.
+    fn push(&mut self, vendor: VendorId, rule: u32) {
         if usize::from(self.length) < ROUTE_CANDIDATES_MAX && !self.as_slice().contains(&vendor) {
             self.vendors[usize::from(self.length)] = vendor;
+            self.rules[usize::from(self.length)] = rule;
             self.length += 1;
         }
     }
@@ -67,6 +72,7 @@ struct Rule {
     source: Pattern,
     vendor: VendorId,
     weight: u32,
+    rate_per_msg: Amount,
 }
 
 /// What decides between rules that match: lower comes first; equal ones share by weight.
@@ -165,7 +171,8 @@ impl<'p> RoutesBuilder<'p> {
             not_primary: !vendor.settings.is_primary,
             vendor_priority: vendor.settings.priority,
         };
-        self.rules.push(Rule { rank, customer, dest, source, vendor: vendor.id, weight: rule.weight.max(1) });
+        let (weight, rate_per_msg) = (rule.weight.max(1), rule.rate_per_msg.unwrap_or_default());
+        self.rules.push(Rule { rank, customer, dest, source, vendor: vendor.id, weight, rate_per_msg });
         Ok(())
     }
 
@@ -201,10 +208,10 @@ impl Routes {
         mut draw: impl FnMut() -> u32,
     ) -> Candidates {
         let (source, dest) = (without_plus(source), without_plus(dest));
-        let mut choice = Choice::default();
+        let mut choice = Choice::of(&self.rules);
         if self.rules.len() <= LINEAR_RULES_MAX {
-            for rule in &self.rules {
-                if rule.matches(customer, source, dest) && choice.add(rule, &mut draw) {
+            for (position, rule) in self.rules.iter().enumerate() {
+                if rule.matches(customer, source, dest) && choice.add(rule, position as u32, &mut draw) {
                     break;
                 }
             }
@@ -212,12 +219,21 @@ impl Routes {
             let mut heads = self.heads(customer, dest);
             while let Some(position) = heads.next_position() {
                 let rule = &self.rules[position as usize];
-                if rule.matches(customer, source, dest) && choice.add(rule, &mut draw) {
+                if rule.matches(customer, source, dest) && choice.add(rule, position, &mut draw) {
                     break;
                 }
             }
         }
-        choice.finish(&mut draw)
+        choice.close_rank(&mut draw);
+        choice.candidates
+    }
+
+    /// What the rule that has brought that candidate asks for each short message; 0 where it asks for nothing.
+    #[inline]
+    pub fn rate_of(&self, candidates: &Candidates, vendor: VendorId) -> Amount {
+        let place = candidates.as_slice().iter().position(|candidate| *candidate == vendor);
+        let rule = place.and_then(|place| self.rules.get(candidates.rules[place] as usize));
+        rule.map_or(Amount::default(), |rule| rule.rate_per_msg)
     }
 
     /// The lists of rules whose prefix the destination has: those for everybody, and this customer's own.
@@ -353,18 +369,24 @@ impl<'a> Heads<'a> {
 }
 
 /// The candidates so far, and the matching rules of the present rank, which share its places by weight.
-#[derive(Default)]
-struct Choice {
+struct Choice<'a> {
+    rules: &'a [Rule],
     candidates: Candidates,
     rank: Option<Rank>,
-    members: [(VendorId, u32); ROUTE_CANDIDATES_MAX],
+    members: [u32; ROUTE_CANDIDATES_MAX],
     length: usize,
 }
 
-impl Choice {
+impl<'a> Choice<'a> {
+    #[inline]
+    fn of(rules: &'a [Rule]) -> Self {
+        let members = [0; ROUTE_CANDIDATES_MAX];
+        Self { rules, candidates: Candidates::default(), rank: None, members, length: 0 }
+    }
+
     /// Adds a rule that matches; they come by rank. `true` when no more are needed.
     #[inline]
-    fn add(&mut self, rule: &Rule, draw: &mut impl FnMut() -> u32) -> bool {
+    fn add(&mut self, rule: &Rule, position: u32, draw: &mut impl FnMut() -> u32) -> bool {
         if self.rank != Some(rule.rank) {
             self.close_rank(draw);
             if self.candidates.is_full() {
@@ -373,33 +395,28 @@ impl Choice {
             self.rank = Some(rule.rank);
         }
         if let Some(place) = self.members.get_mut(self.length) {
-            *place = (rule.vendor, rule.weight);
+            *place = position;
             self.length += 1;
         }
         false
     }
 
     #[inline]
-    fn finish(mut self, draw: &mut impl FnMut() -> u32) -> Candidates {
-        self.close_rank(draw);
-        self.candidates
-    }
-
-    #[inline]
     fn close_rank(&mut self, draw: &mut impl FnMut() -> u32) {
         let members = &mut self.members[..self.length];
         if members.len() > 1 {
-            let total: u64 = members.iter().map(|(_, weight)| u64::from(*weight)).sum();
+            let weight = |position: &u32| u64::from(self.rules[*position as usize].weight);
+            let total: u64 = members.iter().map(weight).sum();
             let mut ticket = (u64::from(draw()) * total) >> 32;
-            let first = members.iter().position(|(_, weight)| {
-                let weight = u64::from(*weight);
+            let first = members.iter().position(|position| {
+                let weight = weight(position);
                 let hit = ticket < weight;
                 ticket = ticket.saturating_sub(weight);
                 hit
             });
             members.swap(0, first.unwrap_or(0));
         }
-        members.iter().for_each(|(vendor, _)| self.candidates.push(*vendor));
+        members.iter().for_each(|rule| self.candidates.push(self.rules[*rule as usize].vendor, *rule));
         self.length = 0;
     }
 }
@@ -536,6 +553,33 @@ mod tests {
         assert_eq!(names(&snapshot, b"", b"7"), ["b"]);
         let two = snapshot.routes.candidates(CustomerId(1), b"", b"15", || 0);
         assert_eq!(two.as_slice(), [VendorId(2)]);
+    }
+
+    #[test]
+    fn each_vendor_comes_with_the_rate_of_the_rule_that_brings_it() {
+        let priced = |priority, dest: &str, vendor: &str, millionths| RuleSettings {
+            rate_per_msg: Some(Amount::of_millionths(millionths)),
+            ..rule(priority, dest, vendor)
+        };
+        let mut rules = vec![
+            priced(3, "^1", "a", 30),
+            priced(1, "^15", "a", 10),
+            priced(2, "", "b", 20),
+            rule(4, "", "c"),
+            priced(5, "", "c", 50),
+        ];
+        let vendors = vec![vendor("a"), vendor("b"), vendor("c")];
+        let rates = |rules: &[RuleSettings], dest: &[u8]| -> Vec<(u32, u64)> {
+            let snapshot = snapshot(vendors.clone(), rules.to_vec());
+            let candidates = snapshot.routes.candidates(CustomerId(0), b"", dest, || 0);
+            let rate = |id| snapshot.routes.rate_of(&candidates, id).millionths();
+            candidates.as_slice().iter().map(|id| (id.0, rate(*id))).collect()
+        };
+        assert_eq!(rates(&rules, b"155"), [(0, 10), (1, 20), (2, 0)]);
+        assert_eq!(rates(&rules, b"16"), [(1, 20), (0, 30), (2, 0)]);
+        assert_eq!(rates(&rules, b"2"), [(1, 20), (2, 0)]);
+        rules.extend((0..LINEAR_RULES_MAX).map(|_| rule(9, "^99", "c")));
+        assert_eq!(rates(&rules, b"155"), [(0, 10), (1, 20), (2, 0)], "many rules are walked another way");
     }
 
     #[test]

@@ -5,6 +5,8 @@
 
 use serde::Deserialize;
 
+use crate::amount::Amount;
+
 /// Everything a shard is told.
 #[derive(Clone, Debug, PartialEq, Eq, Default)]
 pub struct Settings {
@@ -499,6 +501,8 @@ pub struct RuleSettings {
     pub vendor: String,
     /// Share among rules of one priority, 1 and up.
     pub weight: u32,
+    /// What each short message costs that goes this way; left out: nothing.
+    pub rate_per_msg: Option<Amount>,
     /// Whether it counts.
     pub is_active: bool,
 }
@@ -512,6 +516,7 @@ impl Default for RuleSettings {
             source_pattern: None,
             vendor: String::new(),
             weight: 1,
+            rate_per_msg: None,
             is_active: true,
         }
     }

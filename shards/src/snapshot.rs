@@ -6,12 +6,12 @@ mod compile;
 use core::net::IpAddr;
 use std::collections::HashMap;
 
-use smpp_pdu::CommandStatus;
+use smpp_pdu::{CommandStatus, ShortMessage};
 
 use crate::addresses::{IpNetwork, SourceAddresses};
 use crate::bounds::{CUSTOMER_PLACES_MAX, VENDOR_PLACES_MAX};
 use crate::names::{CustomerId, ShardId, VendorId};
-use crate::routing::{Patterns, Routes, RoutesBuilder};
+use crate::routing::{Candidates, Patterns, Routes, RoutesBuilder};
 use crate::settings::{CustomerSettings, GatewaySettings, RequestReceipts, Settings, StatusSettings, VendorSettings};
 
 use compile::{Problems, check_gateway, compile_customer, compile_inbound, compile_routes, compile_vendor};
@@ -324,6 +324,18 @@ impl Snapshot {
     #[inline]
     pub fn customer(&self, id: CustomerId) -> Option<&Customer> {
         self.customers.get(id.index())
+    }
+
+    /// The vendors for a message of that customer, as [`Routes::candidates`] gives them.
+    pub(crate) fn candidates(
+        &self,
+        customer: CustomerId,
+        message: &ShortMessage<'_>,
+        draw: impl FnMut() -> u32,
+    ) -> Candidates {
+        let forced = self.customer(customer).and_then(|known| known.settings.force_source_address.as_deref());
+        let source = forced.map_or(message.source.addr, str::as_bytes);
+        self.routes.candidates(customer, source, message.dest.addr, draw)
     }
 
     /// The vendor of that name; `None` for a name of an older snapshot that is gone.

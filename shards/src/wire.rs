@@ -5,6 +5,7 @@
 
 use smpp_pdu::CommandStatus;
 
+use crate::amount::Amount;
 use crate::facts::Facts;
 use crate::kept::KeptRef;
 use crate::message_id::{IdStyle, MessageId};
@@ -70,6 +71,8 @@ pub struct Carried {
     pub refusal: CommandStatus,
     /// The vendors that had it before.
     pub tried: Tried,
+    /// What the rule by which it goes to its present vendor asks for each short message.
+    pub rate_per_msg: Amount,
     /// The outcome of a submit of it is unknown: some vendor may have it.
     pub is_doubtful: bool,
     /// What was read of the PDU when it came in.
@@ -117,6 +120,8 @@ pub struct SubmitAnswer<'a> {
     pub style: IdStyle,
     /// Who gave it, or had the message last.
     pub vendor: VendorId,
+    /// With ESME_ROK: what the message costs.
+    pub cost: Amount,
     /// For a kept message. With ESME_ROK: the vendor's message id, where receipts are awaited. With a refusal: the receipt that
     /// says so, where the customer wants one.
     pub octets: &'a [u8],
@@ -194,8 +199,8 @@ const SETTLED: u8 = 10;
 pub(crate) const PREFIX: usize = 4;
 
 // Octets of each kind's fields of known place, the kind included.
-const SUBMIT_FIXED: usize = 78;
-const SUBMIT_ANSWER_FIXED: usize = 50;
+const SUBMIT_FIXED: usize = 87;
+const SUBMIT_ANSWER_FIXED: usize = 58;
 const DELIVER_FIXED: usize = 41;
 const DELIVER_ANSWER_FIXED: usize = 32;
 const VENDOR_VIEW_FIXED: usize = 7;
@@ -348,7 +353,13 @@ impl<'a> Submit<'a> {
         head.put([tried.len() as u8]);
         let untidy = if carried.facts.is_untidy { UNTIDY } else { 0 };
         let doubtful = if carried.is_doubtful { DOUBTFUL } else { 0 };
-        head.put([carried.facts.registered_delivery, carried.facts.priority, untidy | doubtful]);
+        head.put(carried.rate_per_msg.millionths().to_le_bytes());
+        head.put([
+            carried.facts.registered_delivery,
+            carried.facts.priority,
+            carried.facts.segments,
+            untidy | doubtful,
+        ]);
         head.put(carried.facts.registered_at.to_le_bytes());
         head.put(carried.facts.valid_until.0.to_le_bytes());
         head.append(to);
@@ -381,8 +392,14 @@ impl<'a> Submit<'a> {
             deadline: Time(fields.u64()),
             refusal: CommandStatus(fields.u32()),
             tried: Tried::of((0..fields.u8()).map(|_| VendorId(behind.u32()))),
+            rate_per_msg: Amount::of_millionths(fields.u64()),
             is_doubtful: false,
-            facts: Facts { registered_delivery: fields.u8(), priority: fields.u8(), ..Facts::default() },
+            facts: Facts {
+                registered_delivery: fields.u8(),
+                priority: fields.u8(),
+                segments: fields.u8(),
+                ..Facts::default()
+            },
         };
         let bits = fields.u8();
         carried.is_doubtful = bits & DOUBTFUL != 0;
@@ -416,6 +433,7 @@ impl<'a> SubmitAnswer<'a> {
             id: MessageId(u128::from_le_bytes(fields.array())),
             style: IdStyle::from_octet(fields.u8()),
             vendor: VendorId(fields.u32()),
+            cost: Amount::of_millionths(fields.u64()),
             octets: fields.0,
         }
     }
@@ -434,6 +452,7 @@ impl<'a> SubmitAnswer<'a> {
         head.put(self.id.0.to_le_bytes());
         head.put([self.style.to_octet()]);
         head.put(self.vendor.0.to_le_bytes());
+        head.put(self.cost.millionths().to_le_bytes());
         head.append(to);
         to.extend_from_slice(self.octets);
     }
@@ -571,11 +590,13 @@ mod tests {
                 deadline: Time(77),
                 refusal: CommandStatus::ESME_RMSGQFUL,
                 tried,
+                rate_per_msg: Amount::of_millionths(7_500),
                 is_doubtful: true,
                 facts: Facts {
                     registered_delivery: 1,
                     priority: 2,
                     is_untidy: true,
+                    segments: 3,
                     registered_at: 600,
                     valid_until: Time::NEVER,
                 },
@@ -591,6 +612,7 @@ mod tests {
                 id,
                 style,
                 vendor: VendorId(9),
+                cost: Amount::of_millionths(u64::MAX / 3),
                 octets: b"id",
             }),
             Record::Deliver(Deliver {

@@ -10,7 +10,7 @@ use smpp_pdu::{CommandId, CommandStatus, ShortMessage};
 use smpp_shards::journal::{Batch, Live, LogName, Replay};
 use smpp_shards::restore::Restored;
 use smpp_shards::settings::{GatewaySettings, LongMessages, VendorSettings};
-use smpp_shards::{CloseCause, Conn, JournalSetup, Report, Settings};
+use smpp_shards::{Amount, CloseCause, Conn, JournalSetup, Report, Settings};
 
 const OK: CommandStatus = CommandStatus::ESME_ROK;
 const LOG: LogName = LogName { start: 1_700_000_000_000, shard: 0 };
@@ -221,6 +221,33 @@ fn a_late_answer_of_the_first_vendor_settles_what_the_second_has() {
     late.nothing_is_sent();
     assert!(late.receipt(1, "b1"));
     assert!(!late.receipt(0, "a1"));
+}
+
+#[test]
+fn a_message_costs_once_what_the_vendor_asks_whose_answer_came_first() {
+    let mut settings = settings();
+    for (rule, millionths) in settings.routing_rules.iter_mut().zip([1, 2]) {
+        rule.rate_per_msg = Some(Amount::of_millionths(millionths));
+    }
+    let cost = |late: &Late| late.report().customers[0].cost.millionths();
+    let mut waiting = Late::new(settings.clone());
+    let sequence = waiting.unanswered();
+    assert_eq!(cost(&waiting), 0, "nobody knows whether a vendor has it");
+    waiting.answers(0, sequence, b"a1");
+    assert_eq!(cost(&waiting), 1);
+    for (is_first_late, expected) in [(true, 1), (false, 2)] {
+        let mut late = Late::new(settings.clone());
+        let sequence = late.unanswered();
+        late.stage.pass_ms(RETRY_MS + TIMEOUT_MS + 100);
+        assert_eq!(late.submits(0).len(), 1);
+        let [other] = late.submits(1)[..] else { panic!("the next vendor gets it") };
+        for answers_late in [is_first_late, !is_first_late] {
+            let (vendor, sequence) = if answers_late { (0, sequence) } else { (1, other) };
+            late.answers(vendor, sequence, b"id");
+            assert_eq!(cost(&late), expected, "the first one counts");
+        }
+        late.nothing_is_sent();
+    }
 }
 
 #[test]

@@ -11,8 +11,8 @@ use common::*;
 use smpp_pdu::{CommandId, CommandStatus, ShortMessage};
 use smpp_shards::journal::{Batch, Live, LogName, Replay};
 use smpp_shards::restore::Restored;
-use smpp_shards::settings::{GatewaySettings, VendorSettings};
-use smpp_shards::{Conn, JournalSetup, Report, Settings, ShardId, ShardSetup, Snapshot, mesh};
+use smpp_shards::settings::{GatewaySettings, RuleSettings, VendorSettings};
+use smpp_shards::{Amount, Conn, JournalSetup, Report, Settings, ShardId, ShardSetup, Snapshot, mesh};
 
 const OK: CommandStatus = CommandStatus::ESME_ROK;
 const TIMEOUT_MS: u64 = 1_000;
@@ -49,7 +49,7 @@ impl Pair {
             gateway: GatewaySettings { enquire_link_ms: 0, retry_interval_ms: RETRY_MS, ..GatewaySettings::default() },
             customers: vec![customer("acme")],
             vendors: (0..=FIRST.max(second)).map(silent).collect(),
-            routing_rules: vec![rule("^1.*", &name(FIRST)), rule("^1.*", &name(second))],
+            routing_rules: [FIRST, second].map(priced).into(),
             ..Settings::default()
         };
         let snapshot = Arc::new(Snapshot::build(settings, 2, 1).unwrap());
@@ -146,6 +146,11 @@ impl Pair {
         (0..2).map(|shard| self.report(shard).late_answers_reconciled).sum()
     }
 
+    /// The vendor whose rate the customer's one message has cost.
+    fn paid(&self) -> u64 {
+        self.report(HOME).customers[0].cost.millionths()
+    }
+
     fn live(&self) -> Live {
         let mut replay = Replay::new();
         replay.add(log(HOME), 0, "disk", &self.disks[HOME]);
@@ -190,6 +195,11 @@ fn name(number: usize) -> String {
     format!("vendor{number}")
 }
 
+/// The rule to a vendor, which asks its number.
+fn priced(number: usize) -> RuleSettings {
+    RuleSettings { rate_per_msg: Some(Amount::of_millionths(number as u64)), ..rule("^1.*", &name(number)) }
+}
+
 /// The second vendor on the customer's shard, and on the first vendor's.
 const SECONDS: [usize; 2] = [2, 3];
 
@@ -201,7 +211,7 @@ fn a_late_answer_cancels_the_retry_that_waits_on_the_other_shard() {
         pair.answers(FIRST, sequence, b"a1");
         pair.nothing_is_sent();
         assert_eq!(pair.sent(), (name(FIRST), "a1".into()));
-        assert_eq!(pair.reconciled(), 1);
+        assert_eq!((pair.reconciled(), pair.paid()), (1, FIRST as u64));
         assert!(pair.receipt(FIRST, "a1"));
         assert!(pair.live().messages.is_empty());
     }
@@ -218,7 +228,7 @@ fn a_late_answer_settles_what_another_vendor_has_wherever_that_lives() {
             pair.answers(second, other, b"b1");
             pair.nothing_is_sent();
             assert_eq!(pair.sent(), (name(FIRST), "a1".into()), "the first answer counts");
-            assert_eq!(pair.reconciled(), 1);
+            assert_eq!((pair.reconciled(), pair.paid()), (1, FIRST as u64), "once");
             let id = |vendor| if vendor == FIRST { "a1" } else { "b1" };
             assert!(pair.receipt(first_receipt, id(first_receipt)), "either matches");
             assert!(!pair.receipt(second_receipt, id(second_receipt)), "once");
@@ -248,7 +258,7 @@ fn a_late_answer_after_the_second_vendor_s_is_known_by_its_receipt() {
         pair.answers(second, other, b"b1");
         pair.answers(FIRST, first, b"a1");
         assert_eq!(pair.sent(), (name(second), "b1".into()));
-        assert_eq!(pair.reconciled(), 0, "it was settled before");
+        assert_eq!((pair.reconciled(), pair.paid()), (0, second as u64), "it was settled before");
         assert!(pair.receipt(FIRST, "a1"));
         assert!(!pair.receipt(second, "b1"));
         pair.nothing_is_sent();
@@ -271,6 +281,7 @@ fn a_late_answer_takes_a_message_out_of_the_second_vendor_s_queue() {
         assert_eq!(pair.submits(FIRST).len(), 1);
         pair.answers(FIRST, first, b"a1");
         assert_eq!((pair.sent(), pair.reconciled()), ((name(FIRST), "a1".into()), 1), "{second}");
+        assert_eq!(pair.paid(), FIRST as u64);
         pair.stages[shard].connects();
         pair.pass_ms(5_000);
         let bound = pair.stages[shard].bind_links();

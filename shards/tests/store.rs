@@ -12,7 +12,7 @@ use smpp_shards::bounds::{LOOKUP_AGAIN_MS, LOOKUPS_AGAIN_PER_VENDOR_MAX, LOOKUPS
 use smpp_shards::feed::{FeedRecord, Happening, Remembered};
 use smpp_shards::journal::{Batch, LogName};
 use smpp_shards::message_id::{IdStyle, MessageId};
-use smpp_shards::{Conn, FeedEnd, JournalSetup, Settings, StoreAnswer, StoreFinding};
+use smpp_shards::{Amount, Conn, FeedEnd, JournalSetup, Settings, StoreAnswer, StoreFinding};
 
 const OK: CommandStatus = CommandStatus::ESME_ROK;
 const AGAIN: CommandStatus = CommandStatus::ESME_RX_T_APPN;
@@ -35,6 +35,7 @@ enum Seen {
         vendor: String,
         vendor_id: String,
         vendor_message_id: String,
+        cost: u64,
     },
     Question {
         ticket: u64,
@@ -71,6 +72,7 @@ impl Stored {
                     vendor: text(note.vendor),
                     vendor_id: text(note.vendor_id),
                     vendor_message_id: text(note.vendor_message_id),
+                    cost: note.cost.millionths(),
                 },
                 FeedRecord::Question(question) => Seen::Question {
                     ticket: question.ticket,
@@ -115,7 +117,8 @@ fn found(customer: &str, registered_delivery: u8) -> StoreFinding {
         style: IdStyle::Uuid,
         registered_delivery,
         data_coding: 0,
-        segments: 1,
+        segments: 3,
+        cost: Amount::of_millionths(22_500),
         customer: customer.as_bytes().to_vec(),
         sent_unix_ms: 1_699_999_000_000,
         source: (5, 0, b"ACME".to_vec()),
@@ -135,7 +138,7 @@ fn in_relay_mode_the_store_is_told_what_a_vendor_took_and_what_its_receipt_says(
     stored.stage.feed(stored.link, &submit_resp(sent.sequence, b"AB1"));
     let ours = text(resp_message_id(&stored.stage.pdu(stored.customer).bytes));
     let seen = stored.seen();
-    let [Seen::Note { happening, id, customer, vendor, vendor_id, vendor_message_id }] = &seen[..] else {
+    let [Seen::Note { happening, id, customer, vendor, vendor_id, vendor_message_id, cost: 0 }] = &seen[..] else {
         panic!("{seen:?}")
     };
     assert_eq!(*happening, Happening::Sent);
@@ -184,6 +187,9 @@ fn a_receipt_that_only_the_store_can_match_reaches_its_customer() {
     assert_eq!(Receipt::parse(seen.short_message).id, Some(&*MessageId(OUR_ID).text(IdStyle::Uuid)));
     assert_eq!((seen.source.addr, seen.dest.addr), (&b"15551234567"[..], &b"ACME"[..]));
     assert_eq!(stored.told(), [], "not before the customer has it");
+    let noted = stored.seen();
+    let [Seen::Note { happening: Happening::Receipt(2), cost, .. }] = &noted[..] else { panic!("{noted:?}") };
+    assert_eq!(*cost, 22_500, "what the store knows of its cost is told again");
     stored.stage.feed(stored.customer, &deliver_resp(delivered.sequence, OK));
     assert_eq!(stored.told(), [OK]);
     let report = stored.stage.shard.report().store.unwrap();

@@ -9,7 +9,7 @@ pub(super) const LEAVE_OUT: &str = "leave it out";
 
 const TABLES: [&str; 3] = ["rabbitmq", "campaigns_10dlc", "content_rules"];
 
-const KEYS: [(&str, &[&str]); 4] = [
+const KEYS: [(&str, &[&str]); 3] = [
     (
         "vendors",
         &[
@@ -23,7 +23,6 @@ const KEYS: [(&str, &[&str]); 4] = [
         ],
     ),
     ("customers", &["auth_type", "api_key", "api_secret_hash", "api_rate_limit"]),
-    ("routing_rules", &["rate_per_msg"]),
     (
         "inbound_routes",
         &["webhook_url", "webhook_method", "webhook_secret", "webhook_retry_count", "email_address", "account_id"],

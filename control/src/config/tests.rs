@@ -96,6 +96,20 @@ fn the_store_is_redis_where_there_is_one_unless_set_otherwise() {
     assert_eq!(store("[redis]\nurl = \"redis.example\"\n[store]\nkind = \"none\""), StoreChoice::None);
 }
 
+#[test]
+fn a_rate_is_whole_millionths_however_it_is_written() {
+    let rate = |written: &str| {
+        let text = format!("{EXAMPLE}rate_per_msg = {written}\n");
+        parsed(&text).unwrap().settings.routing_rules[0].rate_per_msg.map(|rate| rate.millionths())
+    };
+    assert_eq!(rate("0.0075"), Some(7_500));
+    assert_eq!(rate("7.5e-3"), Some(7_500));
+    assert_eq!(rate("2"), Some(2_000_000));
+    assert_eq!(rate("0"), Some(0));
+    assert_eq!(rate("999999.999999"), Some(999_999_999_999));
+    assert_eq!(parsed(EXAMPLE).unwrap().settings.routing_rules[0].rate_per_msg, None);
+}
+
 /// A text put behind the example, the line counted from its own first one, and words of what is said.
 const WRONG: &[(&str, usize, &str)] = &[
     ("[journal]\nsegment_mb = 4", 2, "[journal] segment_mb is 4; give 8 to 1024 MiB"),
@@ -128,7 +142,39 @@ const WRONG: &[(&str, usize, &str)] = &[
     ("[log]\nlevle = \"info\"", 2, "[log] levle is no known key; did you mean level?"),
     ("[statuses]\nthrottled = \"0x58\"", 2, "[statuses] throttled is string \"0x58\"; write a whole number"),
     ("[statuses]\nthrotled = 88", 2, "did you mean throttled?"),
-    ("[[routing_rules]]\nvendor = \"north\"\nrate_per_msg = 0.01", 3, "rate_per_msg is not served by this version yet"),
+    (
+        "[[routing_rules]]\nvendor = \"north\"\nrate_per_msg = -0.01",
+        3,
+        "[[routing_rules]] rate_per_msg is floating point `-0.01`, which is out of range; write a number",
+    ),
+    (
+        "[[routing_rules]]\nvendor = \"north\"\nrate_per_msg = -1",
+        3,
+        "rate_per_msg is integer `-1`, which is out of range",
+    ),
+    (
+        "[[routing_rules]]\nvendor = \"north\"\nrate_per_msg = 0.0000075",
+        3,
+        "rate_per_msg is floating point `0.0000075`, which is out of range; write a number from 0 to 999999.999999 with at \
+         most six decimals",
+    ),
+    ("[[routing_rules]]\nvendor = \"north\"\nrate_per_msg = nan", 3, "rate_per_msg is floating point `NaN`"),
+    ("[[routing_rules]]\nvendor = \"north\"\nrate_per_msg = inf", 3, "rate_per_msg is floating point `inf`"),
+    (
+        "[[routing_rules]]\nvendor = \"north\"\nrate_per_msg = \"0.01\"",
+        3,
+        "rate_per_msg is string \"0.01\"; write a number",
+    ),
+    (
+        "[[routing_rules]]\nvendor = \"north\"\nrate_per_msg = 1000000",
+        3,
+        "[[routing_rules]] rate_per_msg is 1000000; give at most 999999.999999",
+    ),
+    (
+        "[[routing_rules]]\nvendor = \"north\"\nrate_per_msgs = 1",
+        3,
+        "rate_per_msgs is no known key; did you mean rate_per_msg?",
+    ),
     ("[[routing_rules]]\nvendor = \"south\"", 2, "[[routing_rules]] vendor is \"south\", and there is no vendor"),
     ("[[routing_rules]]\npriority = 1", 1, "[[routing_rules]] vendor is left out; name one of the [[vendors]]"),
     ("[[routing_rules]]\nvendor = \"north\"\ndest_pattern = \"^(\"", 3, "dest_pattern does not compile"),

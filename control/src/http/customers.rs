@@ -4,7 +4,7 @@ use std::cmp::Reverse;
 
 use schemars::JsonSchema;
 use serde::Serialize;
-use smpp_shards::{Customer, CustomerCounters};
+use smpp_shards::{Amount, Customer, CustomerCounters};
 
 use super::answer::{self, Answer};
 use super::call::Call;
@@ -44,6 +44,8 @@ struct CustomerView {
     messages_submitted: u64,
     messages_accepted: u64,
     messages_refused: u64,
+    /// What the messages cost that vendors have taken since the start, in the currency of rate_per_msg.
+    cost: f64,
     /// Of those refused: above the limit, and beyond a session's window.
     throttled_rate: u64,
     throttled_window: u64,
@@ -83,7 +85,7 @@ fn activity_of<'s>(shards: &'s [ShardState], customer: &Customer) -> (Option<&'s
     let index = customer.id.index();
     for shard in shards {
         let counters = shard.report.as_ref().and_then(|report| report.customers.get(index));
-        if let Some(counters) = counters.filter(|counters| counters.binds > 0 || counters.submits > 0) {
+        if let Some(counters) = counters.filter(|it| it.binds > 0 || it.submits > 0 || it.cost > Amount::default()) {
             return (Some(counters), shard.submit_rates.get(index).copied().unwrap_or(0.0));
         }
     }
@@ -105,6 +107,7 @@ fn view(shards: &[ShardState], customer: &Customer) -> CustomerView {
         messages_submitted: counters.submits,
         messages_accepted: counters.submits_ok,
         messages_refused: counters.submits_failed,
+        cost: counters.cost.into(),
         throttled_rate: counters.throttled_rate,
         throttled_window: counters.throttled_window,
         deliveries_taken: counters.delivered,

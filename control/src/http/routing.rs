@@ -74,6 +74,8 @@ struct RuleLook {
     vendor_priority: i32,
     /// The share among rules that rank alike; which of them comes first is drawn for each message.
     weight: u32,
+    /// What each short message costs that goes this way; 0 where the rule has no rate.
+    rate_per_msg: f64,
     /// The customer for whom the rule is alone.
     customer_id: Option<String>,
     dest_pattern: String,
@@ -187,6 +189,7 @@ fn rule_look(snapshot: &Snapshot, look: Considered) -> RuleLook {
         is_primary: look.is_primary,
         vendor_priority: look.vendor_priority,
         weight: look.weight,
+        rate_per_msg: look.rate_per_msg.into(),
         customer_id: look.customer.and_then(|id| snapshot.customer(id)).map(|customer| customer.name.clone()),
         dest_pattern: look.dest_pattern,
         source_pattern: look.source_pattern,

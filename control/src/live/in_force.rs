@@ -316,9 +316,9 @@ impl<T: Clone + Debug> Table<T> {
     }
 }
 
-/// From which likeness on a rule of before counts as the same one. Of six keys at most two may differ: the wrong one, and one
-/// that was changed with it.
-const LIKENESS_LEAST: u32 = 4;
+/// From which likeness on a rule of before counts as the same one. Of seven keys at most two may differ: the wrong one, and
+/// one that was changed with it.
+const LIKENESS_LEAST: u32 = 5;
 
 /// How many keys of two rules are the same.
 fn rules_alike(one: &RuleSettings, other: &RuleSettings) -> u32 {
@@ -329,6 +329,7 @@ fn rules_alike(one: &RuleSettings, other: &RuleSettings) -> u32 {
         one.source_pattern == other.source_pattern,
         one.vendor == other.vendor,
         one.weight == other.weight,
+        one.rate_per_msg == other.rate_per_msg,
     ]
     .into_iter()
     .map(u32::from)

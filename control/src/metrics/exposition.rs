@@ -2,6 +2,7 @@
 
 use std::fmt::Write as _;
 
+use smpp_shards::Amount;
 use smpp_shards::histogram::{BOUNDS, Histogram};
 
 /// What sort of figure a family holds.
@@ -52,6 +53,12 @@ impl Exposition {
 
     /// One figure of the open family with a fraction.
     pub(super) fn sample_real(&mut self, labels: &[(&str, &str)], value: f64) {
+        self.labelled("", labels);
+        let _ = writeln!(self.text, " {value}");
+    }
+
+    /// One amount of money of the open family, to its last decimal.
+    pub(super) fn sample_amount(&mut self, labels: &[(&str, &str)], value: Amount) {
         self.labelled("", labels);
         let _ = writeln!(self.text, " {value}");
     }

@@ -4,15 +4,19 @@ use super::*;
 use crate::config::{self, LogSettings};
 use crate::log::Log;
 use crate::nodes::NodesStats;
-use smpp_shards::{CustomerId, LimitKey, Report, ShardId, VendorId, VendorState};
+use smpp_shards::{Amount, CustomerId, LimitKey, Report, ShardId, VendorId, VendorState};
 use std::collections::{BTreeMap, HashSet};
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 
 /// The contract's names that break the rule that counters, and only they, end in `_total`.
-const ODD_NAMES: [&str; 3] =
-    ["smpp_server_active_sessions_total", "sms_sent_per_customer", "sms_received_per_customer"];
+const ODD_NAMES: [&str; 4] = [
+    "smpp_server_active_sessions_total",
+    "sms_sent_per_customer",
+    "sms_received_per_customer",
+    "sms_cost_per_customer",
+];
 
 fn state() -> State {
     let text = r#"
@@ -58,6 +62,7 @@ fn reports() -> [Report; 2] {
         submits: 100,
         submits_ok: 90,
         submits_failed: 10,
+        cost: Amount::of_millionths(12_007_500),
         throttled_rate: 6,
         throttled_window: 2,
         delivered: 33,
@@ -120,6 +125,8 @@ fn every_metric_of_the_contract_has_its_figure() {
         (r#"rate_limit_exceeded_total{type="customer"}"#.into(), 6.0),
         (r#"rate_limit_exceeded_total{type="vendor"}"#.into(), 2.0),
         (format!("sms_sent_per_customer{{{acme}}}"), 90.0),
+        (format!("sms_cost_per_customer{{{acme}}}"), 12.0075),
+        (r#"sms_cost_per_customer{customer_id="bolt"}"#.into(), 0.0),
         (format!("sms_received_per_customer{{{acme}}}"), 33.0),
         // Of 30 delivered and 2 undeliverable; the one that is enroute may be either yet.
         ("sms_delivery_rate".into(), 0.9375),

@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use smpp_shards::Amount;
 use smpp_shards::settings::{GatewaySettings, VendorSettings};
 
 use super::connect::Connection;
@@ -250,8 +251,8 @@ fn customers_have_their_limits_and_networks_and_ids_become_names() {
              ('bolt-inc', 'SMPP', 'bolt', '{HASH}', NULL, 0, NULL, NULL, 'uuid', '{{}}', NULL, NULL);
          INSERT INTO messaging.customer_sms_auth (account_id, auth_type) VALUES ('web-inc', 'API_KEY');
          INSERT INTO messaging.vendors (instance_name, host, port) VALUES ('north', 'h', 1);
-         INSERT INTO messaging.routing_rules (priority, customer_id, dest_pattern, source_pattern, vendor_id, weight)
-             SELECT 10, 'acme-inc', '^1', '^Acme', id, 3 FROM messaging.vendors;
+         INSERT INTO messaging.routing_rules (priority, customer_id, dest_pattern, source_pattern, vendor_id, weight,
+             rate_per_msg) SELECT 10, 'acme-inc', '^1', '^Acme', id, 3, 0.0075 FROM messaging.vendors;
          INSERT INTO messaging.routing_rules (customer_id, vendor_id) SELECT 'web-inc', id FROM messaging.vendors;
          INSERT INTO messaging.inbound_routes (did, smpp_system_id) VALUES ('4711', 'acme');
          INSERT INTO messaging.inbound_routes (did, account_id) VALUES ('4712', 'bolt-inc');"
@@ -270,6 +271,7 @@ fn customers_have_their_limits_and_networks_and_ids_become_names() {
     let [rule] = loaded.settings.routing_rules.as_slice() else { panic!("one rule, for the other sends by HTTP") };
     assert_eq!((rule.customer.as_deref(), rule.vendor.as_str(), rule.weight), (Some("acme"), "north", 3));
     assert_eq!((rule.dest_pattern.as_deref(), rule.source_pattern.as_deref()), (Some("^1"), Some("^Acme")));
+    assert_eq!(rule.rate_per_msg, Some(Amount::of_millionths(7_500)));
     let routes: Vec<_> = loaded.settings.inbound_routes.iter().map(|it| it.smpp_system_id.as_str()).collect();
     assert_eq!(routes, ["acme", "bolt"]);
     let snapshot = smpp_shards::Snapshot::build(loaded.settings, 2, 1).unwrap();
@@ -292,6 +294,9 @@ fn a_row_that_is_wrong_is_told_by_table_key_and_column_and_takes_no_other_with_i
              SELECT 2, id, 'nobody', 1 FROM messaging.vendors WHERE instance_name = 'good' UNION
              SELECT 3, id, '2', -1 FROM messaging.vendors WHERE instance_name = 'good' UNION
              SELECT 4, id, '1', 1 FROM messaging.vendors WHERE instance_name = 'far';
+         INSERT INTO messaging.routing_rules (id, vendor_id, rate_per_msg)
+             SELECT 5, id, -0.0075 FROM messaging.vendors WHERE instance_name = 'good' UNION
+             SELECT 6, id, 'NaN' FROM messaging.vendors WHERE instance_name = 'good';
          INSERT INTO messaging.inbound_routes (did, delivery_method, active) VALUES
              ('1', 'webhook', true), ('2', 'pigeon', true), ('3', 'email', false);"
     ));
@@ -305,6 +310,9 @@ fn a_row_that_is_wrong_is_told_by_table_key_and_column_and_takes_no_other_with_i
         "routing_rules 1 vendor_id: is \"00000000-0000-4000-8000-000000000000\", and there is no vendor of that id",
         "routing_rules 2 customer_id: is \"nobody\", which no row of customer_sms_auth has as its account_id",
         "routing_rules 3 weight: is integer `-1`, which is out of range; write a whole number, 0 or more",
+        "routing_rules 5 rate_per_msg: is floating point `-0.0075`, which is out of range; write a number from 0 to \
+         999999.999999 with at most six decimals",
+        "routing_rules 6 rate_per_msg: is string \"NaN\"; write a number from 0 to 999999.999999 with at most six decimals",
         "vendors both bind_type: is \"both\"; write one of \"transceiver\", \"transmitter\", \"receiver\"",
         "vendors both binds: is integer `-1`, which is out of range; write a whole number, 0 or more",
         "vendors far port: is integer `70000`, which is out of range; write a whole number from 0 to 65535",

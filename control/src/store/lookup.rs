@@ -39,7 +39,7 @@ fn told(message: StoredMessage<'_>) -> Told {
         status: status.to_owned(),
         dlr_status: message.dlr_status.map(|status| status.into_owned()),
         segments: Some(u32::from(message.segments)),
-        cost: None,
+        cost: message.cost.map(f64::from),
         submitted_at: Some(message.submitted_at),
         sent_at: message.sent_at,
         delivered_at: message.delivered_at,

@@ -9,6 +9,7 @@ use smpp_pdu::CommandStatus;
 use smpp_pdu::coding::Alphabet;
 use smpp_pdu::id::{IdForm, IdText, NormalId, parse_uuid};
 use smpp_pdu::receipt::MessageState;
+use smpp_shards::Amount;
 use smpp_shards::feed::{Happening, Note, Remembered};
 use smpp_shards::message_id::{IdStyle, MessageId};
 use smpp_shards::settings::VendorIdFormat;
@@ -56,6 +57,9 @@ pub struct StoredMessage<'a> {
     pub dlr_status: Option<Cow<'a, str>>,
     /// Short messages that it makes on the air.
     pub segments: u8,
+    /// What it costs, once a vendor has it.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub cost: Option<Amount>,
     /// When its customer submitted it.
     pub submitted_at: u64,
     /// When the vendor took it.
@@ -105,6 +109,7 @@ impl<'a> Known<'a> {
         let (status, dlr_status, failure_reason) = standing(note.happening);
         let smpp_system_id = text(note.customer);
         let is_delivered = status == MessageStatus::Delivered;
+        let has_vendor = matches!(note.happening, Happening::Sent | Happening::Receipt(_));
         let vendor_id = if vendors.vendor_id.is_empty() { vendors.vendor } else { vendors.vendor_id };
         StoredMessage {
             id: owned_id(note.id, IdStyle::Uuid),
@@ -125,6 +130,7 @@ impl<'a> Known<'a> {
             status,
             dlr_status: dlr_status.map(Cow::Borrowed),
             segments: note.segments,
+            cost: has_vendor.then_some(note.cost),
             submitted_at: note.id.unix_ms(),
             sent_at: Some(vendors.sent_unix_ms).filter(|at| *at != 0),
             delivered_at: is_delivered.then_some(note.at_unix_ms),
@@ -146,6 +152,7 @@ impl StoredMessage<'_> {
             registered_delivery: self.registered_delivery,
             data_coding: self.data_coding,
             segments: self.segments,
+            cost: self.cost.unwrap_or_default(),
             customer: octets(&self.smpp_system_id),
             sent_unix_ms: self.sent_at.unwrap_or(self.submitted_at),
             source: (self.source_ton, self.source_npi, octets(&self.source_addr)),
@@ -235,6 +242,7 @@ pub(crate) mod tests {
             registered_delivery: 1,
             data_coding: 8,
             segments: 2,
+            cost: if has_vendor { Amount::of_millionths(15_000) } else { Amount::default() },
             sent_unix_ms: if has_vendor { unix_ms + 1_000 } else { 0 },
             source: Address { ton: 5, npi: 0, addr: b"Acm\xe9\"" },
             dest: Address { ton: 1, npi: 1, addr: b"447700900123" },
@@ -257,6 +265,7 @@ pub(crate) mod tests {
         let remembered = read.remembered().unwrap();
         assert_eq!((remembered.id, remembered.style), (sent.id, IdStyle::Hex));
         assert_eq!(remembered.source, (5, 0, b"Acm\xe9\"".to_vec()));
+        assert_eq!((remembered.segments, remembered.cost), (2, sent.cost));
         assert_eq!(remembered.customer, b"acme");
         assert_eq!(remembered.sent_unix_ms, sent.sent_unix_ms);
     }
@@ -273,6 +282,7 @@ pub(crate) mod tests {
         assert_eq!(json["vendor_message_id"], "00FF");
         assert_eq!(json["customer_id"], "account-7");
         assert_eq!(json["encoding"], "ucs2");
+        assert_eq!((&json["segments"], &json["cost"]), (&2.into(), &0.015.into()));
         assert_eq!(json["submitted_at"], 1_700_000_000_005_u64);
         assert_eq!(json["sent_at"], 1_700_000_001_005_u64);
         assert_eq!(json["delivered_at"], 1_700_000_001_014_u64);

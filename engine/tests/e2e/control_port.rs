@@ -92,6 +92,7 @@ fn metrics_have_the_names_that_the_platform_knows(shards: Shards) {
         "rate_limit_exceeded_total",
         "sms_sent_per_customer",
         "sms_received_per_customer",
+        "sms_cost_per_customer",
     ] {
         gateway.metric(name, &[]);
     }

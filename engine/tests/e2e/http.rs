@@ -18,6 +18,7 @@ with_one_shard_and_with_two![
     a_vendor_is_told_tried_and_reconnected,
     a_vendor_that_is_not_there_is_told_with_its_step,
     a_route_is_explained,
+    what_messages_cost_is_counted_kept_and_told,
     calls_without_the_token_are_refused_and_nothing_is_done,
     slow_and_silent_clients_leave_the_port_quick,
 ];
@@ -194,6 +195,41 @@ fn a_route_is_explained(shards: Shards) {
         (found["vendor_id"] == "north").then_some(found)
     });
     assert_eq!((&found["candidates"][0]["vendor_id"], &found["rules_total"]), (&"away".into(), &2.into()), "{found}");
+    gateway.end_well();
+}
+
+fn what_messages_cost_is_counted_kept_and_told(shards: Shards) {
+    let refuses = smsc(&["--fail-percent", "100", "--fail-status", "ESME_RSYSERR"]);
+    let takes = smsc(&[]);
+    let gateway = Setup::new(shards)
+        .gateway("retry_count = 1")
+        .customer("acme", "")
+        .customer("beta", "")
+        .vendor("north", refuses.address(), "")
+        .vendor("south", takes.address(), "")
+        .rule("north", "priority = 1\nrate_per_msg = 20")
+        .rule("south", "priority = 2\nrate_per_msg = 0.0075")
+        .rows("[store]\nkind = \"embedded\"")
+        .start();
+    gateway.wait_until_bound(2);
+    Esme::bound(&gateway, "beta").unbind();
+    let (status, accepted) = send(&gateway, &"ж".repeat(150), "ACME");
+    assert_eq!((status, &accepted["segments"]), (202, &3.into()), "{accepted}");
+    gateway.wait_for_metric("sms_cost_per_customer", &["acme"], |cost| cost == 0.0225);
+    assert_eq!(gateway.metric("sms_cost_per_customer", &["beta"]), 0.0);
+    assert_eq!(gateway.metric("sms_sent_per_customer", &["acme"]), 3.0);
+    let of_acme = get(&gateway, "/api/v1/customers?search=acme");
+    assert_eq!(of_acme["customers"][0]["cost"], 0.0225, "{of_acme}");
+    let path = format!("/api/v1/messages/{}", accepted["message_id"].as_str().unwrap());
+    let found = ask_until("the message in the store", || {
+        let (status, found) = call(&gateway, "GET", &path, &Value::Null);
+        (status == 200).then_some(found)
+    });
+    assert_eq!((&found["message"]["segments"], &found["message"]["cost"]), (&1.into(), &0.0075.into()), "{found}");
+    let question = json!({"from": "ACME", "to": "15551234567", "customer_id": "acme"});
+    let (_, route) = call(&gateway, "POST", "/api/v1/routes/test", &question);
+    let rates: Vec<_> = route["rules"].as_array().unwrap().iter().map(|rule| rule["rate_per_msg"].clone()).collect();
+    assert_eq!(rates, [json!(20.0), json!(0.0075)], "{route}");
     gateway.end_well();
 }
 

@@ -202,6 +202,31 @@ fn a_row_that_is_wrong_is_told_and_its_last_good_version_stays() {
 }
 
 #[test]
+fn a_rate_is_a_column_and_a_wrong_one_leaves_the_last_good_one_in_force() {
+    let (database, vendor) = (Server::shared().database(), smsc(&[]));
+    usual_rows(&database, vendor.address());
+    let rate = |rate: &str| database.sql(&format!("UPDATE messaging.routing_rules SET rate_per_msg = {rate}"));
+    rate("0.0075");
+    let rule = database.sql("SELECT id FROM messaging.routing_rules");
+    let gateway = setup(Shards::Two, &database.url()).start();
+    let costs = |expected: f64| {
+        send_one(&gateway);
+        gateway.wait_for_metric("sms_cost_per_customer", &["acme"], |cost| cost == expected);
+    };
+    costs(0.0075);
+    rate("'NaN'");
+    let complaint = wait_for_complaint(&gateway, "configuration", &rule);
+    assert!(complaint.contains("rate_per_msg is string \"NaN\"; write a number from 0"), "{complaint}");
+    costs(0.015);
+    let version = health(&gateway).unwrap()["shards"][0]["snapshot_version"].as_u64().unwrap();
+    rate("999999.999999");
+    wait_until_mended(&gateway, "configuration", &rule);
+    wait_for_version(&gateway, version + 1);
+    costs(1_000_000.014_999);
+    gateway.end_well();
+}
+
+#[test]
 fn without_a_server_the_gateway_starts_from_what_it_has_kept() {
     let server = Server::start();
     let (database, north) = (server.database(), smsc(&[]));

@@ -134,9 +134,9 @@ impl World {
         let is_power_cut = self.random.chance(500);
         self.ground.trace.line(now, format_args!("the process is killed; power cut: {is_power_cut}"));
         self.ground.trace.step(15, u64::from(self.ground.life), u64::from(is_power_cut));
-        for host in self.hosts.drain(..) {
-            self.ground.model.counts.add_report(&host.report());
-        }
+        let reports: Vec<_> = self.hosts.drain(..).map(|host| host.report()).collect();
+        reports.iter().for_each(|report| self.ground.model.counts.add_report(report));
+        self.ground.model.check_costs(&reports, false);
         let during = if self.is_open { "crashes" } else { "crashes while taking over a journal" };
         self.ground.model.counts.add(during, 1);
         self.is_open = false;

@@ -10,6 +10,7 @@ use smpp_shards::settings::{
 
 use crate::days::DaysPlan;
 use crate::live::LivePlan;
+use crate::model::rate_of;
 use crate::network::Weather;
 use crate::random::Stream;
 use crate::vendor_habits::VendorHabits;
@@ -377,7 +378,11 @@ fn draw_rules(settings: &Settings, random: &mut Stream) -> Vec<RuleSettings> {
             vendor: random.pick(&vendors).clone(),
             weight: random.range(1, 5) as u32,
             is_active: random.chance(930),
+            rate_per_msg: None,
         });
+    }
+    for rule in &mut rules {
+        rule.rate_per_msg = vendors.iter().position(|vendor| *vendor == rule.vendor).map(rate_of);
     }
     rules
 }

@@ -137,6 +137,7 @@ impl World {
         self.drain();
         self.check_journal();
         self.ground.model.check_limits();
+        self.ground.model.check_costs(&self.hosts.iter().map(Host::report).collect::<Vec<_>>(), true);
         self.ground.model.check_probes(&self.ground.scenario.settings.vendors);
         let mut counts = core::mem::take(&mut self.ground.model.counts);
         counts.add("alerts", self.ground.alerts);

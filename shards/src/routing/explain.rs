@@ -5,6 +5,7 @@
 use core::fmt;
 
 use super::{Pattern, Routes, Rule, without_plus};
+use crate::amount::Amount;
 use crate::names::{CustomerId, VendorId};
 
 /// What became of one rule.
@@ -33,6 +34,8 @@ pub struct Considered {
     pub vendor: VendorId,
     /// Its share among rules that rank alike.
     pub weight: u32,
+    /// What it asks for each short message; 0 where it asks for nothing.
+    pub rate_per_msg: Amount,
     /// The customer for whom it is alone.
     pub customer: Option<CustomerId>,
     /// As a regular expression; what is simple may be written in another way than it was configured.
@@ -83,6 +86,7 @@ impl Rule {
             vendor_priority: self.rank.vendor_priority,
             vendor: self.vendor,
             weight: self.weight,
+            rate_per_msg: self.rate_per_msg,
             customer: self.customer,
             dest_pattern: self.dest.to_string(),
             source_pattern: self.source.to_string(),

@@ -5,12 +5,13 @@ use smpp_pdu::receipt::MessageState as Final;
 use smpp_pdu::{CommandId, CommandStatus, Header, ShortMessage, encode};
 
 use super::{Role, Shard};
+use crate::amount::Amount;
 use crate::kept::KeptRef;
 use crate::message_id::{IdStyle, MessageId};
 use crate::messages::MessageState;
 use crate::names::{Conn, LinkId, VendorId};
 use crate::output::Output;
-use crate::receipts::{Awaited, KeptAddress, ReceiptKey};
+use crate::receipts::{Awaited, KeptAddress, KeptCost, ReceiptKey};
 use crate::session::SessionState;
 use crate::time::Now;
 use crate::wire::{Carried, SubmitAnswer};
@@ -147,7 +148,7 @@ impl Shard {
             return None;
         }
         let message = self.messages.get(slot);
-        let awaited = self.awaited_of(vendor, &message.carried, &message.pdu, raw, now.unix_ms)?;
+        let awaited = self.awaited_of(vendor, &message.carried, message.segments(), &message.pdu, raw, now.unix_ms)?;
         self.insert(vendor, awaited);
         Some(awaited.key)
     }
@@ -161,7 +162,8 @@ impl Shard {
         raw: &[u8],
         submitted_unix_ms: u64,
     ) {
-        if let Some(awaited) = self.awaited_of(vendor, carried, pdu, raw, submitted_unix_ms) {
+        let segments = carried.facts.segments;
+        if let Some(awaited) = self.awaited_of(vendor, carried, segments, pdu, raw, submitted_unix_ms) {
             self.insert(vendor, awaited);
         }
     }
@@ -171,12 +173,13 @@ impl Shard {
         &self,
         vendor: VendorId,
         carried: &Carried,
+        segments: u8,
         pdu: &[u8],
         raw: &[u8],
         submitted_unix_ms: u64,
     ) -> Option<Awaited> {
         let format = self.snapshot.vendors[vendor.index()].settings.message_id_format;
-        self.awaited_under(ReceiptKey::new(vendor, raw, format)?, carried, pdu, submitted_unix_ms)
+        self.awaited_under(ReceiptKey::new(vendor, raw, format)?, carried, segments, pdu, submitted_unix_ms)
     }
 
     /// The receipt of that message to be awaited, under that key.
@@ -185,6 +188,7 @@ impl Shard {
         &self,
         key: ReceiptKey,
         carried: &Carried,
+        segments: u8,
         pdu: &[u8],
         submitted_unix_ms: u64,
     ) -> Option<Awaited> {
@@ -195,8 +199,8 @@ impl Shard {
             style: carried.style,
             registered_delivery: carried.facts.registered_delivery,
             data_coding: view.data_coding,
-            // For the store alone.
-            segments: if self.feed.is_some() { super::store::segments(&view) } else { 0 },
+            segments,
+            cost: KeptCost::new(carried.rate_per_msg.times(segments)),
             customer: carried.customer,
             customer_home: carried.customer_home,
             kept: carried.origin.kept,
@@ -265,9 +269,24 @@ impl Shard {
     /// The message is through on this shard: whoever waits for it is told. See [`SubmitAnswer::octets`].
     #[inline]
     pub(super) fn finish(&mut self, slot: u32, status: CommandStatus, octets: &[u8], now: Now, out: &mut Output) {
+        let cost = if status.is_ok() { self.messages.get(slot).cost() } else { Amount::default() };
+        self.finish_at(slot, status, cost, octets, now, out);
+    }
+
+    /// [`Shard::finish`] of a message at that cost.
+    #[inline]
+    pub(super) fn finish_at(
+        &mut self,
+        slot: u32,
+        status: CommandStatus,
+        cost: Amount,
+        octets: &[u8],
+        now: Now,
+        out: &mut Output,
+    ) {
         let message = self.messages.get(slot);
         let Carried { origin, id, style, .. } = message.carried;
-        let answer = SubmitAnswer { origin, status, id, style, vendor: message.vendor, octets };
+        let answer = SubmitAnswer { origin, status, id, style, vendor: message.vendor, cost, octets };
         let is_settled = message.is_settled;
         self.messages.free(slot);
         if !is_settled {
@@ -288,7 +307,8 @@ impl Shard {
         }
         if origin.kept == KeptRef::NONE {
             let (conn, generation) = (Conn(origin.slot), origin.generation);
-            self.answer_session(conn, generation, origin.sequence, answer.status, answer.id, answer.style, now, out);
+            let SubmitAnswer { status, id, style, cost, .. } = *answer;
+            self.answer_session(conn, generation, origin.sequence, status, id, style, cost, now, out);
         } else {
             self.kept_answered(answer, now, out);
         }
@@ -304,13 +324,14 @@ impl Shard {
         status: CommandStatus,
         id: MessageId,
         style: IdStyle,
+        cost: Amount,
         now: Now,
         out: &mut Output,
     ) {
         // A message of the control port, or from before a restart, has no session here.
         let Some(connection) = self.connections.get_mut(conn.index()) else {
             if conn == super::commands::CONTROL {
-                self.answer_control(generation, sequence, status, id, style, out);
+                self.answer_control(generation, sequence, status, id, style, cost, out);
             }
             return;
         };
@@ -327,6 +348,7 @@ impl Shard {
         let buffer = out.buffer(conn);
         if status.is_ok() {
             counters.submits_ok += 1;
+            counters.cost = counters.cost.plus(cost);
             match style {
                 IdStyle::Uuid => encode::submit_sm_resp_uuid(buffer, sequence, id.0),
                 _ => encode::submit_sm_resp(buffer, sequence, &id.text(style)),

@@ -7,6 +7,7 @@ use smpp_pdu::{CommandId, CommandStatus, Header, encode};
 
 use super::submit::{Sender, Submitted};
 use super::{Role, Shard};
+use crate::amount::Amount;
 use crate::bounds::{CONTROL_SUBMITS_MAX, SESSION_SLOTS_PER_LIST, SESSIONS_LISTED_MAX};
 use crate::command::{Command, Reply, SessionFacts, SessionName};
 use crate::event::EndReason;
@@ -192,6 +193,7 @@ impl Shard {
 
     /// The answer to a message of the control port. Unknown ones, of messages from before a restart, are passed over.
     #[cold]
+    #[expect(clippy::too_many_arguments, reason = "they are those of the session's answer")]
     pub(super) fn answer_control(
         &mut self,
         generation: u32,
@@ -199,12 +201,14 @@ impl Shard {
         status: CommandStatus,
         id: MessageId,
         style: IdStyle,
+        cost: Amount,
         out: &mut Output,
     ) {
         let Some((ticket, part, customer)) = self.control_submits.end(slot, generation) else { return };
         let counters = &mut self.desks[customer.index()].counters;
         let result = if status.is_ok() {
             counters.submits_ok += 1;
+            counters.cost = counters.cost.plus(cost);
             Ok((id, style))
         } else {
             counters.submits_failed += 1;

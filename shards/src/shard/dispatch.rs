@@ -4,6 +4,7 @@ use smpp_pdu::frame::HEADER_LENGTH;
 use smpp_pdu::{CommandStatus, ShortMessage};
 
 use super::Shard;
+use crate::amount::Amount;
 use crate::bounds::{LINK_OUTPUT_BYTES_MAX, LINK_RUN, MOVE_ON_AGAIN_MS, RING_OUTSTANDING_MAX, RING_STAGED_BYTES_MAX};
 use crate::kept::KeptRef;
 use crate::lane::Ticket;
@@ -56,7 +57,8 @@ impl Shard {
         let Some(slot) = self.messages.allocate(submit.pdu) else {
             let Carried { origin, id, style, .. } = submit.carried;
             let status = self.snapshot.statuses.queue_full;
-            let answer = SubmitAnswer { origin, status, id, style, vendor: submit.vendor, octets: &[] };
+            let cost = Amount::default();
+            let answer = SubmitAnswer { origin, status, id, style, vendor: submit.vendor, cost, octets: &[] };
             self.answer(&answer, now, out);
             return;
         };
@@ -108,9 +110,10 @@ impl Shard {
     /// Gives a message to the next vendors of its route, one after the other, until one sends or queues it; `false` when none
     /// does.
     pub(super) fn move_on(&mut self, slot: u32, now: Now, out: &mut Output) -> bool {
-        while let Some(vendor) = self.next_vendor(slot) {
+        while let Some((vendor, rate_per_msg)) = self.next_vendor(slot) {
             let message = self.messages.get_mut(slot);
             message.goes_to(vendor);
+            message.carried.rate_per_msg = rate_per_msg;
             if !self.is_home(vendor) {
                 self.hand_on(slot);
                 return true;
@@ -123,8 +126,21 @@ impl Shard {
         false
     }
 
-    /// Marks the present vendor as tried and gives the next usable one of the route.
-    fn next_vendor(&mut self, slot: u32) -> Option<VendorId> {
+    /// [`Shard::move_on`] of a message that is its present vendor's as before when no other one takes it.
+    pub(super) fn move_on_or_stay(&mut self, slot: u32, now: Now, out: &mut Output) -> bool {
+        let message = self.messages.get(slot);
+        let (vendor, rate_per_msg) = (message.vendor, message.carried.rate_per_msg);
+        let is_gone = self.move_on(slot, now, out);
+        if !is_gone {
+            let message = self.messages.get_mut(slot);
+            message.vendor = vendor;
+            message.carried.rate_per_msg = rate_per_msg;
+        }
+        is_gone
+    }
+
+    /// Marks the present vendor as tried and gives the next usable one of the route, and its rule's rate.
+    fn next_vendor(&mut self, slot: u32) -> Option<(VendorId, Amount)> {
         let message = self.messages.get_mut(slot);
         if !message.carried.tried.add(message.vendor) {
             return None;
@@ -132,11 +148,10 @@ impl Shard {
         let (customer, tried) = (message.carried.customer, message.carried.tried);
         let message = self.messages.get(slot);
         let view = ShortMessage::decode(&message.pdu).ok()?;
-        let forced = self.snapshot.customer(customer).and_then(|known| known.settings.force_source_address.as_deref());
-        let source = forced.map_or(view.source.addr, str::as_bytes);
         let random = &mut self.random;
-        let candidates = self.snapshot.routes.candidates(customer, source, view.dest.addr, || random.next_u32());
-        self.choose(candidates.as_slice(), &tried, view.offsets.tlvs)
+        let candidates = self.snapshot.candidates(customer, &view, || random.next_u32());
+        let vendor = self.choose(candidates.as_slice(), &tried, view.offsets.tlvs)?;
+        Some((vendor, self.snapshot.routes.rate_of(&candidates, vendor)))
     }
 
     /// Hands a message to another shard, whose vendor is next; its answer goes from there to where it came from.
@@ -199,9 +214,8 @@ impl Shard {
     /// waits here, as what was here before.
     #[cold]
     fn leave_off_vendor(&mut self, slot: u32, vendor: VendorId, now: Now, out: &mut Output) -> bool {
-        let is_gone = self.move_on(slot, now, out);
+        let is_gone = self.move_on_or_stay(slot, now, out);
         if !is_gone {
-            self.messages.get_mut(slot).vendor = vendor;
             self.lane_timers.hasten(vendor.index(), now.mono.after_ms(MOVE_ON_AGAIN_MS));
         }
         is_gone

@@ -6,6 +6,7 @@ use core::time::Duration;
 use smpp_pdu::{CommandStatus, MessageState as Final};
 
 use super::{Role, Shard};
+use crate::amount::Amount;
 use crate::bounds::OVERDUE_PER_TURN;
 use crate::deliveries::DeliveryState;
 use crate::event::Event;
@@ -185,7 +186,8 @@ impl Shard {
         let Some(kept) = self.kept.find(meant) else { return };
         let (conn, generation, sequence) = (kept.conn, kept.conn_generation, kept.sequence);
         let (id, style) = (kept.id, kept.style);
-        self.answer_session(conn, generation, sequence, status, id, style, now, out);
+        // Its cost counts when a vendor has it.
+        self.answer_session(conn, generation, sequence, status, id, style, Amount::default(), now, out);
         self.told(meant, now, out);
     }
 
@@ -202,6 +204,8 @@ impl Shard {
         let number = kept.number;
         if answer.status.is_ok() {
             // While nothing can be written, that a vendor has it is as safe as it gets.
+            let counters = &mut self.desks[kept.customer.index()].counters;
+            counters.cost = counters.cost.plus(answer.cost);
             let is_told = ledger.is_failing() && !core::mem::replace(&mut kept.is_answered, true);
             if answer.octets.is_empty() {
                 kept.state = KeptState::Through;

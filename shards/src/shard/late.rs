@@ -29,7 +29,7 @@ impl Shard {
         if carried.origin.kept == KeptRef::NONE || message.is_settled || !is_last || late_ms == 0 {
             return;
         }
-        let awaited = self.awaited_under(ReceiptKey::UNKNOWN, carried, &message.pdu, now.unix_ms);
+        let awaited = self.awaited_under(ReceiptKey::UNKNOWN, carried, message.segments(), &message.pdu, now.unix_ms);
         // It was decoded when it came in.
         let Some(awaited) = awaited else { return };
         let awaited = Awaited { is_double: true, ..awaited };
@@ -76,9 +76,10 @@ impl Shard {
             self.settle_here(late, octets, now, out);
             return;
         }
-        let Late { vendor, awaited: Awaited { id, style, kept, customer_home: home, .. }, .. } = *late;
+        let Late { vendor, awaited: Awaited { id, style, kept, customer_home: home, cost, .. }, .. } = *late;
         let origin = Origin { shard: home, via: home, slot: u32::MAX, kept, ..Origin::default() };
-        let answer = SubmitAnswer { origin, status: CommandStatus::ESME_ROK, id, style, vendor, octets };
+        let (status, cost) = (CommandStatus::ESME_ROK, cost.amount());
+        let answer = SubmitAnswer { origin, status, id, style, vendor, cost, octets };
         if home == self.id {
             self.settle_at_home(&answer, now, out);
         } else {
@@ -89,6 +90,7 @@ impl Shard {
     fn settle_here(&mut self, late: &Late, octets: &[u8], now: Now, out: &mut Output) {
         let message = self.messages.get_mut(late.slot);
         let (state, present) = (message.state, message.vendor);
+        let (status, cost) = (CommandStatus::ESME_ROK, late.awaited.cost.amount());
         if message.is_settled {
             return;
         }
@@ -96,8 +98,7 @@ impl Shard {
         if matches!(state, MessageState::InFlight(..)) {
             message.is_settled = true;
             let (origin, id, style) = (message.carried.origin, late.awaited.id, late.awaited.style);
-            let status = CommandStatus::ESME_ROK;
-            self.answer(&SubmitAnswer { origin, status, id, style, vendor: late.vendor, octets }, now, out);
+            self.answer(&SubmitAnswer { origin, status, id, style, vendor: late.vendor, cost, octets }, now, out);
             return;
         }
         if state == MessageState::Queued {
@@ -105,7 +106,7 @@ impl Shard {
             self.refresh_view(present);
         }
         self.messages.get_mut(late.slot).vendor = late.vendor;
-        self.finish(late.slot, CommandStatus::ESME_ROK, octets, now, out);
+        self.finish_at(late.slot, status, cost, octets, now, out);
     }
 
     /// On the message's home: the vendor that answered late is not on the shard that has the message now, if any has it.

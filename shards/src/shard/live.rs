@@ -380,11 +380,10 @@ impl Shard {
     /// Gives a message that was taken out of a queue to the next vendor; `false` when it is back in the queue.
     fn move_on_or_back(&mut self, slot: u32, vendor: VendorId, now: Now, out: &mut Output) -> bool {
         self.messages.get_mut(slot).state = MessageState::Retrying;
-        if self.move_on(slot, now, out) {
+        if self.move_on_or_stay(slot, now, out) {
             return true;
         }
         let message = self.messages.get_mut(slot);
-        message.vendor = vendor;
         message.state = MessageState::Queued;
         let (bytes, priority) = (message.pdu.len(), message.carried.facts.priority);
         let ticket = self.messages.ticket(slot);

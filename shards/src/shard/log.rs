@@ -5,7 +5,6 @@
 use smpp_pdu::{CommandStatus, ShortMessage};
 
 use super::Shard;
-use super::store::segments;
 use crate::bounds::{SAMPLE_BYTES_MAX, SAMPLES_PER_SECOND_MAX};
 use crate::bucket::TokenBucket;
 use crate::event::Event;
@@ -67,7 +66,7 @@ impl Shard {
             message_id: id.text(IdStyle::Uuid).escape_ascii().to_string(),
             source: message.source.addr.escape_ascii().to_string(),
             dest: message.dest.addr.escape_ascii().to_string(),
-            segments: segments(&message),
+            segments: stored.carried.facts.segments,
             latency_ms: now.unix_ms.saturating_sub(id.unix_ms()),
             status,
             pdu: stored.pdu[..stored.pdu.len().min(SAMPLE_BYTES_MAX)].into(),

@@ -14,7 +14,7 @@ use crate::kept::KeptRef;
 use crate::lookups::LookupState;
 use crate::names::VendorId;
 use crate::output::Output;
-use crate::receipts::{Awaited, KeptAddress, ReceiptKey};
+use crate::receipts::{Awaited, KeptAddress, KeptCost, ReceiptKey};
 use crate::time::Now;
 use crate::wire::DeliveryOrigin;
 
@@ -166,6 +166,7 @@ impl Shard {
             registered_delivery: remembered.registered_delivery,
             data_coding: remembered.data_coding,
             segments: remembered.segments,
+            cost: KeptCost::new(remembered.cost),
             customer,
             customer_home,
             kept: KeptRef::NONE,

@@ -5,6 +5,7 @@ use smpp_pdu::receipt::{MessageState, Receipt};
 use smpp_pdu::{CommandStatus, Header, ShortMessage, Tag, encode};
 
 use super::Shard;
+use crate::amount::Amount;
 use crate::bounds::{DELIVERIES_PER_VENDOR_MAX, EARLY_RECEIPTS_MAX};
 use crate::early::EarlyReceipt;
 use crate::event::Event;
@@ -156,12 +157,9 @@ impl Shard {
         }
         let home = awaited.customer_home;
         let origin = Origin::end_of(home, awaited.kept);
-        let (id, style) = (awaited.id, awaited.style);
-        self.answer(
-            &SubmitAnswer { origin, status: CommandStatus::ESME_ROK, id, style, vendor, octets: &[] },
-            now,
-            out,
-        );
+        // What it costs was told when the vendor took it.
+        let (id, style, status, cost) = (awaited.id, awaited.style, CommandStatus::ESME_ROK, Amount::default());
+        self.answer(&SubmitAnswer { origin, status, id, style, vendor, cost, octets: &[] }, now, out);
     }
 
     /// Its submit_sm_resp may still be on the way: the receipt waits for it.

@@ -7,6 +7,7 @@ use std::collections::VecDeque;
 use smpp_pdu::ShortMessage;
 
 use super::Shard;
+use crate::amount::Amount;
 use crate::bounds::{RESTORE_AGAIN_MS, RESTORED_PER_TURN, RESTORED_STAGED_BYTES};
 use crate::facts::Facts;
 use crate::journal::{Accepted, Entry, Receipt, Sent};
@@ -173,13 +174,22 @@ impl Shard {
         // From a vendor that is no longer configured no receipt comes.
         let Some(vendor) = sent.vendor else { return };
         let configured = &self.snapshot.vendors[vendor.index()];
-        let submit = Submit { vendor, carried: *carried, pdu: &message.pdu };
+        let carried = Carried { rate_per_msg: self.rate_in_force(carried, &message.pdu, vendor), ..*carried };
+        let submit = Submit { vendor, carried, pdu: &message.pdu };
         let awaited = Await { submit, vendor_message_id: &sent.vendor_message_id };
         if configured.home == self.id {
             self.take_over_awaited(&awaited);
         } else {
             self.rings.send_await(configured.home, &awaited);
         }
+    }
+
+    /// What the rules ask now for a message that the vendor took before this start: for the message store alone, which is told
+    /// it again with the receipts.
+    fn rate_in_force(&self, carried: &Carried, pdu: &[u8], vendor: VendorId) -> Amount {
+        let (true, Ok(message)) = (self.feed.is_some(), ShortMessage::decode(pdu)) else { return Amount::default() };
+        let candidates = self.snapshot.candidates(carried.customer, &message, || 0);
+        self.snapshot.routes.rate_of(&candidates, vendor)
     }
 
     /// Another start's message that one of this shard's vendors has.
@@ -249,14 +259,12 @@ impl Shard {
         if carried.deadline <= now.mono {
             return self.expire_restored(carried, pdu, now, out);
         }
-        let customer = &self.snapshot.customers[carried.customer.index()];
-        let source = customer.settings.force_source_address.as_deref().map_or(message.source.addr, str::as_bytes);
         let random = &mut self.random;
-        let candidates =
-            self.snapshot.routes.candidates(carried.customer, source, message.dest.addr, || random.next_u32());
+        let candidates = self.snapshot.candidates(carried.customer, &message, || random.next_u32());
         let Some(vendor) = self.choose(candidates.as_slice(), &Tried::default(), pdu.len()) else { return false };
+        let carried = Carried { rate_per_msg: self.snapshot.routes.rate_of(&candidates, vendor), ..*carried };
         self.possible_duplicates += 1;
-        self.place(Submit { vendor, carried: *carried, pdu }, now, out);
+        self.place(Submit { vendor, carried, pdu }, now, out);
         true
     }
 

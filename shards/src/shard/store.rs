@@ -3,23 +3,18 @@
 //! Without a store every call is one branch that is never taken. With one a note is put together and copied, nothing is
 //! waited for, and what finds no room is left out and counted.
 
-use smpp_pdu::coding::Alphabet;
-use smpp_pdu::concat::{Reference, part_count};
-use smpp_pdu::message::ESM_UDHI;
 use smpp_pdu::receipt::{MessageState, Receipt};
-use smpp_pdu::{CommandStatus, ShortMessage, Tag};
+use smpp_pdu::{CommandStatus, ShortMessage};
 
 use super::Shard;
 use super::receipt::receipt_id;
+use crate::amount::Amount;
 use crate::feed::{FeedReport, Happening, Note};
 use crate::names::VendorId;
 use crate::receipts::Awaited;
 use crate::settings::{CustomerSettings, VendorIdFormat, VendorSettings};
 use crate::time::Now;
 use crate::wire::Carried;
-
-/// Octets of a text that is one short message in any alphabet.
-const SINGLE_BYTES: usize = 140;
 
 impl Shard {
     /// Moves what the turn has told the store into its ring. `true` when the store's thread is to be woken.
@@ -78,6 +73,7 @@ impl Shard {
             registered_delivery: awaited.registered_delivery,
             data_coding: awaited.data_coding,
             segments: awaited.segments,
+            cost: awaited.cost.amount(),
             sent_unix_ms: awaited.submitted_unix_ms,
             source: awaited.source.address(),
             dest: awaited.dest.address(),
@@ -108,6 +104,10 @@ impl Shard {
         let Ok(message) = ShortMessage::decode(&stored.pdu) else { return };
         let mut note = note_of(&stored.carried, &message, happening, now);
         note.vendor_message_id = raw;
+        note.segments = stored.segments();
+        if happening == Happening::Sent {
+            note.cost = stored.cost();
+        }
         let Some(feed) = &mut self.feed else { return };
         // One that expired before any vendor had room may name none that is there.
         if let Some(configured) = self.snapshot.vendor(vendor) {
@@ -148,7 +148,8 @@ fn note_of<'a>(carried: &Carried, message: &ShortMessage<'a>, happening: Happeni
         style: carried.style,
         registered_delivery: carried.facts.registered_delivery,
         data_coding: message.data_coding,
-        segments: segments(message),
+        segments: carried.facts.segments,
+        cost: Amount::default(),
         sent_unix_ms: if happening == Happening::Sent { now.unix_ms } else { 0 },
         source: message.source,
         dest: message.dest,
@@ -158,45 +159,5 @@ fn note_of<'a>(carried: &Carried, message: &ShortMessage<'a>, happening: Happeni
         vendor_id: &[],
         vendor_id_format: VendorIdFormat::Text,
         vendor_message_id: &[],
-    }
-}
-
-/// Short messages that a submit_sm makes on the air. One that is a part of a longer message is one.
-#[inline]
-pub(super) fn segments(message: &ShortMessage<'_>) -> u8 {
-    let text = message.text();
-    if text.len() <= SINGLE_BYTES {
-        return 1;
-    }
-    count_segments(message, text)
-}
-
-#[cold]
-fn count_segments(message: &ShortMessage<'_>, text: &[u8]) -> u8 {
-    if message.esm_class & ESM_UDHI != 0 || message.tlvs.find(Tag::SAR_MSG_REF_NUM).is_some() {
-        return 1;
-    }
-    let alphabet = Alphabet::of_data_coding(message.data_coding, Alphabet::Gsm);
-    u8::try_from(part_count(text, alphabet, Reference::Eight(0))).unwrap_or(u8::MAX)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn count(length: usize, data_coding: u8, esm_class: u8) -> u8 {
-        let text = vec![b'a'; length];
-        segments(&ShortMessage { short_message: &text, data_coding, esm_class, ..ShortMessage::default() })
-    }
-
-    #[test]
-    fn segments_are_counted_by_alphabet_and_a_part_is_one() {
-        assert_eq!(count(0, 0, 0), 1);
-        assert_eq!(count(160, 0, 0), 1);
-        assert_eq!(count(161, 0, 0), 2);
-        assert_eq!(count(140, 8, 0), 1);
-        assert_eq!(count(142, 8, 0), 2);
-        assert_eq!(count(200, 4, 0), 2);
-        assert_eq!(count(200, 0, ESM_UDHI), 1);
     }
 }

@@ -4,6 +4,7 @@ use smpp_pdu::{CommandId, CommandStatus, Header, ShortMessage, encode};
 
 use super::journal::Accepting;
 use super::{Role, Shard};
+use crate::amount::Amount;
 use crate::facts::Facts;
 use crate::kept::KeptRef;
 use crate::lease::LimitKey;
@@ -18,8 +19,9 @@ use crate::wire::{Carried, Origin, Submit};
 /// A message that has passed every check that refuses.
 #[derive(Clone, Copy)]
 pub(super) struct Admitted {
-    /// Who gets it first.
+    /// Who gets it first, and what the rule asks that says so.
     vendor: VendorId,
+    rate_per_msg: Amount,
     facts: Facts,
 }
 
@@ -130,7 +132,9 @@ impl Shard {
             return Err(statuses.no_route);
         }
         match self.choose(candidates.as_slice(), &Tried::default(), pdu.len()) {
-            Some(vendor) => Ok(Admitted { vendor, facts }),
+            Some(vendor) => {
+                Ok(Admitted { vendor, rate_per_msg: self.snapshot.routes.rate_of(&candidates, vendor), facts })
+            }
             None => Err(self.snapshot.statuses.queue_full),
         }
     }
@@ -138,7 +142,7 @@ impl Shard {
     /// Takes a message on: keeps it where there is a journal, and gives it to its vendor.
     #[inline(always)]
     pub(super) fn take_on(&mut self, submitted: Submitted<'_>, sender: Sender, now: Now, out: &mut Output) {
-        let Submitted { customer: id, pdu, admitted: Admitted { vendor, facts } } = submitted;
+        let Submitted { customer: id, pdu, admitted: Admitted { vendor, rate_per_msg, facts } } = submitted;
         let Sender { conn, generation: conn_generation, sequence, style } = sender;
         self.desks[id.index()].counters.submits += 1;
         let message_id = self.ids.next(now.unix_ms);
@@ -159,6 +163,7 @@ impl Shard {
             deadline,
             refusal: CommandStatus::ESME_ROK,
             tried: Tried::default(),
+            rate_per_msg,
             is_doubtful: false,
             facts,
         };

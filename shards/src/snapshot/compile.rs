@@ -7,6 +7,7 @@ use smpp_pdu::message::{ADDRESS_MAX, SERVICE_TYPE_MAX};
 
 use super::{Customer, Problem, Vendor};
 use crate::addresses::{IpNetwork, SourceAddresses};
+use crate::amount::Amount;
 use crate::bounds::{DELIVER_WINDOW_MAX, LINK_WINDOW_MAX, RECEIPTS_AWAITED_MAX, SESSION_WINDOW_MAX, VENDOR_BINDS_MAX};
 use crate::names::{CustomerId, ShardId, VendorId};
 use crate::routing::{Routes, RoutesBuilder};
@@ -262,6 +263,9 @@ pub(super) fn compile_routes(
         }
         if rule.weight == 0 {
             problems.add("weight", "is 0", "give 1 or more, or set is_active = false");
+        }
+        if let Some(rate) = rule.rate_per_msg.filter(|rate| *rate > Amount::RATE_MAX) {
+            problems.add("rate_per_msg", format!("is {rate}"), format!("give at most {}", Amount::RATE_MAX));
         }
         let Some(vendor) = vendor.and_then(|id| vendors.get(id.index())) else { continue };
         if let Err((key, error)) = builder.add(&rule, customer.flatten(), vendor) {

@@ -2,6 +2,7 @@
 //! and what the model peers do, and panics with a sentence that names the seed. Single thread; never acts.
 
 mod age;
+mod costs;
 mod customer_side;
 mod final_checks;
 mod journal;
@@ -22,6 +23,7 @@ use crate::counts::Counts;
 use crate::network::NetId;
 use crate::scenario::Scenario;
 use crate::trace::Trace;
+pub(crate) use costs::rate_of;
 pub(crate) use limits::ReferenceBucket;
 pub(crate) use octets::Octets;
 
