@@ -208,7 +208,9 @@ impl Routes {
         mut draw: impl FnMut() -> u32,
     ) -> Candidates {
         let (source, dest) = (without_plus(source), without_plus(dest));
-        let mut choice = Choice::of(&self.rules);
+        // Filled in where it is used: a copy made right after would wait for each of its fields.
+        let mut candidates = Candidates::default();
+        let mut choice = Choice::of(&self.rules, &mut candidates);
         if self.rules.len() <= LINEAR_RULES_MAX {
             for (position, rule) in self.rules.iter().enumerate() {
                 if rule.matches(customer, source, dest) && choice.add(rule, position as u32, &mut draw) {
@@ -225,7 +227,7 @@ impl Routes {
             }
         }
         choice.close_rank(&mut draw);
-        choice.candidates
+        candidates
     }
 
     /// What the rule that has brought that candidate asks for each short message; 0 where it asks for nothing.
@@ -371,7 +373,7 @@ impl<'a> Heads<'a> {
 /// The candidates so far, and the matching rules of the present rank, which share its places by weight.
 struct Choice<'a> {
     rules: &'a [Rule],
-    candidates: Candidates,
+    candidates: &'a mut Candidates,
     rank: Option<Rank>,
     members: [u32; ROUTE_CANDIDATES_MAX],
     length: usize,
@@ -379,9 +381,8 @@ struct Choice<'a> {
 
 impl<'a> Choice<'a> {
     #[inline]
-    fn of(rules: &'a [Rule]) -> Self {
-        let members = [0; ROUTE_CANDIDATES_MAX];
-        Self { rules, candidates: Candidates::default(), rank: None, members, length: 0 }
+    fn of(rules: &'a [Rule], candidates: &'a mut Candidates) -> Self {
+        Self { rules, candidates, rank: None, members: [0; ROUTE_CANDIDATES_MAX], length: 0 }
     }
 
     /// Adds a rule that matches; they come by rank. `true` when no more are needed.
