@@ -124,7 +124,20 @@ pub(super) struct Ring {
 
 impl Ring {
     pub(super) fn new() -> Result<Self, SetupError> {
-        Ok(Self { inner: build(SUBMISSIONS, COMPLETIONS)? })
+        let mut ring = Self { inner: build(SUBMISSIONS, COMPLETIONS)? };
+        ring.start_worker().map_err(SetupError::from_io)?;
+        Ok(ring)
+    }
+
+    /// Has the kernel start the worker thread that will run the fdatasyncs, by an operation that does nothing. A worker has the
+    /// scheduling policy of the thread at its start for good, and is to be an ordinary one whatever the shard becomes later.
+    fn start_worker(&mut self) -> io::Result<()> {
+        let nothing = opcode::Nop::new().build().flags(squeue::Flags::ASYNC);
+        // SAFETY: it points to no memory.
+        unsafe { self.push(&nothing) };
+        self.inner.submit_and_wait(1)?;
+        self.inner.completion().for_each(drop);
+        Ok(())
     }
 
     pub(super) const fn inner(&self) -> &IoUring {
