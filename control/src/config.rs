@@ -14,6 +14,7 @@ mod reread;
 mod sections;
 mod served;
 mod services;
+mod statuses;
 
 use std::fmt;
 use std::net::SocketAddr;

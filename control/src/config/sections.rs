@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 use smpp_shards::bounds::{JOURNAL_SEGMENT_BYTES_MIN, LATE_ANSWER_MS_MAX, MESSAGES_KEPT_MAX};
-use smpp_shards::settings::{CustomerSettings, GatewaySettings, StatusSettings};
+use smpp_shards::settings::{CustomerSettings, GatewaySettings};
 use smpp_shards::{Problem, Settings, Snapshot};
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
@@ -19,6 +19,7 @@ use super::fault::Fault;
 use super::postgres;
 use super::served::{LEAVE_OUT, NOT_YET, is_table_to_come, nearest};
 use super::services::{read_redis, read_store};
+use super::statuses::read_statuses;
 use super::{
     Accept, Certificate, ClientCertificates, Configuration, ControlSettings, DATA_DIR, Gateway, JournalSettings,
     LogLevel, LogSettings, Secret, ShardsSettings, SmppSettings, node_number,
@@ -153,8 +154,7 @@ pub(super) fn read(
     let log: LogSection = section(&mut reader, "log", tables.remove("log"));
     let redis = read_redis(&mut reader, tables.remove("redis"), environment);
     let store = read_store(&mut reader, tables.remove("store"), redis.as_ref());
-    let statuses: Option<StatusSettings> = tables.remove("statuses").map(|table| reader.row("statuses", 0, table));
-    settings.gateway.statuses = statuses.unwrap_or_default();
+    settings.gateway.statuses = read_statuses(&mut reader, tables.remove("statuses"));
     settings.gateway.auth = read_auth(&mut reader, tables.remove("auth"));
     settings.customers = tables.remove("customers").map_or_else(Vec::new, |rows| reader.rows("customers", rows));
     settings.vendors = tables.remove("vendors").map_or_else(Vec::new, |rows| reader.rows("vendors", rows));

@@ -141,6 +141,7 @@ const WRONG: &[(&str, usize, &str)] = &[
     ("[log]\nlevel = \"loud\"", 2, "[log] level is \"loud\"; write one of \"debug\", \"info\", \"warn\", \"error\""),
     ("[log]\nlevle = \"info\"", 2, "[log] levle is no known key; did you mean level?"),
     ("[statuses]\nthrottled = \"0x58\"", 2, "[statuses] throttled is string \"0x58\"; write a whole number"),
+    ("[statuses]\nno_route = 11\nthrottled = 0", 3, "throttled is 0, ESME_ROK: what is refused would be acknowledged"),
     ("[statuses]\nthrotled = 88", 2, "did you mean throttled?"),
     (
         "[[routing_rules]]\nvendor = \"north\"\nrate_per_msg = -0.01",

@@ -119,6 +119,12 @@ impl Refusal {
         Self::new(StatusCode::UNAUTHORIZED, "unauthorized", message)
     }
 
+    /// 403.
+    pub(super) fn cross_site() -> Self {
+        let message = "A page of another site may change nothing here; set [control] token to let one.";
+        Self { closes: true, ..Self::new(StatusCode::FORBIDDEN, "cross_site", message) }
+    }
+
     /// 413.
     pub(super) fn too_large() -> Self {
         let message = "No path of this port takes a request body that large.";

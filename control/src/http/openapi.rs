@@ -17,6 +17,9 @@ const EVERYWHERE: [u16; 3] = [400, 401, 405];
 /// Errors of those that take a body.
 const WITH_BODY: [u16; 3] = [408, 413, 415];
 
+/// Errors of those that change or cause something.
+const CHANGING: [u16; 2] = [403, 413];
+
 /// The document.
 pub(super) async fn document(_: Call) -> Answer {
     static TEXT: OnceLock<String> = OnceLock::new();
@@ -71,7 +74,8 @@ fn operation(route: &Route, read: &mut SchemaGenerator, written: &mut SchemaGene
     }
     let everywhere = EVERYWHERE.iter().filter(|_| route.access == Access::Token);
     let with_body = WITH_BODY.iter().filter(|_| route.body.is_some());
-    for status in route.refusals.iter().chain(everywhere).chain(with_body) {
+    let changing = CHANGING.iter().filter(|_| route.is_audited);
+    for status in route.refusals.iter().chain(everywhere).chain(with_body).chain(changing) {
         let reason = StatusCode::from_u16(*status).ok().and_then(|status| status.canonical_reason());
         let content = json!({"application/json": {"schema": error}});
         let answer = json!({"description": reason.unwrap_or_default(), "content": content});

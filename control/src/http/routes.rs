@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use hyper::body::{Body as _, Bytes, Incoming};
-use hyper::header::{AUTHORIZATION, CONNECTION, CONTENT_TYPE, HeaderMap, HeaderValue};
+use hyper::header::{AUTHORIZATION, CONNECTION, CONTENT_TYPE, HOST, HeaderMap, HeaderValue, ORIGIN};
 use hyper::{Method, Request, Response};
 
 use super::answer::{Body, Refusal};
@@ -32,11 +32,7 @@ pub(super) async fn answer(
     site: Arc<Site>,
 ) -> Response<Body> {
     let is_left_over = !request.body().is_end_stream();
-    let wants_body = request.body().size_hint().lower() <= BODY_BYTES_MAX as u64;
-    let (mut response, is_read) = match wants_body {
-        false => (Refusal::too_large().into_response(), false),
-        true => respond(request, peer, port, &site).await,
-    };
+    let (mut response, is_read) = respond(request, peer, port, &site).await;
     if is_left_over && !is_read {
         // A body that nobody wants is not read to its end.
         response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
@@ -66,8 +62,15 @@ async fn respond(request: Request<Incoming>, peer: SocketAddr, port: Port, site:
         }
     };
     let (route, variables) = route;
-    let is_read = route.body.is_some();
-    let outcome = call(request, route, variables, may, site).await;
+    let is_too_large = request.body().size_hint().lower() > BODY_BYTES_MAX as u64;
+    let is_read = route.body.is_some() && !is_too_large;
+    let outcome = if is_too_large {
+        Err(Refusal::too_large())
+    } else if route.is_audited && site.token.is_none() && is_cross_site(request.headers()) {
+        Err(Refusal::cross_site())
+    } else {
+        call(request, route, variables, may, site).await
+    };
     let response = outcome.unwrap_or_else(Refusal::into_response);
     if route.is_audited {
         audit::call(site, peer, &method, &path, response.status());
@@ -146,6 +149,16 @@ fn is_json(content_type: &str) -> bool {
 
 fn is_get(method: &Method) -> bool {
     matches!(*method, Method::GET | Method::HEAD)
+}
+
+/// Whether a browser sends this for a page of another site: without a token nothing else stands between that page and this port.
+fn is_cross_site(headers: &HeaderMap) -> bool {
+    if headers.get("sec-fetch-site").is_some_and(|site| site == "cross-site") {
+        return true;
+    }
+    let Some(origin) = headers.get(ORIGIN) else { return false };
+    let authority = origin.as_bytes().split(|octet| *octet == b'/').next_back();
+    headers.get(HOST).map(HeaderValue::as_bytes) != authority
 }
 
 fn has_token(headers: &HeaderMap, site: &Site) -> bool {

@@ -247,10 +247,31 @@ fn without_the_token_health_names_nothing() {
 #[test]
 fn what_is_too_large_is_refused() {
     let bench = Bench::start("");
-    let answer = bench.ask("POST /health", "Content-Length: 10000000\r\n");
+    let answer = bench.ask("POST /api/v1/admin/reload", "Content-Length: 10000000\r\n");
     assert_eq!((answer.status, &answer.json()["error"]["code"]), (413, &"body_too_large".into()));
     assert_eq!(bench.ask("GET /health", &format!("X: {}\r\n", "x".repeat(40_000))).status, 431);
     assert_eq!(bench.ask("GET /health", &"X: y\r\n".repeat(100)).status, 431);
+}
+
+#[test]
+fn without_a_token_a_page_of_another_site_changes_nothing() {
+    let bench = Bench::start("");
+    let ask = |request: &str, headers: &str| {
+        let answer = bench.ask(request, headers);
+        (answer.status, answer.json()["error"]["code"].as_str().map(str::to_owned))
+    };
+    let refused = (403, Some("cross_site".to_owned()));
+    let reload = "POST /api/v1/admin/reload";
+    assert_eq!(ask(reload, "Sec-Fetch-Site: cross-site\r\n"), refused);
+    assert_eq!(ask(reload, "Origin: http://elsewhere.example\r\n"), refused);
+    assert_eq!(ask(reload, "Origin: null\r\n"), refused);
+    let own = ask(reload, "Origin: http://x\r\nSec-Fetch-Site: same-origin\r\n");
+    assert_eq!(own, ask(reload, ""));
+    assert_ne!(own, refused);
+    assert_eq!(ask("GET /health", "Origin: http://elsewhere.example\r\n").0, 200);
+    let guarded = Bench::start(TOKEN);
+    let answer = guarded.ask(reload, "Authorization: Bearer opensesame\r\nOrigin: http://elsewhere.example\r\n");
+    assert_ne!(answer.status, 403);
 }
 
 #[test]

@@ -2,7 +2,9 @@
 //!
 //! A running link is never used, and nothing is submitted. The whole is over within ten seconds.
 
+use std::io;
 use std::net::SocketAddr;
+use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,7 +15,7 @@ use smpp_pdu::bind::Bind;
 use smpp_pdu::{CommandId, Deframed, Header, deframe, encode};
 use smpp_shards::settings::{BindType, VendorSettings};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
-use tokio::net::TcpStream;
+use tokio::net::{TcpSocket, TcpStream};
 use tokio::time::Instant;
 use tokio_rustls::TlsConnector;
 
@@ -119,11 +121,15 @@ impl Steps {
         let start = Instant::now();
         let mut reasons = Vec::new();
         for address in addresses {
-            match tokio::time::timeout_at(self.end, TcpStream::connect(address)).await {
+            let mut twin = None;
+            let outcome = tokio::time::timeout_at(self.end, connect_to(address, &mut twin)).await;
+            // Where it was tried from is known of one that failed as well.
+            let local = twin.and_then(|twin| std::net::TcpStream::from(twin).local_addr().ok());
+            self.local = local.filter(|local| !local.ip().is_unspecified());
+            match outcome {
                 Err(_) => reasons.push(format!("{address}: not connected in time")),
                 Ok(Err(error)) => reasons.push(format!("{address}: {error}")),
                 Ok(Ok(stream)) => {
-                    self.local = stream.local_addr().ok();
                     self.note("tcp", start, Ok(format!("connected to {address}")));
                     return Some(stream);
                 }
@@ -221,6 +227,13 @@ fn bind_of(vendor: &VendorSettings) -> Bind<'_> {
         addr_npi: 0,
         address_range: b"",
     }
+}
+
+/// Connects; `twin` is the same socket once more, which outlives a connect that fails.
+async fn connect_to(address: SocketAddr, twin: &mut Option<OwnedFd>) -> io::Result<TcpStream> {
+    let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
+    *twin = socket.as_fd().try_clone_to_owned().ok();
+    socket.connect(address).await
 }
 
 async fn shake_hands(

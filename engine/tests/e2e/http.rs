@@ -171,6 +171,8 @@ fn a_vendor_that_is_not_there_is_told_with_its_step(shards: Shards) {
     let (_, trial) = call(&gateway, "POST", "/api/v1/vendors/north/test", &Value::Null);
     let last = trial["steps"].as_array().unwrap().last().unwrap();
     assert_eq!((&trial["bound"], &last["step"], &last["passed"]), (&false.into(), &"tcp".into(), &false.into()));
+    let local = last["local_address"].as_str().unwrap_or_default();
+    assert!(local.starts_with("127.0.0.1:"), "from where a refused connect was tried: {last}");
     let status = ask_until("a failure that is told", || {
         let status = get(&gateway, "/api/v1/vendors/north/status");
         status["detail"]["last_failure"].is_object().then_some(status)
@@ -259,6 +261,7 @@ fn slow_and_silent_clients_leave_the_port_quick(shards: Shards) {
     assert!(answer.starts_with("HTTP/1.1 408 "), "{answer}");
     let (status, large) = call(&gateway, "POST", "/api/v1/messages", &json!({"to": "x".repeat(70_000)}));
     assert_eq!((status, &large["error"]["code"]), (413, &"body_too_large".into()));
+    gateway.log.wait_for(1, &["control port called", "/api/v1/messages", "413"]);
     drop(silent);
     gateway.end_well();
 }
