@@ -9,6 +9,7 @@ mod auth;
 mod document;
 mod environment;
 mod fault;
+mod listeners;
 mod postgres;
 mod reread;
 mod sections;

@@ -23,13 +23,20 @@ pub(super) struct Listeners<'a> {
     pub(super) metrics: &'a mut SocketAddr,
 }
 
-/// Applies the variables. An empty variable counts as not set. `SMPP_HOST` puts one address in place of all that
+/// Which setting a variable has changed.
+pub(super) struct ChangedBy {
+    pub(super) table: &'static str,
+    pub(super) key: &'static str,
+    pub(super) variable: &'static str,
+}
+
+/// Applies the variables and tells what they have changed. An empty variable counts as not set. `SMPP_HOST` puts one address in place of all that
 /// the file lists; a port alone keeps the addresses.
 pub(super) fn apply(
     environment: &dyn Fn(&str) -> Option<String>,
     mut listeners: Listeners<'_>,
     faults: &mut Vec<Fault>,
-) {
+) -> Vec<ChangedBy> {
     let set = |name: &str| set_variable(environment, name);
     for name in SERVICES {
         // Kubernetes sets NAME_PORT=tcp://... for every service beside the pod; nobody asked for that.
@@ -63,6 +70,14 @@ pub(super) fn apply(
             None => {}
         }
     }
+    let keys = [
+        ("smpp", "listen", "SMPP_PORT"),
+        ("smpp", "tls_listen", "SMPP_TLS_PORT"),
+        ("control", "listen", "API_PORT"),
+        ("control", "metrics_listen", "METRICS_PORT"),
+    ];
+    let changed = keys.into_iter().filter(|(_, _, variable)| set(variable).is_some());
+    changed.map(|(table, key, variable)| ChangedBy { table, key, variable }).collect()
 }
 
 /// A variable's value; an empty one counts as not set.

@@ -13,9 +13,10 @@ use toml::de::{DeTable, DeValue};
 
 use super::addresses::{self, ADDRESS_CURE, OneOrMany};
 use super::auth::{check_client_certificates, read_auth};
-use super::document::{Reader, named};
+use super::document::Reader;
 use super::environment::{self, Listeners};
 use super::fault::Fault;
+use super::listeners::check_listeners;
 use super::postgres;
 use super::served::{LEAVE_OUT, NOT_YET, is_table_to_come, nearest};
 use super::services::{read_redis, read_store};
@@ -173,8 +174,8 @@ pub(super) fn read(
         control: &mut control.listen,
         metrics: &mut control.metrics_listen,
     };
-    environment::apply(environment, listeners, reader.faults);
-    check_listeners(&mut reader, &smpp, &control);
+    let changed = environment::apply(environment, listeners, reader.faults);
+    check_listeners(&mut reader, &smpp, &control, &changed);
     if is_whole {
         for problem in customer_problems(&settings.customers) {
             reader.fault(problem.table, problem.index, problem.key, problem.reason, problem.cure);
@@ -443,31 +444,6 @@ fn read_control(reader: &mut Reader<'_>, value: Option<Spanned<DeValue<'_>>>) ->
         metrics_listen,
         token: section.token.map(Secret::new),
         ready_requires_vendor: section.ready_requires_vendor.unwrap_or(true),
-    }
-}
-
-fn check_listeners(reader: &mut Reader<'_>, smpp: &SmppSettings, control: &ControlSettings) {
-    if smpp.listen.is_empty() && smpp.tls_listen.is_empty() {
-        reader.fault("smpp", 0, "listen", "names no address, and neither does tls_listen", ADDRESS_CURE);
-    }
-    if !smpp.tls_listen.is_empty() && smpp.certificates.is_empty() {
-        let cure = "add [[smpp.certificates]] with domain, cert and key";
-        reader.fault("smpp", 0, "tls_listen", "is set, and there is no certificate", cure);
-    }
-    if !control.listen.ip().is_loopback() && control.token.is_none() {
-        let reason = format!("is {}, which others can reach, and no token is set", control.listen);
-        let cure = "set [control] token (`openssl rand -hex 32` makes one), or listen on 127.0.0.1";
-        reader.fault("control", 0, "listen", reason, cure);
-    }
-    let all = smpp.listen.iter().map(|address| ("smpp", "listen", *address));
-    let all = all.chain(smpp.tls_listen.iter().map(|address| ("smpp", "tls_listen", *address)));
-    let all = all.chain([("control", "listen", control.listen), ("control", "metrics_listen", control.metrics_listen)]);
-    let mut seen: HashMap<SocketAddr, String> = HashMap::new();
-    for (table, key, address) in all.filter(|(_, _, address)| address.port() != 0) {
-        if let Some(other) = seen.insert(address, named(table, key)) {
-            let reason = format!("is {address}, and so is {other}");
-            reader.fault(table, 0, key, reason, "give each its own port");
-        }
     }
 }
 

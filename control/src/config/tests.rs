@@ -417,8 +417,15 @@ fn the_environment_overrides_the_file() {
     let configuration = parse(Path::new("gateway.toml"), EXAMPLE, &environment).unwrap();
     assert_eq!(configuration.smpp.listen, ["127.0.0.1:4000".parse().unwrap()]);
     assert_eq!(configuration.control.metrics_listen, "0.0.0.0:4001".parse().unwrap());
-    let error = parse(Path::new("gateway.toml"), EXAMPLE, &|name| (name == "API_PORT").then(|| "0.0.0.0:1".into()));
-    assert!(error.unwrap_err().to_string().contains("no token is set"));
+    for (variable, value, told) in [
+        ("API_PORT", "0.0.0.0:1", "API_PORT is 0.0.0.0:1, which others can reach, and no token is set"),
+        ("SMPP_TLS_PORT", "4002", "SMPP_TLS_PORT is set, and there is no certificate"),
+        ("METRICS_PORT", "127.0.0.1:2775", "METRICS_PORT is 127.0.0.1:2775, and so is [smpp] listen"),
+    ] {
+        let error = parse(Path::new("gateway.toml"), EXAMPLE, &|name| (name == variable).then(|| value.into()));
+        let text = error.unwrap_err().to_string();
+        assert!(text.contains(told), "{text}");
+    }
 }
 
 #[test]
