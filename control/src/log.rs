@@ -120,6 +120,12 @@ impl Log {
         self.shared.levels.set(component, level)
     }
 
+    /// Whether the PDUs that customers send are shown, and those that vendors send: at DEBUG of smpp_server and of smpp_client.
+    pub fn shows_pdus(&self) -> (bool, bool) {
+        let is_debug = |component| self.level_of(component) == LogLevel::Debug;
+        (is_debug("smpp_server"), is_debug("smpp_client"))
+    }
+
     /// Lines that found no room so far.
     pub fn dropped_lines(&self) -> u64 {
         self.shared.writer.dropped()

@@ -17,7 +17,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, Sender};
-use smpp_control::{ControlSender, ControlWaker, RecoveryProgress, ToShard};
+use smpp_control::{ControlSender, ControlWaker, Log, RecoveryProgress, ToShard};
 use smpp_pdu::CommandStatus;
 use smpp_shards::histogram::Histogram;
 use smpp_shards::{
@@ -70,6 +70,8 @@ pub(crate) struct PumpSetup {
     pub(crate) mail: Receiver<Mail>,
     pub(crate) commands: Receiver<ToShard>,
     pub(crate) control: ControlSender,
+    /// Says whether PDUs are shown in it.
+    pub(crate) log: Log,
     pub(crate) resolver: Resolver,
     pub(crate) drain_news: Sender<DrainNews>,
     /// In journal mode.
@@ -116,6 +118,7 @@ pub(crate) struct Pump {
     mail: Receiver<Mail>,
     commands: Receiver<ToShard>,
     control: ControlSender,
+    log: Log,
     resolver: Resolver,
     drain_news: Sender<DrainNews>,
     journal: Option<ShardJournal>,
@@ -169,6 +172,7 @@ impl Pump {
             mail: setup.mail,
             commands: setup.commands,
             control: setup.control,
+            log: setup.log,
             resolver: setup.resolver,
             drain_news: setup.drain_news,
             journal: setup.appender.map(ShardJournal::new),
@@ -364,6 +368,8 @@ impl Pump {
             }
             self.control.report(report);
             self.courtesy.look(self.now.mono);
+            let (of_customers, of_vendors) = self.log.shows_pdus();
+            self.shard.show_pdus(of_customers, of_vendors);
             self.cut_off_stalled();
             self.carry_out();
         }

@@ -146,7 +146,7 @@ impl Gateway {
         let (news_sender, drain_news) = bounded(cores.len() * 8);
         let (ended_sender, ended) = bounded(0);
         let progress = opened.as_ref().map(OldJournal::progress);
-        let running = start_control(&configuration, live, channels, progress, &tls, &post, log)
+        let running = start_control(&configuration, live, channels, progress, &tls, &post, log.clone())
             .map_err(|error| StartError::Io("the control thread did not start", error))?;
         // The control port tells how far it is meanwhile.
         let mut journal = match opened.map(|opened| {
@@ -189,6 +189,7 @@ impl Gateway {
                 mail,
                 commands,
                 control: control.clone(),
+                log: log.clone(),
                 resolver: resolver.clone(),
                 drain_news: news_sender.clone(),
                 appender,

@@ -216,7 +216,10 @@ pub const DELIVERY_REST_MS: u64 = 5_000;
 /// Lines a second that a shard gives the log of single messages (`log_sample`); messages beyond it have none.
 pub const SAMPLES_PER_SECOND_MAX: u32 = 50;
 
-/// Octets of such a message's PDU that go along; the rest of it is not shown.
+/// PDUs a second that a shard shows the log where a component's level is DEBUG; those beyond it are not shown.
+pub const SHOWN_PER_SECOND_MAX: u32 = 50;
+
+/// Octets of such a PDU, or of a single message's, that go along; the rest of it is not shown.
 pub const SAMPLE_BYTES_MAX: usize = 1_024;
 
 /// Octets of the ring from a shard to the message store. Beyond it what happens to messages is not told to the store, and

@@ -5,7 +5,7 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-use smpp_pdu::CommandStatus;
+use smpp_pdu::{CommandId, CommandStatus};
 
 use crate::names::{CustomerId, LinkId, VendorId};
 use crate::output::{CloseCause, ConnectFailure};
@@ -38,6 +38,15 @@ pub enum EndReason {
     Removed,
     /// A vendor's link whose settings have changed: it is bound anew.
     Changed,
+}
+
+/// Who sent a PDU.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PduSender {
+    /// A customer, over a session.
+    Customer(CustomerId),
+    /// A vendor, over a link.
+    Vendor(VendorId),
 }
 
 /// One thing that happened.
@@ -161,6 +170,19 @@ pub enum Event {
         vendor: VendorId,
         /// How often in a row.
         failures: u32,
+    },
+    /// A PDU has come over a bound connection; where the log's level asks for it, see [`crate::Shard::show_pdus`].
+    PduReceived {
+        /// Who sent it.
+        from: PduSender,
+        /// What it is.
+        command: CommandId,
+        /// The status of a response.
+        status: CommandStatus,
+        /// Its number.
+        sequence_number: u32,
+        /// The PDU without a bind's password, [`crate::bounds::SAMPLE_BYTES_MAX`] octets of it at the most.
+        pdu: Box<[u8]>,
     },
     /// A vendor has answered a message: one of so many, as [`crate::GatewaySettings::log_sample`] asks for.
     MessageAnswered {

@@ -197,7 +197,7 @@ impl<'a> TraceRecord<'a> {
 }
 
 /// The PDU with every octet of a bind's password as `*`; `false` where it is a bind that cannot be read.
-fn without_password<'a>(pdu: &'a [u8], masked: &'a mut Vec<u8>) -> (&'a [u8], bool) {
+pub(crate) fn without_password<'a>(pdu: &'a [u8], masked: &'a mut Vec<u8>) -> (&'a [u8], bool) {
     let command = Header::read(pdu).map_or(CommandId::GENERIC_NACK, |header| header.command_id);
     if !command.is_bind() && command != CommandId::OUTBIND {
         return (pdu, true);

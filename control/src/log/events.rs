@@ -6,7 +6,7 @@
 use core::fmt::Write as _;
 
 use smpp_pdu::CommandStatus;
-use smpp_shards::{CloseCause, CustomerId, EndReason, Event, ShardId, Snapshot, VendorId};
+use smpp_shards::{CloseCause, CustomerId, EndReason, Event, PduSender, ShardId, Snapshot, VendorId};
 
 use super::{Field, Log};
 use crate::config::LogLevel;
@@ -65,6 +65,7 @@ pub(super) fn write(log: &Log, shard: ShardId, event: &Event, snapshot: &Snapsho
         | Event::LinkConnectFailed { .. }
         | Event::LinkDown { .. }
         | Event::VendorAlert { .. } => write_link(log, shard, event, names),
+        Event::PduReceived { .. } => write_pdu(log, shard, event, names),
         Event::MessageAnswered { .. } => write_message(log, shard, event, names),
         Event::ReceiptUnknown { vendor, message_id } => {
             let mut fields = names.fields_of(*vendor);
@@ -78,6 +79,32 @@ pub(super) fn write(log: &Log, shard: ShardId, event: &Event, snapshot: &Snapsho
             log.write(LogLevel::Warn, CLIENT, "deliver_sm rejected", &fields);
         }
     }
+}
+
+fn write_pdu(log: &Log, shard: ShardId, event: &Event, names: Names<'_>) {
+    let Event::PduReceived { from, command, status, sequence_number, pdu } = event else { return };
+    let (component, mut fields) = match from {
+        PduSender::Customer(customer) => (SERVER, vec![("customer_id", Field::Text(names.customer(*customer)))]),
+        PduSender::Vendor(vendor) => (CLIENT, names.fields_of(*vendor).into_iter().collect()),
+    };
+    let (command, status, hex) = (command.to_string(), status_name(*status), hex(pdu));
+    fields.extend([
+        ("command", Field::Text(&command)),
+        ("status", Field::Text(&status)),
+        ("sequence_number", Field::Number(u64::from(*sequence_number))),
+        ("pdu", Field::Text(&hex)),
+        ("shard", number(shard)),
+    ]);
+    log.write(LogLevel::Debug, component, "PDU received", &fields);
+}
+
+fn hex(octets: &[u8]) -> String {
+    let mut text = String::with_capacity(2 * octets.len());
+    for octet in octets {
+        // Writing to a String cannot fail.
+        let _ = write!(text, "{octet:02x}");
+    }
+    text
 }
 
 fn write_message(log: &Log, shard: ShardId, event: &Event, names: Names<'_>) {
@@ -101,11 +128,7 @@ fn write_message(log: &Log, shard: ShardId, event: &Event, names: Names<'_>) {
     let message = if status.is_ok() { "message sent" } else { "message refused by its vendor" };
     log.write(LogLevel::Info, CLIENT, message, &fields);
     if log.level_of(CLIENT) == LogLevel::Debug {
-        let mut hex = String::with_capacity(2 * pdu.len());
-        for octet in pdu {
-            // Writing to a String cannot fail.
-            let _ = write!(hex, "{octet:02x}");
-        }
+        let hex = hex(pdu);
         let fields = [("message_id", Field::Text(message_id)), ("pdu", Field::Text(&hex)), ("shard", number(shard))];
         log.write(LogLevel::Debug, CLIENT, "submit_sm", &fields);
     }

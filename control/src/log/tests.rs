@@ -3,8 +3,8 @@
 use super::*;
 use crate::config;
 use serde_json::Value;
-use smpp_pdu::CommandStatus;
-use smpp_shards::{CloseCause, ConnectFailure, ConnectStep, CustomerId, EndReason, LinkId, VendorId};
+use smpp_pdu::{CommandId, CommandStatus};
+use smpp_shards::{CloseCause, ConnectFailure, ConnectStep, CustomerId, EndReason, LinkId, PduSender, VendorId};
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::Path;
 
@@ -143,6 +143,49 @@ fn debug_shows_the_pdu() {
         (&"DEBUG".into(), &"submit_sm".into(), &"00000004ab".into())
     );
     assert_eq!(line["message_id"], "018bcfe5-6800-73cd-8040-0dd7044c3cd8");
+}
+
+#[test]
+fn a_pdu_s_line_is_of_who_sent_it() {
+    let snapshot = snapshot();
+    let page = Page::default();
+    let log = page.log(LogLevel::Debug);
+    let received = |from, command| Event::PduReceived {
+        from,
+        command,
+        status: CommandStatus::ESME_ROK,
+        sequence_number: 7,
+        pdu: [0, 0xAB].into(),
+    };
+    log.event(ShardId(1), &received(PduSender::Customer(CustomerId(0)), CommandId::SUBMIT_SM), &snapshot);
+    log.event(ShardId(1), &received(PduSender::Vendor(VendorId(0)), CommandId::SUBMIT_SM_RESP), &snapshot);
+    let lines = page.lines(&log);
+    for (line, component, name, who, command) in [
+        (&lines[0], "smpp_server", "customer_id", "account-7", "submit_sm"),
+        (&lines[1], "smpp_client", "vendor_id", "north", "submit_sm_resp"),
+    ] {
+        for (field, value) in [
+            ("level", "DEBUG".into()),
+            ("component", component.into()),
+            ("message", "PDU received".into()),
+            (name, who.into()),
+            ("command", command.into()),
+            ("sequence_number", Value::from(7)),
+            ("pdu", "00ab".into()),
+        ] {
+            assert_eq!(line[field], value, "{line}");
+        }
+    }
+}
+
+#[test]
+fn pdus_are_shown_at_debug_of_their_component() {
+    let log = Page::default().log(LogLevel::Info);
+    assert_eq!(log.shows_pdus(), (false, false));
+    assert!(log.set_level(Some("smpp_server"), LogLevel::Debug));
+    assert_eq!(log.shows_pdus(), (true, false));
+    assert!(log.set_level(None, LogLevel::Debug));
+    assert_eq!(log.shows_pdus(), (true, true));
 }
 
 #[test]

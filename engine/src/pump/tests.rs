@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use crossbeam_channel::{Receiver, bounded};
 use rustls::pki_types::ServerName;
 use rustls::{ClientConnection, StreamOwned};
-use smpp_control::{ShardHandle, ToControl, ToShard, control_channels, shard_channel};
+use smpp_control::{Log, ShardHandle, ToControl, ToShard, control_channels, shard_channel};
 use smpp_pdu::encode::Encoder;
 use smpp_pdu::{CommandId, CommandStatus, Header};
 use smpp_shards::settings::{CustomerSettings, VendorSettings};
@@ -65,6 +65,7 @@ impl Rig {
             |index: usize| socket2::SockRef::from(&listeners[index].0).local_addr().unwrap().as_socket().unwrap();
         let (plain, tls_address) = (address(0), address(1));
         let (restored, _) = bounded(16);
+        let log = Log::to(smpp_control::config::LogSettings::default(), Box::new(std::io::sink())).unwrap();
         let (tls, origin) = (Arc::new(tls), Instant::now());
         let parts = mesh(count).into_iter().zip(mailboxes).zip(commands).enumerate();
         let threads = parts
@@ -86,6 +87,7 @@ impl Rig {
                     mail,
                     commands,
                     control: control.clone(),
+                    log: log.clone(),
                     resolver: resolver.clone(),
                     drain_news: news_sender.clone(),
                     appender: None,

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use smpp_pdu::{CommandId, CommandStatus, Receipt, ShortMessage};
 
 use crate::harness::setup::free_address;
-use crate::harness::{Esme, Gateway, PATIENCE, Setup, Shards, ask_until, smsc, with_one_shard_and_with_two};
+use crate::harness::{Esme, Gateway, PATIENCE, Setup, Shards, ask_until, message, smsc, with_one_shard_and_with_two};
 
 with_one_shard_and_with_two![
     a_message_of_the_port_goes_out_and_its_receipt_to_the_customer_s_bind,
@@ -19,6 +19,7 @@ with_one_shard_and_with_two![
     a_vendor_that_is_not_there_is_told_with_its_step,
     a_route_is_explained,
     what_messages_cost_is_counted_kept_and_told,
+    debug_shows_pdus,
     calls_without_the_token_are_refused_and_nothing_is_done,
     slow_and_silent_clients_leave_the_port_quick,
 ];
@@ -233,6 +234,26 @@ fn what_messages_cost_is_counted_kept_and_told(shards: Shards) {
     let rates: Vec<_> = route["rules"].as_array().unwrap().iter().map(|rule| rule["rate_per_msg"].clone()).collect();
     assert_eq!(rates, [json!(20.0), json!(0.0075)], "{route}");
     gateway.end_well();
+}
+
+fn debug_shows_pdus(shards: Shards) {
+    let vendor = smsc(&[]);
+    let gateway = Setup::usual(shards, vendor.address()).start();
+    let mut customer = Esme::bound(&gateway, "acme");
+    customer.submitted(&message(b"unseen"));
+    for component in ["smpp_server", "smpp_client"] {
+        let level = json!({"component": component, "level": "debug"});
+        assert_eq!(call(&gateway, "PUT", "/api/v1/admin/log-level", &level).0, 200);
+    }
+    ask_until("PDUs in the log", || {
+        customer.submitted(&message(b"seen"));
+        let shown = |component, command| gateway.log.count(&["DEBUG", "PDU received", component, command]) > 0;
+        (shown("smpp_server", "\"submit_sm\"") && shown("smpp_client", "\"submit_sm_resp\"")).then_some(())
+    });
+    let hex = |text: &[u8]| text.iter().map(|octet| format!("{octet:02x}")).collect::<String>();
+    assert!(gateway.log.count(&["PDU received", "smpp_server", "acme", &hex(b"seen")]) > 0);
+    assert_eq!(gateway.log.count(&[&hex(b"unseen")]), 0);
+    gateway.end_well_without(customer);
 }
 
 fn calls_without_the_token_are_refused_and_nothing_is_done(shards: Shards) {

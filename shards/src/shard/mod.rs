@@ -25,6 +25,7 @@ mod receipt;
 mod restore;
 mod rewrite;
 mod sessions;
+mod show;
 mod store;
 mod submit;
 mod timers;
@@ -67,6 +68,7 @@ use carry::Carrying;
 use commands::ControlSubmits;
 use live::Changing;
 use restore::Restoring;
+use show::Showing;
 use trace::Tracing;
 
 pub use drain::DrainPhase;
@@ -148,6 +150,7 @@ pub struct Shard {
     settled: Settled,
     late_answers_reconciled: u64,
     samples: log::Samples,
+    showing: Showing,
 
     desks: Vec<CustomerDesk>,
     homes: Vec<Option<ShardId>>,
@@ -217,6 +220,7 @@ impl Shard {
             settled: Settled::default(),
             late_answers_reconciled: 0,
             samples: log::Samples::new(now.mono),
+            showing: Showing::new(now.mono),
             desks: desks.collect(),
             homes: vec![None; snapshot.customers.len()],
             deliveries: Deliveries::new(),
@@ -424,6 +428,9 @@ impl Shard {
 
     #[inline]
     fn handle(&mut self, conn: Conn, header: Header, pdu: &[u8], now: Now, out: &mut Output) {
+        if self.showing.is_on() {
+            self.show_received(conn, header, pdu, now, out);
+        }
         match &self.connections[conn.index()].role {
             Role::Session(_) => self.session_pdu(conn, header, pdu, now, out),
             Role::Link(link) => {
