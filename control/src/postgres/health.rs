@@ -32,27 +32,42 @@ pub(crate) struct VendorHealth {
 /// When binds came up, as far as the shards' reports tell.
 #[derive(Default)]
 pub(crate) struct BindTimes {
-    seen: HashMap<String, (u64, Option<f64>)>,
+    seen: HashMap<String, Seen>,
+}
+
+/// What was seen of one vendor last.
+#[derive(Clone, Copy, Default)]
+struct Seen {
+    connects: u64,
+    connected_unix_ms: u64,
+    last_bind_time: Option<f64>,
 }
 
 impl BindTimes {
     /// A vendor's health, with what its home shard has reported last.
     pub(crate) fn health(&mut self, vendor: &VendorSettings, counters: &VendorCounters) -> VendorHealth {
         let seen = self.seen.entry(vendor.instance_name.clone()).or_default();
-        if counters.connects != seen.0 {
+        let bound_unix_ms = match counters.connected_unix_ms {
+            // However long ago that was: nobody asks while the server is away.
+            connected if connected != seen.connected_unix_ms && connected > 0 => Some(connected),
+            // A bind beside one that was up, whose own time is not reported.
+            _ if counters.connects > seen.connects => Some(unix_ms_now()),
             // A count that has gone back is that of a vendor that was removed and added again.
-            let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-            *seen = (
-                counters.connects,
-                if counters.connects > 0 { Some(now.as_millis() as f64 / 1_000.0) } else { seen.1 },
-            );
-        }
+            _ => None,
+        };
+        let last_bind_time = bound_unix_ms.map(|millis| millis as f64 / 1_000.0).or(seen.last_bind_time);
+        let VendorCounters { connects, connected_unix_ms, .. } = *counters;
+        *seen = Seen { connects, connected_unix_ms, last_bind_time };
         VendorHealth {
             instance_name: vendor.instance_name.clone(),
             health_status: status(vendor, counters),
-            last_bind_time: seen.1,
+            last_bind_time,
         }
     }
+}
+
+fn unix_ms_now() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_millis() as u64
 }
 
 fn status(vendor: &VendorSettings, counters: &VendorCounters) -> &'static str {
@@ -172,16 +187,33 @@ mod tests {
     }
 
     #[test]
-    fn the_time_of_a_bind_is_when_the_count_of_them_changed() {
+    fn the_time_of_a_bind_is_its_own_however_late_it_is_seen() {
         let vendor = VendorSettings { instance_name: "north".into(), ..VendorSettings::default() };
         let mut times = BindTimes::default();
-        let mut health =
-            |connects| times.health(&vendor, &VendorCounters { connects, ..VendorCounters::default() }).last_bind_time;
-        assert_eq!(health(0), None);
-        let first = health(1);
-        assert!(first.is_some());
-        assert_eq!(health(1), first);
-        assert!(health(2) >= first);
-        assert!(health(0).is_some(), "a vendor added again has bound before");
+        let mut health = |connects, connected_unix_ms| {
+            let counters = VendorCounters { connects, connected_unix_ms, ..VendorCounters::default() };
+            times.health(&vendor, &counters).last_bind_time
+        };
+        assert_eq!(health(0, 0), None);
+        assert_eq!(health(1, 1_700_000_000_250), Some(1_700_000_000.25));
+        assert_eq!(health(1, 1_700_000_000_250), Some(1_700_000_000.25));
+        assert_eq!(health(3, 1_700_000_500_000), Some(1_700_000_500.0));
+        assert_eq!(health(0, 0), Some(1_700_000_500.0), "a vendor added again has bound before");
+        assert_eq!(health(1, 1_700_000_900_000), Some(1_700_000_900.0));
+    }
+
+    #[test]
+    fn a_bind_beside_one_that_was_up_has_the_time_at_which_it_is_seen() {
+        let vendor = VendorSettings { instance_name: "north".into(), ..VendorSettings::default() };
+        let mut times = BindTimes::default();
+        let mut health = |connects| {
+            let connected_unix_ms = 1_700_000_000_000;
+            let counters = VendorCounters { connects, connected_unix_ms, ..VendorCounters::default() };
+            times.health(&vendor, &counters).last_bind_time
+        };
+        assert_eq!(health(1), Some(1_700_000_000.0));
+        let second = health(2);
+        assert!(second > Some(1_700_000_000.0), "{second:?}");
+        assert_eq!(health(2), second);
     }
 }
