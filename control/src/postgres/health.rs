@@ -83,14 +83,16 @@ fn status(vendor: &VendorSettings, counters: &VendorCounters) -> &'static str {
 }
 
 /// Why the server does not take what is to be written.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) enum Refusal {
     /// The next time it may: somebody has locked a row, another node writes too.
     Passing,
     /// Its disk is full.
     Full(String),
-    /// It is not asked again on this connection.
+    /// Until somebody mends it, such as a grant that is missing.
     Lasting(String),
+    /// The relation, such as a view of an older table, has no such columns that could be written.
+    NoColumns(String),
 }
 
 /// What one connection has written.
@@ -98,11 +100,14 @@ pub(super) enum Refusal {
 pub(super) struct Ledger {
     written: HashMap<String, VendorHealth>,
     all_at: Option<Instant>,
-    is_refused: bool,
+    /// What is not worth being asked again each second, and when it was refused.
+    refused: Option<(Instant, Refusal)>,
+    has_said_no_columns: bool,
 }
 
 impl Ledger {
-    /// Writes what has changed, and everything when it is time. `Some` where the server does not take it.
+    /// Writes what has changed by now, and everything when it is time. `Some` where the server does not take it; what it refuses
+    /// for good is tried again when it is time.
     ///
     /// # Errors
     /// [`PostgresError::Away`].
@@ -111,14 +116,20 @@ impl Ledger {
         connection: &Connection,
         relation: &str,
         vendors: Vec<VendorHealth>,
+        now: Instant,
     ) -> Result<Option<Refusal>, PostgresError> {
-        if self.is_refused {
-            return Ok(None);
+        let is_past = |at: Instant| now.saturating_duration_since(at) >= ALL_AGAIN;
+        if let Some((at, refusal)) = &self.refused
+            && !is_past(*at)
+        {
+            return Ok(Some(refusal.clone()));
         }
-        let is_time = self.all_at.is_none_or(|at| at.elapsed() >= ALL_AGAIN);
+        // After a refusal too: what was told as a whole was so before it.
+        let is_time = self.all_at.is_none_or(is_past);
         let changed: Vec<VendorHealth> =
             vendors.into_iter().filter(|it| is_time || self.written.get(&it.instance_name) != Some(it)).collect();
         if changed.is_empty() {
+            self.refused = None;
             return Ok(None);
         }
         let statement = format!(
@@ -137,19 +148,26 @@ impl Ledger {
         match connection.in_time(connection.client.query_typed(&statement, &parameters)).await {
             Ok(_) => {
                 if is_time {
-                    self.all_at = Some(Instant::now());
+                    self.all_at = Some(now);
                     self.written.clear();
                 }
+                self.refused = None;
                 self.written.extend(changed.into_iter().map(|it| (it.instance_name.clone(), it)));
                 Ok(None)
             }
             Err(PostgresError::Refused(reason)) => {
                 let refusal = refusal(reason);
-                self.is_refused = matches!(refusal, Refusal::Lasting(_));
+                let is_lasting = matches!(refusal, Refusal::Lasting(_) | Refusal::NoColumns(_));
+                self.refused = is_lasting.then(|| (now, refusal.clone()));
                 Ok(Some(refusal))
             }
             Err(away) => Err(away),
         }
+    }
+
+    /// Whether [`Refusal::NoColumns`] is news on this connection.
+    pub(super) fn says_no_columns(&mut self) -> bool {
+        !core::mem::replace(&mut self.has_said_no_columns, true)
     }
 }
 
@@ -158,6 +176,7 @@ fn refusal(reason: String) -> Refusal {
     match () {
         () if is_one_of(&["(53100)"]) => Refusal::Full(reason),
         () if is_one_of(&["(55P03)", "(40P01)", "(40001)", "(57014)"]) => Refusal::Passing,
+        () if is_one_of(&["(42703)", "(0A000)", "(55000)"]) => Refusal::NoColumns(reason),
         () => Refusal::Lasting(reason),
     }
 }

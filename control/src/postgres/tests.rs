@@ -463,4 +463,5 @@ fn tls_is_spoken_and_the_certificate_checked_as_sslmode_says() {
 }
 
 mod away;
+mod health;
 mod writes;
