@@ -132,8 +132,8 @@ impl TlsConfigs {
         }
     }
 
-    /// Takes up what was read for the vendors, or reads it now. What cannot be used stays as it was, and is told with the place
-    /// of each vendor whose it is.
+    /// Takes up what was read for the vendors, or reads it now. What cannot be used stays as it was, and is told with the
+    /// place of each vendor whose it is.
     pub(crate) fn renew_vendors(
         &mut self,
         vendors: &[Option<&VendorSettings>],

@@ -106,8 +106,8 @@ pub(super) struct Ledger {
 }
 
 impl Ledger {
-    /// Writes what has changed by now, and everything when it is time. `Some` where the server does not take it; what it refuses
-    /// for good is tried again when it is time.
+    /// Writes what has changed by now, and everything when it is time. `Some` where the server does not take it; what it
+    /// refuses for good is tried again when it is time.
     ///
     /// # Errors
     /// [`PostgresError::Away`].

@@ -3,8 +3,7 @@
 use std::time::{Duration, Instant};
 
 use super::away::{Bench, Folder, PATIENCE, add, configuration, open, role, wait_until_read};
-use super::server::Server;
-use super::{fresh, migrated, runtime};
+use super::{fresh, runtime, with_older_table};
 use crate::postgres::connect::Connection;
 use crate::postgres::health::{Ledger, Refusal, VendorHealth};
 
@@ -39,7 +38,7 @@ fn health_is_written_back_and_tells_nobody_of_a_change() {
     });
 }
 
-/// Health that cannot be written after `shut`: how often the log says so in those words, and what the service is told to lack.
+/// Health that cannot be written after `shut`: how often the log says so in those words, and of what the service complains.
 fn refused_health(name: &str, shut: &str, words: &str) -> (usize, Option<String>) {
     let (database, folder) = (fresh(), Folder::new(name));
     let (role, url) = role(&database);
@@ -116,12 +115,7 @@ fn refused_health_is_tried_again_with_each_round_and_then_written_as_a_whole() {
 
 #[test]
 fn the_view_of_an_older_table_may_have_no_columns_for_health() {
-    let database = Server::shared().database();
-    database.sql(
-        "CREATE SCHEMA messaging; CREATE TABLE messaging.vendor_connectors (id serial, connector_name text, host text,
-             port integer, system_id text, password_encrypted text, max_throughput integer, active boolean DEFAULT true);",
-    );
-    migrated(&database);
+    let database = with_older_table();
     let settings = super::settings(&database.url());
     runtime().block_on(async {
         let connection = Connection::open(&settings, false).await.unwrap();
