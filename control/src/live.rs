@@ -103,6 +103,11 @@ impl std::error::Error for ReloadError {}
 /// What the program does with a new version before the shards get it: its own files that go with the settings, such as
 /// certificates.
 pub trait Companion: Send {
+    /// Called before [`Companion::prepare`], on the same thread, with the rows as they were read. What only the program
+    /// can find wrong with one, such as a file that it names, goes to [`Loaded::faults`]: the row's last good version
+    /// stays in force.
+    fn look(&mut self, _loaded: &mut Loaded) {}
+
     /// Called on a thread that may wait, with what the file says now and with what is about to be in force. What is wrong is
     /// told; what was there before stays in its place.
     fn prepare(&mut self, configuration: &Configuration, snapshot: &Snapshot) -> Vec<RowFault>;

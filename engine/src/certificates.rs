@@ -61,7 +61,7 @@ impl<'c> Clients<'c> {
 }
 
 /// What is wrong with a certificate, key or authority.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct CertificateError {
     path: PathBuf,
     reason: String,
@@ -70,6 +70,11 @@ pub struct CertificateError {
 impl CertificateError {
     fn new(path: &Path, reason: impl fmt::Display) -> Self {
         Self { path: path.to_owned(), reason: reason.to_string() }
+    }
+
+    /// The same, with the name of the vendor whose it is.
+    pub(crate) fn of_vendor(self, instance_name: &str) -> Self {
+        Self { reason: format!("{} (tls_ca of vendor {instance_name})", self.reason), ..self }
     }
 }
 
@@ -88,40 +93,83 @@ impl TlsConfigs {
     /// Every file that cannot be used.
     pub fn read(certificates: &[Certificate], vendors: &[VendorSettings]) -> Result<Self, Vec<CertificateError>> {
         let mut found = Self::default();
-        let vendors: Vec<Option<&VendorSettings>> = vendors.iter().map(Some).collect();
-        let errors = found.renew(certificates, None, &vendors);
-        if errors.is_empty() { Ok(found) } else { Err(errors.into_iter().map(|(_, error)| error).collect()) }
+        let rows: Vec<Option<&VendorSettings>> = vendors.iter().map(Some).collect();
+        let errors = found.renew(certificates, None, &rows);
+        let named = errors.into_iter().map(|(place, error)| match place {
+            Some(place) => error.of_vendor(&vendors[place].instance_name),
+            None => error,
+        });
+        let errors: Vec<CertificateError> = named.collect();
+        if errors.is_empty() { Ok(found) } else { Err(errors) }
     }
 
     /// Reads everything anew; of a vendor that was removed (`None`) nothing. What cannot be used stays as it was, and is told,
-    /// with the place of the vendor whose it is; without one for what the listeners show.
+    /// with the place of each vendor whose it is; without one for what the listeners show.
     pub(crate) fn renew(
         &mut self,
         certificates: &[Certificate],
         clients: Option<Clients<'_>>,
         vendors: &[Option<&VendorSettings>],
     ) -> Vec<(Option<usize>, CertificateError)> {
-        let mut errors = Vec::new();
+        let mut errors: Vec<_> = self.renew_server(certificates, clients).into_iter().map(|it| (None, it)).collect();
+        let vendors = self.renew_vendors(vendors, &mut VendorConfigs::default());
+        errors.extend(vendors.into_iter().map(|(place, error)| (Some(place), error)));
+        errors
+    }
+
+    /// Reads anew what the listeners show. What is wrong with it; then it stays as it was.
+    pub(crate) fn renew_server(
+        &mut self,
+        certificates: &[Certificate],
+        clients: Option<Clients<'_>>,
+    ) -> Vec<CertificateError> {
         match server(certificates, clients) {
-            Ok(server) => self.server = server,
-            Err(found) => errors.extend(found.into_iter().map(|error| (None, error))),
+            Ok(server) => {
+                self.server = server;
+                Vec::new()
+            }
+            Err(errors) => errors,
         }
-        let mut cache: HashMap<(bool, Option<&str>), Option<Arc<ClientConfig>>> = HashMap::new();
+    }
+
+    /// Takes up what was read for the vendors, or reads it now. What cannot be used stays as it was, and is told with the
+    /// place of each vendor whose it is.
+    pub(crate) fn renew_vendors(
+        &mut self,
+        vendors: &[Option<&VendorSettings>],
+        read: &mut VendorConfigs,
+    ) -> Vec<(usize, CertificateError)> {
+        let mut errors = Vec::new();
         self.vendors.resize(vendors.len().max(self.vendors.len()), None);
         for (place, vendor) in vendors.iter().enumerate() {
-            let Some(vendor) = vendor.filter(|vendor| vendor.use_tls) else {
-                self.vendors[place] = None;
-                continue;
-            };
-            let key = (vendor.tls_verify, vendor.tls_ca.as_deref());
-            let config = cache.entry(key).or_insert_with(|| {
-                client(key.0, key.1.map(Path::new)).map_err(|error| errors.push((Some(place), error))).ok()
-            });
-            if let Some(config) = config {
-                self.vendors[place] = Some(config.clone());
+            match vendor.filter(|vendor| vendor.use_tls).map(|vendor| read.of(vendor)) {
+                None => self.vendors[place] = None,
+                Some(Ok(config)) => self.vendors[place] = Some(config),
+                Some(Err(error)) => errors.push((place, error)),
             }
         }
         errors
+    }
+}
+
+/// The TLS settings towards vendors, read once for all who have the same.
+#[derive(Debug, Default)]
+pub(crate) struct VendorConfigs {
+    /// By `tls_verify` and `tls_ca`.
+    read: HashMap<(bool, Option<String>), Result<Arc<ClientConfig>, CertificateError>>,
+}
+
+impl VendorConfigs {
+    /// Those of that vendor, read now where they were not before.
+    fn of(&mut self, vendor: &VendorSettings) -> Result<Arc<ClientConfig>, CertificateError> {
+        let key = (vendor.tls_verify, vendor.tls_ca.clone());
+        self.read.entry(key).or_insert_with(|| towards(vendor)).clone()
+    }
+
+    /// The vendors that are to use TLS and cannot: the place of each, and why.
+    pub(crate) fn look(&mut self, vendors: &[VendorSettings]) -> Vec<(usize, CertificateError)> {
+        let those = vendors.iter().enumerate().filter(|(_, vendor)| vendor.use_tls);
+        those.filter_map(|(place, vendor)| Some((place, self.of(vendor).err()?))).collect()
     }
 }
 

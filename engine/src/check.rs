@@ -7,10 +7,10 @@ use smpp_control::Configuration;
 use smpp_control::config::{Certificate, PostgresSettings, RedisSettings};
 use smpp_control::{look_at_redis, postgres};
 
-use crate::certificates::{Clients, TlsConfigs, read_certificate};
+use crate::certificates::{Clients, TlsConfigs, VendorConfigs, read_certificate};
 use crate::net;
 use crate::platform::{self, KERNEL_MIN, MEMLOCK_BYTES_MIN, OPEN_FILES_MIN};
-use crate::{listen, resolve};
+use crate::{listen, live, resolve};
 
 /// How much a finding matters.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -184,7 +184,9 @@ fn address_is_free(key: &str, address: std::net::SocketAddr) -> Finding {
 
 fn rows(configuration: &Configuration, settings: &PostgresSettings) -> Finding {
     match postgres::look(configuration, settings) {
-        Ok(loaded) => {
+        Ok(mut loaded) => {
+            let wrong = live::row_faults(&loaded, &mut VendorConfigs::default());
+            loaded.faults.extend(wrong);
             let found = &loaded.settings;
             let text = format!(
                 "PostgreSQL has {} customer(s), {} vendor(s), {} rule(s)",

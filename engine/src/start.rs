@@ -272,7 +272,11 @@ fn read_tls(configuration: &Configuration, live: &mut LiveSetup) -> Result<Arc<T
     let is_of_file = matches!(live.source, Source::Toml);
     let (ours, theirs): (Vec<_>, Vec<_>) = errors.into_iter().partition(|(place, _)| is_of_file || place.is_none());
     if !ours.is_empty() {
-        return Err(ours.into_iter().map(|(_, error)| error).collect());
+        let named = ours.into_iter().map(|(place, error)| match place.and_then(|place| vendors[place]) {
+            Some(vendor) => error.of_vendor(&vendor.instance_name),
+            None => error,
+        });
+        return Err(named.collect());
     }
     let faults = theirs.into_iter().filter_map(|(place, error)| {
         let vendor = vendors.get(place?).copied().flatten()?;

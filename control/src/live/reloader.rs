@@ -131,6 +131,7 @@ impl Reloader {
         let mut work = self.work.take().ok_or(ReloadError::Stopping)?;
         let log = self.state.log.clone();
         let compiled = spawn_blocking(move || {
+            work.companion.look(&mut loaded);
             let mut next = work.in_force.succeed(loaded, &mut work.patterns);
             next.faults.extend(work.companion.prepare(&file, &next.snapshot));
             tell_faults(&log, &work.in_force.faults, &next.faults);

@@ -32,27 +32,42 @@ pub(crate) struct VendorHealth {
 /// When binds came up, as far as the shards' reports tell.
 #[derive(Default)]
 pub(crate) struct BindTimes {
-    seen: HashMap<String, (u64, Option<f64>)>,
+    seen: HashMap<String, Seen>,
+}
+
+/// What was seen of one vendor last.
+#[derive(Clone, Copy, Default)]
+struct Seen {
+    connects: u64,
+    connected_unix_ms: u64,
+    last_bind_time: Option<f64>,
 }
 
 impl BindTimes {
     /// A vendor's health, with what its home shard has reported last.
     pub(crate) fn health(&mut self, vendor: &VendorSettings, counters: &VendorCounters) -> VendorHealth {
         let seen = self.seen.entry(vendor.instance_name.clone()).or_default();
-        if counters.connects != seen.0 {
+        let bound_unix_ms = match counters.connected_unix_ms {
+            // However long ago that was: nobody asks while the server is away.
+            connected if connected != seen.connected_unix_ms && connected > 0 => Some(connected),
+            // A bind beside one that was up, whose own time is not reported.
+            _ if counters.connects > seen.connects => Some(unix_ms_now()),
             // A count that has gone back is that of a vendor that was removed and added again.
-            let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-            *seen = (
-                counters.connects,
-                if counters.connects > 0 { Some(now.as_millis() as f64 / 1_000.0) } else { seen.1 },
-            );
-        }
+            _ => None,
+        };
+        let last_bind_time = bound_unix_ms.map(|millis| millis as f64 / 1_000.0).or(seen.last_bind_time);
+        let VendorCounters { connects, connected_unix_ms, .. } = *counters;
+        *seen = Seen { connects, connected_unix_ms, last_bind_time };
         VendorHealth {
             instance_name: vendor.instance_name.clone(),
             health_status: status(vendor, counters),
-            last_bind_time: seen.1,
+            last_bind_time,
         }
     }
+}
+
+fn unix_ms_now() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_millis() as u64
 }
 
 fn status(vendor: &VendorSettings, counters: &VendorCounters) -> &'static str {
@@ -68,14 +83,16 @@ fn status(vendor: &VendorSettings, counters: &VendorCounters) -> &'static str {
 }
 
 /// Why the server does not take what is to be written.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) enum Refusal {
     /// The next time it may: somebody has locked a row, another node writes too.
     Passing,
     /// Its disk is full.
     Full(String),
-    /// It is not asked again on this connection.
+    /// Until somebody mends it, such as a grant that is missing.
     Lasting(String),
+    /// The relation, such as a view of an older table, has no such columns that could be written.
+    NoColumns(String),
 }
 
 /// What one connection has written.
@@ -83,11 +100,14 @@ pub(super) enum Refusal {
 pub(super) struct Ledger {
     written: HashMap<String, VendorHealth>,
     all_at: Option<Instant>,
-    is_refused: bool,
+    /// What is not worth being asked again each second, and when it was refused.
+    refused: Option<(Instant, Refusal)>,
+    has_said_no_columns: bool,
 }
 
 impl Ledger {
-    /// Writes what has changed, and everything when it is time. `Some` where the server does not take it.
+    /// Writes what has changed by now, and everything when it is time. `Some` where the server does not take it; what it
+    /// refuses for good is tried again when it is time.
     ///
     /// # Errors
     /// [`PostgresError::Away`].
@@ -96,14 +116,20 @@ impl Ledger {
         connection: &Connection,
         relation: &str,
         vendors: Vec<VendorHealth>,
+        now: Instant,
     ) -> Result<Option<Refusal>, PostgresError> {
-        if self.is_refused {
-            return Ok(None);
+        let is_past = |at: Instant| now.saturating_duration_since(at) >= ALL_AGAIN;
+        if let Some((at, refusal)) = &self.refused
+            && !is_past(*at)
+        {
+            return Ok(Some(refusal.clone()));
         }
-        let is_time = self.all_at.is_none_or(|at| at.elapsed() >= ALL_AGAIN);
+        // After a refusal too: what was told as a whole was so before it.
+        let is_time = self.all_at.is_none_or(is_past);
         let changed: Vec<VendorHealth> =
             vendors.into_iter().filter(|it| is_time || self.written.get(&it.instance_name) != Some(it)).collect();
         if changed.is_empty() {
+            self.refused = None;
             return Ok(None);
         }
         let statement = format!(
@@ -122,19 +148,26 @@ impl Ledger {
         match connection.in_time(connection.client.query_typed(&statement, &parameters)).await {
             Ok(_) => {
                 if is_time {
-                    self.all_at = Some(Instant::now());
+                    self.all_at = Some(now);
                     self.written.clear();
                 }
+                self.refused = None;
                 self.written.extend(changed.into_iter().map(|it| (it.instance_name.clone(), it)));
                 Ok(None)
             }
             Err(PostgresError::Refused(reason)) => {
                 let refusal = refusal(reason);
-                self.is_refused = matches!(refusal, Refusal::Lasting(_));
+                let is_lasting = matches!(refusal, Refusal::Lasting(_) | Refusal::NoColumns(_));
+                self.refused = is_lasting.then(|| (now, refusal.clone()));
                 Ok(Some(refusal))
             }
             Err(away) => Err(away),
         }
+    }
+
+    /// Whether [`Refusal::NoColumns`] is news on this connection.
+    pub(super) fn says_no_columns(&mut self) -> bool {
+        !core::mem::replace(&mut self.has_said_no_columns, true)
     }
 }
 
@@ -143,6 +176,7 @@ fn refusal(reason: String) -> Refusal {
     match () {
         () if is_one_of(&["(53100)"]) => Refusal::Full(reason),
         () if is_one_of(&["(55P03)", "(40P01)", "(40001)", "(57014)"]) => Refusal::Passing,
+        () if is_one_of(&["(42703)", "(0A000)", "(55000)"]) => Refusal::NoColumns(reason),
         () => Refusal::Lasting(reason),
     }
 }
@@ -172,16 +206,33 @@ mod tests {
     }
 
     #[test]
-    fn the_time_of_a_bind_is_when_the_count_of_them_changed() {
+    fn the_time_of_a_bind_is_its_own_however_late_it_is_seen() {
         let vendor = VendorSettings { instance_name: "north".into(), ..VendorSettings::default() };
         let mut times = BindTimes::default();
-        let mut health =
-            |connects| times.health(&vendor, &VendorCounters { connects, ..VendorCounters::default() }).last_bind_time;
-        assert_eq!(health(0), None);
-        let first = health(1);
-        assert!(first.is_some());
-        assert_eq!(health(1), first);
-        assert!(health(2) >= first);
-        assert!(health(0).is_some(), "a vendor added again has bound before");
+        let mut health = |connects, connected_unix_ms| {
+            let counters = VendorCounters { connects, connected_unix_ms, ..VendorCounters::default() };
+            times.health(&vendor, &counters).last_bind_time
+        };
+        assert_eq!(health(0, 0), None);
+        assert_eq!(health(1, 1_700_000_000_250), Some(1_700_000_000.25));
+        assert_eq!(health(1, 1_700_000_000_250), Some(1_700_000_000.25));
+        assert_eq!(health(3, 1_700_000_500_000), Some(1_700_000_500.0));
+        assert_eq!(health(0, 0), Some(1_700_000_500.0), "a vendor added again has bound before");
+        assert_eq!(health(1, 1_700_000_900_000), Some(1_700_000_900.0));
+    }
+
+    #[test]
+    fn a_bind_beside_one_that_was_up_has_the_time_at_which_it_is_seen() {
+        let vendor = VendorSettings { instance_name: "north".into(), ..VendorSettings::default() };
+        let mut times = BindTimes::default();
+        let mut health = |connects| {
+            let connected_unix_ms = 1_700_000_000_000;
+            let counters = VendorCounters { connects, connected_unix_ms, ..VendorCounters::default() };
+            times.health(&vendor, &counters).last_bind_time
+        };
+        assert_eq!(health(1), Some(1_700_000_000.0));
+        let second = health(2);
+        assert!(second > Some(1_700_000_000.0), "{second:?}");
+        assert_eq!(health(2), second);
     }
 }

@@ -35,6 +35,17 @@ pub(super) fn fresh() -> Database<'static> {
     database
 }
 
+/// A database with an older table of vendors, its view, and nobody in it.
+fn with_older_table() -> Database<'static> {
+    let database = Server::shared().database();
+    database.sql(
+        "CREATE SCHEMA messaging; CREATE TABLE messaging.vendor_connectors (id serial, connector_name text, host text,
+             port integer, system_id text, password_encrypted text, max_throughput integer, active boolean DEFAULT true);",
+    );
+    migrated(&database);
+    database
+}
+
 fn keys() -> KeyRing {
     KeyRing::parse(&format!("one:{}", "A".repeat(43) + "=")).unwrap()
 }
@@ -463,4 +474,5 @@ fn tls_is_spoken_and_the_certificate_checked_as_sslmode_says() {
 }
 
 mod away;
+mod health;
 mod writes;

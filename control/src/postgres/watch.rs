@@ -35,6 +35,9 @@ const DEBOUNCE_MAX: Duration = Duration::from_millis(250);
 /// Between two tries to connect, and between two to read: 1, 2, 4 seconds, and then this: a server that is back is soon noticed.
 const REST_MAX: Duration = Duration::from_secs(5);
 
+/// What most refusals come to.
+const NOT_GRANTED: &str = "vendors' health cannot be written; grant UPDATE on health_status and last_bind_time";
+
 /// Asks for the vendors' health as it is now.
 pub(crate) type HealthNow = Box<dyn FnMut() -> Vec<VendorHealth> + Send>;
 
@@ -210,7 +213,8 @@ impl Watch {
     async fn write_health(&mut self, connection: &Connection, ledger: &mut Ledger) -> Result<(), PostgresError> {
         let vendors = (self.health)();
         self.service.asks();
-        let refused = ledger.write(connection, &self.settings.vendors_relation, vendors).await?;
+        let now = Instant::now().into_std();
+        let refused = ledger.write(connection, &self.settings.vendors_relation, vendors, now).await?;
         self.service.is_there();
         match refused {
             None | Some(Refusal::Passing) => {
@@ -219,17 +223,26 @@ impl Watch {
                 }
             }
             Some(Refusal::Full(reason)) => {
-                let message = "PostgreSQL has no room: vendors' health is not written";
-                if self.service.refuses(Some(format!("{message}: {reason}"))) {
+                self.tell_unwritten("PostgreSQL has no room: vendors' health is not written", &reason);
+            }
+            Some(Refusal::Lasting(reason)) => self.tell_unwritten(NOT_GRANTED, &reason),
+            Some(Refusal::NoColumns(reason)) => {
+                self.service.refuses(None);
+                if ledger.says_no_columns() {
+                    let message =
+                        "vendors' health cannot be written: no columns health_status and last_bind_time for it";
                     self.log.write(LogLevel::Warn, COMPONENT, message, &[("reason", Field::Text(&reason))]);
                 }
             }
-            Some(Refusal::Lasting(reason)) => {
-                let message = "vendors' health cannot be written; grant UPDATE on health_status and last_bind_time";
-                self.log.write(LogLevel::Warn, COMPONENT, message, &[("reason", Field::Text(&reason))]);
-            }
         }
         Ok(())
+    }
+
+    /// In `/health` as long as it lasts, in the log once.
+    fn tell_unwritten(&self, message: &'static str, reason: &str) {
+        if self.service.refuses(Some(format!("{message}: {reason}"))) {
+            self.log.write(LogLevel::Warn, COMPONENT, message, &[("reason", Field::Text(reason))]);
+        }
     }
 
     fn tell_there(&self) {

@@ -191,3 +191,23 @@ fn authorities_that_cannot_be_read_leave_the_listener_as_it_was() {
     assert!(errors[0].1.to_string().contains(garbage.to_str().unwrap()), "{}", errors[0].1);
     assert!(Arc::ptr_eq(&before, configs.server.as_ref().unwrap()));
 }
+
+#[test]
+fn an_authority_that_several_vendors_have_is_told_for_each_of_them() {
+    let files = Files::new("shared");
+    let (good, bad) = (files.authority(&Authority::new()), files.write("nothing\n"));
+    let vendor = |authority: &Path| VendorSettings {
+        use_tls: true,
+        tls_ca: Some(authority.display().to_string()),
+        ..VendorSettings::default()
+    };
+    let plain = VendorSettings { use_tls: false, ..vendor(&bad) };
+    let vendors = [vendor(&bad), vendor(&good), plain, vendor(&bad)];
+    let mut configs = TlsConfigs::default();
+    let told: Vec<_> = configs.renew(&[], None, &vendors.each_ref().map(Some)).into_iter().map(|it| it.0).collect();
+    assert_eq!(told, [Some(0), Some(3)]);
+    assert_eq!(configs.vendors.iter().map(Option::is_some).collect::<Vec<_>>(), [false, true, false, false]);
+    let found = VendorConfigs::default().look(&vendors);
+    assert_eq!(found.iter().map(|(place, _)| *place).collect::<Vec<_>>(), [0, 3]);
+    assert!(found.iter().all(|(_, error)| error.to_string().contains(bad.to_str().unwrap())), "{found:?}");
+}

@@ -15,6 +15,7 @@ with_one_shard_and_with_two![
     messages_that_wait_for_a_removed_vendor_go_to_the_next_one,
     a_changed_password_binds_that_vendor_anew_and_no_other,
     a_wrong_row_keeps_its_last_good_version_until_it_is_right,
+    authorities_that_cannot_be_read_keep_their_vendor_as_it_was,
     a_file_that_is_not_toml_changes_nothing,
     a_customer_that_is_added_binds_and_a_removed_one_is_unbound,
     what_needs_a_restart_is_said_and_left_as_it_is,
@@ -231,6 +232,41 @@ fn a_wrong_row_keeps_its_last_good_version_until_it_is_right(shards: Shards) {
     assert_goes_to(&mut esme, &mut link, &to(b"12"));
     assert_eq!(live.gateway.log.count(&["\"vendor bound\""]), 2);
     live.gateway.end_well_without((esme, link, new_link));
+}
+
+/// Nothing of the rows that name them applies, whoever else names them too, and nobody is bound anew.
+fn authorities_that_cannot_be_read_keep_their_vendor_as_it_was(shards: Shards) {
+    let (north, south, west) = (Vendor::listen(), Vendor::listen(), Vendor::listen());
+    let (acme, one, two) = (customer("acme"), rule("^1", "north", 1), rule("^44", "south", 1));
+    let (good, other) = (vendor("north", &north, ""), vendor("south", &south, ""));
+    let mut live = Live::launch(shards, &[&acme, &good, &other, &one, &two]);
+    let (mut link, mut second) = (north.accept_bound(), south.accept_bound());
+    live.gateway.wait_until_bound(2);
+    let mut esme = Esme::bound(&live.gateway, "acme");
+    let keys = "use_tls = true\ntls_ca = \"no-such-file.pem\"\nwindow_size = 7";
+    let wrong = [vendor("north", &north, keys), vendor("south", &south, keys)];
+    live.reload(&[&acme, &wrong[0], &wrong[1], &one, &two, &vendor("west", &west, "")]);
+    let mut third = west.accept_bound();
+    live.gateway.wait_until_bound(3);
+    let faults = live.faults();
+    let told: Vec<_> = faults.iter().map(|(table, name, _)| (table.as_str(), name.as_str())).collect();
+    assert_eq!(told, [("vendors", "north"), ("vendors", "south")], "{faults:?}");
+    assert!(faults.iter().all(|fault| fault.2.contains("no-such-file.pem")), "{faults:?}");
+    assert_eq!(live.gateway.metric("smpp_gateway_configuration_faults", &["vendors"]), 2.0);
+    for name in ["north", "south"] {
+        live.gateway.log.wait_for(1, &["a row is wrong", "vendors", name, "tls_ca", "no-such-file.pem"]);
+        let told: serde_json::Value =
+            serde_json::from_str(&live.gateway.get(&format!("/api/v1/vendors/{name}/status")).1).unwrap();
+        assert_eq!(told["vendor"]["window_size"], 100, "{told}");
+    }
+    assert_goes_to(&mut esme, &mut link, &to(b"1"));
+    assert_goes_to(&mut esme, &mut second, &to(b"44"));
+    third.expect_nothing_more();
+    live.reload(&[&acme, &vendor("north", &north, "window_size = 7"), &other, &one, &two, &vendor("west", &west, "")]);
+    assert_eq!(live.faults(), []);
+    assert_goes_to(&mut esme, &mut link, &to(b"1"));
+    assert_eq!(live.gateway.log.count(&["\"vendor bound\""]), 3);
+    live.gateway.end_well_without((esme, link, second, third));
 }
 
 fn a_file_that_is_not_toml_changes_nothing(shards: Shards) {

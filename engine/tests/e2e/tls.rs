@@ -15,6 +15,7 @@ with_one_shard_and_with_two![
     plain_smpp_on_the_tls_port_gets_no_session,
     a_handshake_that_does_not_go_on_is_cut_off_by_the_bind_timer,
     a_vendor_is_reached_over_tls,
+    a_vendor_whose_authorities_cannot_be_read_any_more_stays_bound,
     a_vendor_with_a_wrong_certificate_is_not_bound,
     a_hangup_signal_changes_the_certificates_and_leaves_sessions_alone,
     a_certificate_that_cannot_be_read_leaves_the_old_one_in_force,
@@ -134,6 +135,31 @@ fn a_vendor_is_reached_over_tls(shards: Shards) {
         gateway.address(),
         &["--count", "100", "--body", "60000", "--window", "5", "--sessions", "2", "--destination-prefix", "10"],
     );
+    gateway.end_well();
+}
+
+/// Its file is garbage now, its row is the same: that is told, and nothing else of it changes until the file is right.
+fn a_vendor_whose_authorities_cannot_be_read_any_more_stays_bound(shards: Shards) {
+    let setup = Setup::new(shards).customer("acme", "");
+    let certificate = Certificate::make(&setup.folder, "vendor", "127.0.0.1");
+    let (cert, key) = (certificate.cert.to_str().unwrap(), certificate.key.to_str().unwrap());
+    let vendor = smsc(&["--tls-cert", cert, "--tls-key", key]);
+    let pem = std::fs::read_to_string(&certificate.cert).unwrap();
+    let ca = setup.folder.write("ca.pem", &pem);
+    let gateway = setup
+        .vendor("checked", vendor.address(), &format!("use_tls = true\ntls_ca = {ca:?}"))
+        .rule("checked", "")
+        .start();
+    gateway.wait_until_bound(1);
+    gateway.folder.write("ca.pem", "this is no certificate");
+    gateway.signal(Signal::HUP);
+    gateway.log.wait_for(1, &["a row is wrong", "vendors", "checked", "tls_ca", "ca.pem"]);
+    clean_load(gateway.address(), &["--count", "200", "--receipts"]);
+    gateway.folder.write("ca.pem", &pem);
+    gateway.signal(Signal::HUP);
+    gateway.log.wait_for(1, &["no row is wrong any more"]);
+    clean_load(gateway.address(), &["--count", "200", "--receipts"]);
+    assert_eq!(gateway.log.count(&["\"vendor bound\""]), 1);
     gateway.end_well();
 }
 

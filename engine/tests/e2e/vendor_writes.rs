@@ -8,7 +8,7 @@ use smpp_pdu::CommandStatus;
 use crate::harness::{Esme, Gateway, Setup, Shards, ask_until, message, smsc, with_one_shard_and_with_two};
 use crate::http::call;
 use crate::postgres::server::{Database, Server};
-use crate::postgres::{setup, usual_rows, wait_for_complaint, wait_for_version, wait_until_mended};
+use crate::postgres::{run_command, setup, usual_rows, wait_for_complaint, wait_for_version, wait_until_mended};
 
 with_one_shard_and_with_two![a_vendor_is_added_changed_and_removed_and_no_other_notices];
 
@@ -125,6 +125,37 @@ fn what_is_wrong_is_named_and_passwords_are_never_told() {
     }
     assert_eq!(gateway.log.count(&["sesame12"]), 0);
     gateway.end_well();
+}
+
+/// A row that names authorities who cannot be read is in force as it was before: the bind stands, and no other column of it
+/// applies. `check` finds it too.
+#[test]
+fn authorities_that_cannot_be_read_keep_the_row_s_last_good_version() {
+    let (database, north) = (Server::shared().database(), smsc(&[]));
+    usual_rows(&database, north.address());
+    let gateway = with_key(Shards::Two, &database.url()).start();
+    let mut esme = Esme::bound(&gateway, "acme");
+    let path = "/api/v1/vendors/north";
+    let wrong = json!({"use_tls": true, "tls_ca": "no-such-file.pem", "window_size": 7, "port": 1});
+    let (status, answer) = call(&gateway, "PATCH", path, &wrong);
+    assert_eq!((status, &answer["faults"][0]["field"]), (200, &json!("tls_ca")), "{answer}");
+    assert!(wait_for_complaint(&gateway, "configuration", "north").contains("no-such-file.pem"));
+    assert_eq!(gateway.metric("smpp_gateway_configuration_faults", &["vendors"]), 1.0);
+    // Read again, it is the same: the row of before stays, and the fault.
+    let (_, again) = call(&gateway, "POST", "/api/v1/admin/reload", &Value::Null);
+    assert_eq!(again["faults"].as_array().map(Vec::len), Some(1), "{again}");
+    let (_, told) = call(&gateway, "GET", &format!("{path}/status"), &Value::Null);
+    assert_eq!((&told["vendor"]["window_size"], &told["detail"]["use_tls"]), (&json!(100), &json!(false)), "{told}");
+    assert_eq!(esme.submitted(&message(b"one")).status, CommandStatus::ESME_ROK);
+    assert_eq!(gateway.log.count(&["\"vendor bound\""]), 1);
+    let check = run_command(&["check"], &with_key(Shards::One, &database.url()), "", &[]);
+    let check = String::from_utf8_lossy(&check.stdout);
+    assert!(check.contains("1 wrong row(s): vendors north tls_ca no-such-file.pem: no certificate"), "{check}");
+    let port = north.address().port();
+    change(&gateway, "PATCH", path, &json!({"use_tls": false, "tls_ca": null, "port": port}));
+    wait_until_mended(&gateway, "configuration", "north");
+    assert_eq!(gateway.log.count(&["\"vendor bound\""]), 1, "only the window is another one");
+    gateway.end_well_without(esme);
 }
 
 #[test]

@@ -3,6 +3,7 @@
 
 use std::io::Write;
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -19,7 +20,7 @@ use crate::postgres::{self, PostgresSource};
 use crate::service::Service;
 use crate::vendor_table::VendorTable;
 
-const PATIENCE: Duration = Duration::from_secs(30);
+pub(super) const PATIENCE: Duration = Duration::from_secs(30);
 
 #[derive(Clone, Default)]
 struct Page(Arc<Mutex<Vec<u8>>>);
@@ -63,13 +64,15 @@ pub(super) fn open(configuration: &Configuration) -> Result<Opened, postgres::Po
 
 /// PostgreSQL minded as in the gateway, and everything that was reloaded.
 pub(super) struct Bench {
-    service: Arc<Service>,
+    pub(super) service: Arc<Service>,
     pub(super) vendors: Arc<dyn VendorTable>,
     source: PostgresSource,
     page: Page,
     log: Log,
     reloads: mpsc::UnboundedReceiver<Result<Loaded, ReloadError>>,
-    health: Arc<Mutex<Vec<VendorHealth>>>,
+    pub(super) health: Arc<Mutex<Vec<VendorHealth>>>,
+    /// How often that was asked for.
+    looks: Arc<AtomicU64>,
 }
 
 impl Bench {
@@ -81,9 +84,14 @@ impl Bench {
         let (teller, reloads) = mpsc::unbounded_channel();
         tokio::spawn(reloader(source.clone(), requests, teller));
         let health = Arc::new(Mutex::new(Vec::new()));
-        let now = Arc::clone(&health);
-        minder.start(reload, Box::new(move || now.lock().unwrap().clone()), log.clone());
-        Self { service, vendors, source, page, log, reloads, health }
+        let looks = Arc::new(AtomicU64::new(0));
+        let (now, count) = (Arc::clone(&health), Arc::clone(&looks));
+        let told = move || {
+            count.fetch_add(1, Ordering::Relaxed);
+            now.lock().unwrap().clone()
+        };
+        minder.start(reload, Box::new(told), log.clone());
+        Self { service, vendors, source, page, log, reloads, health, looks }
     }
 
     /// The next reload that was possible.
@@ -109,7 +117,16 @@ impl Bench {
         }
     }
 
-    fn said(&self) -> String {
+    /// Waits until the vendors' health has been asked for that often from now on.
+    pub(super) async fn wait_for_looks(&self, more: u64) {
+        let (wanted, until) = (self.looks.load(Ordering::Relaxed) + more, Instant::now() + PATIENCE);
+        while self.looks.load(Ordering::Relaxed) < wanted {
+            assert!(Instant::now() < until);
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+
+    pub(super) fn said(&self) -> String {
         assert!(self.log.flush(PATIENCE));
         String::from_utf8(self.page.0.lock().unwrap().clone()).unwrap()
     }
@@ -131,12 +148,12 @@ async fn reloader(
     }
 }
 
-fn add(database: &Database<'_>, name: &str) {
+pub(super) fn add(database: &Database<'_>, name: &str) {
     database.sql(&format!("INSERT INTO messaging.vendors (instance_name, host, port) VALUES ('{name}', 'h', 1)"));
 }
 
 /// Waits until that stands in the database.
-async fn wait_until_read(wanted: &str, read: impl Fn() -> String) {
+pub(super) async fn wait_until_read(wanted: &str, read: impl Fn() -> String) {
     let until = Instant::now() + PATIENCE;
     while read() != wanted {
         assert!(Instant::now() < until, "{}", read());
@@ -200,62 +217,6 @@ fn without_notifications_the_tables_are_read_again_all_the_same() {
         bench.reloaded().await;
         add(&database, "quiet");
         while bench.reloaded().await.keys.vendors != ["quiet"] {}
-    });
-}
-
-#[test]
-fn health_is_written_back_and_tells_nobody_of_a_change() {
-    let (database, folder) = (fresh(), Folder::new("health"));
-    add(&database, "north");
-    add(&database, "south");
-    let configuration = configuration(&database.url(), &folder, "reread_seconds = 86400");
-    let opened = open(&configuration).unwrap();
-    runtime().block_on(async {
-        let mut bench = Bench::start(&configuration, opened);
-        bench.reloaded().await;
-        let told = |name: &str, health_status, last_bind_time| VendorHealth {
-            instance_name: name.into(),
-            health_status,
-            last_bind_time,
-        };
-        *bench.health.lock().unwrap() =
-            vec![told("north", "healthy", Some(1_700_000_000.0)), told("south", "unhealthy", None)];
-        let read = || {
-            database.sql(
-                "SELECT instance_name, health_status, extract(epoch FROM last_bind_time)::bigint
-                   FROM messaging.vendors ORDER BY 1",
-            )
-        };
-        let wanted = "north|healthy|1700000000\nsouth|unhealthy|";
-        wait_until_read(wanted, read).await;
-        // Had the update been told, its reload would stand before this one.
-        add(&database, "west");
-        assert_eq!(bench.reloaded().await.keys.vendors, ["north", "south", "west"]);
-    });
-}
-
-#[test]
-fn health_that_may_not_be_written_is_said_once_and_harms_nothing() {
-    let (database, folder) = (fresh(), Folder::new("grants"));
-    database.sql("ALTER TABLE messaging.vendors RENAME COLUMN health_status TO other");
-    add(&database, "north");
-    let configuration = configuration(&database.url(), &folder, "");
-    let opened = open(&configuration).unwrap();
-    runtime().block_on(async {
-        let mut bench = Bench::start(&configuration, opened);
-        bench.reloaded().await;
-        let vendor = VendorHealth { instance_name: "north".into(), health_status: "healthy", last_bind_time: None };
-        *bench.health.lock().unwrap() = vec![vendor.clone()];
-        let until = Instant::now() + PATIENCE;
-        while !bench.said().contains("health cannot be written") {
-            assert!(Instant::now() < until);
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
-        bench.health.lock().unwrap()[0].health_status = "degraded";
-        add(&database, "south");
-        assert_eq!(bench.reloaded().await.keys.vendors, ["north", "south"]);
-        assert_eq!(bench.said().matches("health cannot be written").count(), 1);
-        assert_eq!(bench.service.complaint(), None);
     });
 }
 
@@ -350,7 +311,7 @@ fn a_server_that_takes_a_second_for_each_answer_is_told_and_used_all_the_same() 
 }
 
 /// A role that is no superuser, with what the gateway needs, and the URL that it connects with.
-fn role(database: &Database<'_>) -> (String, String) {
+pub(super) fn role(database: &Database<'_>) -> (String, String) {
     let role = format!("role_{}", database.name);
     database.sql(&format!(
         "CREATE ROLE {role} LOGIN PASSWORD 'right';

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use super::away::{Bench, Folder, configuration, open};
 use super::server::{Database, Proxy, Server};
-use super::{fresh, keys, loaded, loaded_from, migrated, runtime};
+use super::{fresh, keys, loaded, loaded_from, migrated, runtime, with_older_table};
 use crate::config::Configuration;
 use crate::vendor_table::{VendorFields, VendorTableError, WrittenVendor};
 
@@ -227,12 +227,7 @@ fn the_platform_s_own_types_and_missing_constraints_are_minded() {
 
 #[test]
 fn an_older_table_is_written_through_its_view() {
-    let database = Server::shared().database();
-    database.sql(
-        "CREATE SCHEMA messaging; CREATE TABLE messaging.vendor_connectors (id serial, connector_name text, host text,
-             port integer, system_id text, password_encrypted text, max_throughput integer, active boolean DEFAULT true);",
-    );
-    migrated(&database);
+    let database = with_older_table();
     let relation = "messaging.vendor_connectors_as_vendors";
     with_bench(&database, "view", &format!("vendors_relation = \"{relation}\""), async |mut bench: Bench| {
         let mut south = row("south");
