@@ -15,6 +15,7 @@ use smpp_shards::{Settings, Snapshot};
 use crate::config::{Configuration, PostgresSettings};
 use crate::postgres::{self, Minder};
 
+pub(crate) use in_force::Fate;
 pub use in_force::InForce;
 pub use source::{Loading, RowSource, Source};
 

@@ -442,4 +442,5 @@ fn tls_is_spoken_and_the_certificate_checked_as_sslmode_says() {
 
 mod away;
 mod rotate;
+mod start;
 mod writes;
