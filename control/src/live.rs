@@ -135,7 +135,8 @@ impl LiveSetup {
         Self { in_force, source: Source::Toml, companion: Box::new(()), postgres: None }
     }
 
-    /// For a process of that many shards whose rows come from PostgreSQL; what is wrong with a row keeps only that row back.
+    /// For a process of that many shards whose rows come from PostgreSQL; what is wrong with a row keeps only that row back,
+    /// and its last good version stands in for it where one is kept.
     pub fn of_postgres(
         configuration: &Configuration,
         settings: &PostgresSettings,
@@ -143,7 +144,11 @@ impl LiveSetup {
         shards: u16,
     ) -> Self {
         let loaded = core::mem::take(&mut opened.loaded);
-        let in_force = InForce::nothing(shards).succeed(loaded, &mut Patterns::default());
+        let before = match opened.last_good.take() {
+            Some(kept) => InForce::kept(kept, shards),
+            None => InForce::nothing(shards),
+        };
+        let in_force = before.succeed(loaded, &mut Patterns::default());
         let (source, minder) = postgres::source(configuration, settings, opened);
         Self { in_force, source: Source::Rows(Box::new(source)), companion: Box::new(()), postgres: Some(minder) }
     }

@@ -55,6 +55,14 @@ impl InForce {
         }
     }
 
+    /// Rows that were in force in an earlier process, to stand in for those of the first version that are wrong. As
+    /// [`InForce::nothing`] otherwise: none of them is in force, nor takes a place.
+    pub(crate) fn kept(rows: Loaded, shards: u16) -> Self {
+        let nothing = Self::nothing(shards);
+        let settings = Settings { gateway: nothing.settings.gateway.clone(), ..rows.settings };
+        Self { settings, keys: rows.keys, ..nothing }
+    }
+
     /// A file that was loaded without a fault, and what it was compiled to.
     pub fn of_file(configuration: &Configuration, snapshot: Arc<Snapshot>) -> Self {
         let settings = configuration.settings.clone();

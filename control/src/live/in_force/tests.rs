@@ -106,6 +106,26 @@ fn at_the_first_time_a_wrong_row_is_left_out_and_what_needs_it_too() {
 }
 
 #[test]
+fn at_the_first_time_what_is_kept_stands_in_for_a_wrong_row_and_for_nothing_else() {
+    let rules = [rule("^1", "north"), rule("^44", "gone"), rule("^49", "south")];
+    // The kept row of the last vendor is no better.
+    let vendors = [vendor("north", 1), vendor("south", 2), vendor("gone", 3), vendor("west", 0)];
+    let kept = InForce::kept(loaded(&vendors, &rules, &["a", "b", "c"]), 2);
+    let mut now = loaded(&[vendor("north", 0), vendor("south", 9), vendor("west", 0)], &rules, &["a", "b", "c"]);
+    now.settings.routing_rules[2] = rule("(", "south");
+    now.settings.gateway.retry_count = 7;
+    let after = kept.succeed(now, &mut Patterns::default());
+    assert_eq!(after.snapshot.version, 1);
+    assert_eq!(after.snapshot.gateway.retry_count, 7);
+    assert_eq!(ports(&after), [("north", 1, false), ("south", 9, false)]);
+    assert_eq!(destinations(&after), ["^1", "^49"]);
+    let mut fates = fates(&after);
+    fates.sort_unstable_by_key(|(key, _)| *key);
+    let (stays, left_out) = (Fate::LastGoodStays, Fate::LeftOut);
+    assert_eq!(fates, [("b", left_out), ("c", stays), ("north", stays), ("west", left_out)]);
+}
+
+#[test]
 fn a_wrong_rule_of_a_file_is_known_by_what_else_it_says() {
     let rules = [rule("^1", "north"), RuleSettings { priority: 7, ..rule("^44", "north") }, rule("^49", "south")];
     let vendors = [vendor("north", 1), vendor("south", 2)];
