@@ -289,6 +289,12 @@ impl Waiting {
         }
     }
 
+    /// Tells that a reload which was asked for has nothing to read yet.
+    pub fn refuse_reload(&self) {
+        // With as many before it that it is one too many, their lines say the same.
+        let _ = self.control.reload.request();
+    }
+
     /// Closes its ports; as [`Control::stop`].
     pub fn stop(self) -> bool {
         self.control.stop()

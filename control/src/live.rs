@@ -83,6 +83,8 @@ pub struct Reloaded {
 pub enum ReloadError {
     /// The source cannot be read: the service is away, the file is not TOML. A sentence.
     Source(String),
+    /// The gateway waits for the rows that it starts with.
+    NotReady,
     /// Too many requests are waiting.
     Busy,
     /// The gateway is on its way down.
@@ -93,6 +95,9 @@ impl std::fmt::Display for ReloadError {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::Source(reason) => f.write_str(reason),
+            Self::NotReady => {
+                f.write_str("the gateway waits for PostgreSQL to start with, and reads everything once it is there")
+            }
             Self::Busy => f.write_str("too many reloads are waiting; try again in a second"),
             Self::Stopping => f.write_str("the gateway is on its way down"),
         }
@@ -156,7 +161,7 @@ impl LiveSetup {
     /// For the time in which there is nothing to start with.
     pub(crate) fn nothing() -> Self {
         let in_force = InForce::nothing(1);
-        Self { in_force, source: Source::Toml, companion: Box::new(()), postgres: None }
+        Self { in_force, source: Source::Awaited, companion: Box::new(()), postgres: None }
     }
 }
 

@@ -99,6 +99,11 @@ impl Reloader {
         if self.state.phase() == Phase::Draining {
             return Err(ReloadError::Stopping);
         }
+        if matches!(self.source, Source::Awaited) {
+            let message = "not reloaded, the gateway waits for PostgreSQL to start with";
+            self.state.log.write(LogLevel::Warn, COMPONENT, message, &[]);
+            return Err(ReloadError::NotReady);
+        }
         let outcome = self.try_reload().await;
         match &outcome {
             Ok(_) => self.state.set_source_fault(None),
@@ -119,6 +124,7 @@ impl Reloader {
             read.map_err(|_| ReloadError::Stopping)?.map_err(|error| ReloadError::Source(error.to_string()))?;
         let mut file = reread.configuration;
         let mut loaded = match &mut self.source {
+            Source::Awaited => return Err(ReloadError::NotReady),
             Source::Toml => reread.loaded,
             Source::Rows(source) => {
                 let mut loaded = source.load().await?;
