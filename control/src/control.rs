@@ -20,7 +20,7 @@ use crate::auth::{Answer, Authenticator, Homes, random_key};
 use crate::channel::{ControlChannels, ToControl, ToShard, control_channels};
 use crate::config::{Configuration, LogLevel, StoreChoice};
 use crate::http::{self, Port, Site};
-use crate::live::reloader::Reloader;
+use crate::live::reloader::{Reloader, tell_faults};
 use crate::live::{LiveSetup, ReloadHandle};
 use crate::log::{Field, Log};
 use crate::nodes::Nodes;
@@ -104,6 +104,7 @@ impl Control {
         state.failing = authenticator.failing_figures();
         let state = Arc::new(state);
         state.set_faults(live.in_force.faults.clone());
+        tell_faults(&state.log, &[], &live.in_force);
         if let Some(recovery) = &attachments.recovery {
             state.set_recovery(Arc::clone(recovery));
         }
@@ -286,6 +287,12 @@ impl Waiting {
             let message = "nothing to start with; the listeners stay closed until PostgreSQL is there";
             self.control.state.log.write(LogLevel::Error, "gateway", message, &[("reason", Field::Text(reason))]);
         }
+    }
+
+    /// Tells that a reload which was asked for has nothing to read yet.
+    pub fn refuse_reload(&self) {
+        // With as many before it that it is one too many, their lines say the same.
+        let _ = self.control.reload.request();
     }
 
     /// Closes its ports; as [`Control::stop`].

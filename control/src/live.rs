@@ -15,6 +15,7 @@ use smpp_shards::{Settings, Snapshot};
 use crate::config::{Configuration, PostgresSettings};
 use crate::postgres::{self, Minder};
 
+pub(crate) use in_force::Fate;
 pub use in_force::InForce;
 pub use source::{Loading, RowSource, Source};
 
@@ -82,6 +83,8 @@ pub struct Reloaded {
 pub enum ReloadError {
     /// The source cannot be read: the service is away, the file is not TOML. A sentence.
     Source(String),
+    /// The gateway waits for the rows that it starts with.
+    NotReady,
     /// Too many requests are waiting.
     Busy,
     /// The gateway is on its way down.
@@ -92,6 +95,9 @@ impl std::fmt::Display for ReloadError {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::Source(reason) => f.write_str(reason),
+            Self::NotReady => {
+                f.write_str("the gateway waits for PostgreSQL to start with, and reads everything once it is there")
+            }
             Self::Busy => f.write_str("too many reloads are waiting; try again in a second"),
             Self::Stopping => f.write_str("the gateway is on its way down"),
         }
@@ -139,7 +145,8 @@ impl LiveSetup {
         Self { in_force, source: Source::Toml, companion: Box::new(()), postgres: None }
     }
 
-    /// For a process of that many shards whose rows come from PostgreSQL; what is wrong with a row keeps only that row back.
+    /// For a process of that many shards whose rows come from PostgreSQL; what is wrong with a row keeps only that row back,
+    /// and its last good version stands in for it where one is kept.
     pub fn of_postgres(
         configuration: &Configuration,
         settings: &PostgresSettings,
@@ -147,7 +154,11 @@ impl LiveSetup {
         shards: u16,
     ) -> Self {
         let loaded = core::mem::take(&mut opened.loaded);
-        let in_force = InForce::nothing(shards).succeed(loaded, &mut Patterns::default());
+        let before = match opened.last_good.take() {
+            Some(kept) => InForce::kept(kept, shards),
+            None => InForce::nothing(shards),
+        };
+        let in_force = before.succeed(loaded, &mut Patterns::default());
         let (source, minder) = postgres::source(configuration, settings, opened);
         Self { in_force, source: Source::Rows(Box::new(source)), companion: Box::new(()), postgres: Some(minder) }
     }
@@ -155,7 +166,7 @@ impl LiveSetup {
     /// For the time in which there is nothing to start with.
     pub(crate) fn nothing() -> Self {
         let in_force = InForce::nothing(1);
-        Self { in_force, source: Source::Toml, companion: Box::new(()), postgres: None }
+        Self { in_force, source: Source::Awaited, companion: Box::new(()), postgres: None }
     }
 }
 

@@ -61,7 +61,7 @@ pub fn open(configuration: &Configuration, signals: &mut Signals) -> Result<Rows
             Err(RecvTimeoutError::Disconnected) => return Ok(Rows::Stopped),
             Err(RecvTimeoutError::Timeout) => {
                 tell(&mut waiting, configuration, None)?;
-                match wait_for(&attempt, signals) {
+                match wait_for(&attempt, signals, waiting.as_ref()) {
                     Some(outcome) => outcome,
                     None => return Ok(end(waiting)),
                 }
@@ -77,7 +77,7 @@ pub fn open(configuration: &Configuration, signals: &mut Signals) -> Result<Rows
         let until = Instant::now() + rest;
         rest = (rest * 2).min(REST_MAX);
         while Instant::now() < until {
-            if is_stopped(signals) {
+            if is_stopped(signals, waiting.as_ref()) {
                 return Ok(end(waiting));
             }
             thread::sleep(LOOK);
@@ -99,19 +99,31 @@ fn begin(configuration: &Configuration, settings: &PostgresSettings) -> io::Resu
 }
 
 /// `None`: a signal came first.
-fn wait_for(attempt: &Attempt, signals: &mut Signals) -> Option<Result<Opened, PostgresError>> {
+fn wait_for(
+    attempt: &Attempt,
+    signals: &mut Signals,
+    waiting: Option<&Waiting>,
+) -> Option<Result<Opened, PostgresError>> {
     loop {
         match attempt.recv_timeout(LOOK) {
             Ok(outcome) => return Some(outcome),
             Err(RecvTimeoutError::Disconnected) => return None,
-            Err(RecvTimeoutError::Timeout) if is_stopped(signals) => return None,
+            Err(RecvTimeoutError::Timeout) if is_stopped(signals, waiting) => return None,
             Err(RecvTimeoutError::Timeout) => {}
         }
     }
 }
 
-fn is_stopped(signals: &mut Signals) -> bool {
-    signals.pending().any(|signal| signal != SIGHUP)
+/// Whether a signal ends the wait. One that asks for a reload has its line in the log.
+fn is_stopped(signals: &mut Signals, waiting: Option<&Waiting>) -> bool {
+    let mut is_stopped = false;
+    for signal in signals.pending() {
+        match signal {
+            SIGHUP => waiting.iter().for_each(|waiting| waiting.refuse_reload()),
+            _ => is_stopped = true,
+        }
+    }
+    is_stopped
 }
 
 /// Opens the control port where it is not open, and tells why there is nothing yet.

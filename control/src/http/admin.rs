@@ -97,6 +97,7 @@ pub(super) async fn ask(site: &Site) -> Result<Reloaded, Refusal> {
     match tokio::time::timeout(RELOAD_PATIENCE, handle.reload()).await {
         Ok(Ok(reloaded)) => Ok(reloaded),
         Ok(Err(ReloadError::Busy)) => Err(Refusal::busy(sentence(&ReloadError::Busy))),
+        Ok(Err(error @ ReloadError::NotReady)) => Err(Refusal::unavailable("not_ready", sentence(&error))),
         Ok(Err(ReloadError::Stopping)) => Err(Refusal::unavailable("stopping", sentence(&ReloadError::Stopping))),
         Ok(Err(error)) => Err(Refusal::new(StatusCode::BAD_GATEWAY, "source_unreadable", sentence(&error))),
         Err(_) => Err(Refusal::unavailable("reload_slow", "The reload goes on, but took too long to wait for.")),

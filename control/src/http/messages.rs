@@ -66,7 +66,7 @@ pub(super) async fn send(call: Call) -> Answer {
     let message: NewMessage = call.json()?;
     if call.site.state.is_recovering() {
         // The customer's home is found by what the journal holds of it.
-        return Err(Refusal::new(StatusCode::SERVICE_UNAVAILABLE, "not_ready", probes::RECOVERING));
+        return Err(Refusal::unavailable("not_ready", probes::RECOVERING));
     }
     let snapshot = call.site.snapshot();
     let customer = customer_of(&snapshot, &message.customer_id)?;
@@ -118,8 +118,11 @@ pub(super) async fn send(call: Call) -> Answer {
     Ok(answer::json_answer(StatusCode::ACCEPTED, &answer))
 }
 
-/// The customer of that customer_id or smpp_system_id.
+/// The customer of that customer_id or smpp_system_id; before there are any, whether there is one is not known.
 pub(super) fn customer_of(snapshot: &Snapshot, name: &str) -> Result<CustomerId, Refusal> {
+    if snapshot.version == 0 {
+        return Err(Refusal::unavailable("not_ready", probes::WAITING));
+    }
     let by_name = || snapshot.present_customers().find(|customer| customer.name == name);
     let found = snapshot.customer_by_system_id(name.as_bytes()).or_else(by_name);
     found.map(|customer| customer.id).ok_or_else(|| Refusal::not_found(format!("There is no customer {name:?}.")))

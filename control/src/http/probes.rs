@@ -15,6 +15,9 @@ use crate::state::{Degraded, Phase};
 /// Why nothing goes in before the journal is taken over.
 pub(super) const RECOVERING: &str = "The gateway takes over what its journal holds; /health tells how far it is.";
 
+/// Why nothing is known while there is nothing to start with.
+pub(super) const WAITING: &str = "The gateway waits for PostgreSQL to start with; /health tells why it is not there.";
+
 /// How the gateway is.
 #[derive(Serialize, JsonSchema)]
 pub(super) struct Health {
@@ -146,6 +149,7 @@ pub(super) async fn ready(call: Call) -> Answer {
     let site = &call.site;
     let message = match site.state.phase() {
         Phase::Recovering => RECOVERING,
+        Phase::Starting if site.snapshot().version == 0 => WAITING,
         Phase::Starting => "The gateway is starting.",
         Phase::Draining => "The gateway is on its way down.",
         Phase::Accepting if site.ready_requires_vendor && !site.state.has_vendor() => "No vendor is bound.",

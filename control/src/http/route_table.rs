@@ -261,7 +261,7 @@ pub(super) static ROUTES: &[Route] = &[
         is_audited: false,
         ..act!(
             POST "/api/v1/routes/test", "Which vendor a message would go to, and why", "Nothing is sent.",
-            schema_of!(routing::RouteQuestion), 200 routing::RouteFound, &[404], routing::test
+            schema_of!(routing::RouteQuestion), 200 routing::RouteFound, &[404, 503], routing::test
         )
     },
     act!(

@@ -3,7 +3,7 @@
 //!
 //! Runs on a thread that may compute for a while: ten thousand rows take a good part of a second.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fmt::Debug;
 use std::sync::Arc;
 
@@ -17,6 +17,18 @@ use crate::config::{Configuration, customer_problems};
 /// Tables whose values make up `settings.gateway`.
 const SECTIONS: [&str; 4] = ["gateway", "smpp", "statuses", "auth"];
 
+/// What came of a row that is wrong.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Fate {
+    /// Its last good version is in force.
+    LastGoodStays,
+    /// It never had one, or that one does not fit the others any more.
+    LeftOut,
+}
+
+/// By table and name.
+type Fates = BTreeMap<(&'static str, String), Fate>;
+
 /// What is in force: the rows, each the newest good version there was, and what they were compiled to.
 #[derive(Clone, Debug)]
 pub struct InForce {
@@ -28,6 +40,7 @@ pub struct InForce {
     pub snapshot: Arc<Snapshot>,
     /// What is wrong in the source, and not in force therefore.
     pub faults: Vec<RowFault>,
+    fates: Fates,
 }
 
 impl InForce {
@@ -38,13 +51,22 @@ impl InForce {
             keys: RowKeys::default(),
             snapshot: Arc::new(Snapshot::nothing(shards)),
             faults: Vec::new(),
+            fates: Fates::new(),
         }
+    }
+
+    /// Rows that were in force in an earlier process, to stand in for those of the first version that are wrong. As
+    /// [`InForce::nothing`] otherwise: none of them is in force, nor takes a place.
+    pub(crate) fn kept(rows: Loaded, shards: u16) -> Self {
+        let nothing = Self::nothing(shards);
+        let settings = Settings { gateway: nothing.settings.gateway.clone(), ..rows.settings };
+        Self { settings, keys: rows.keys, ..nothing }
     }
 
     /// A file that was loaded without a fault, and what it was compiled to.
     pub fn of_file(configuration: &Configuration, snapshot: Arc<Snapshot>) -> Self {
         let settings = configuration.settings.clone();
-        Self { settings, keys: configuration.row_keys(), snapshot, faults: Vec::new() }
+        Self { settings, keys: configuration.row_keys(), snapshot, faults: Vec::new(), fates: Fates::new() }
     }
 
     /// The same rows with places for customers that are in none of them: of whom the journal holds something. The next
@@ -68,20 +90,22 @@ impl InForce {
             let settings = rows.settings();
             if settings == self.settings && self.snapshot.version > 0 {
                 let snapshot = Arc::clone(&self.snapshot);
-                return InForce { settings, keys: rows.keys(), snapshot, faults: rows.faults };
+                return rows.in_force(settings, snapshot);
             }
             let mut problems = customer_problems(&settings.customers);
             if problems.is_empty() {
                 match self.snapshot.succeed(settings.clone(), patterns) {
-                    Ok(snapshot) => {
-                        let snapshot = Arc::new(snapshot);
-                        return InForce { settings, keys: rows.keys(), snapshot, faults: rows.faults };
-                    }
+                    Ok(snapshot) => return rows.in_force(settings, Arc::new(snapshot)),
                     Err(found) => problems = found,
                 }
             }
             rows.replace(problems, self);
         }
+    }
+
+    /// What came of the row of that fault; `None` where it is none of a row's own, such as one of a file that the row names.
+    pub(crate) fn fate(&self, fault: &RowFault) -> Option<Fate> {
+        self.fates.get(&(fault.table, fault.key.clone())).copied()
     }
 }
 
@@ -142,6 +166,23 @@ impl Rows {
         };
         rows.faults = faults;
         rows
+    }
+
+    /// These rows, compiled.
+    fn in_force(self, settings: Settings, snapshot: Arc<Snapshot>) -> InForce {
+        let (keys, mut fates) = (self.keys(), Fates::new());
+        for fault in &self.faults {
+            let stays = match fault.table {
+                "customers" => self.customers.has_before(&fault.key),
+                "vendors" => self.vendors.has_before(&fault.key),
+                "routing_rules" => self.routing_rules.has_before(&fault.key),
+                "inbound_routes" => self.inbound_routes.has_before(&fault.key),
+                _ => true,
+            };
+            let fate = if stays { Fate::LastGoodStays } else { Fate::LeftOut };
+            fates.insert((fault.table, fault.key.clone()), fate);
+        }
+        InForce { settings, keys, snapshot, faults: self.faults, fates }
     }
 
     fn settings(&self) -> Settings {
@@ -263,6 +304,11 @@ impl<T: Clone + Debug> Table<T> {
 
     fn keys(&self) -> Vec<String> {
         self.entries.iter().map(|entry| entry.key.clone()).collect()
+    }
+
+    /// Whether a version of before is there for the row of that name.
+    fn has_before(&self, key: &str) -> bool {
+        self.entries.iter().any(|entry| !entry.is_new && entry.key == key)
     }
 
     /// Marks a row; its name, where its fault is news.

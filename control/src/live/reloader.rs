@@ -14,7 +14,7 @@ use tokio::sync::mpsc;
 use tokio::task::spawn_blocking;
 use tokio::time::{Instant, timeout_at};
 
-use super::{Companion, InForce, LiveSetup, ReloadError, ReloadRequest, Reloaded, RowFault, Source};
+use super::{Companion, Fate, InForce, LiveSetup, ReloadError, ReloadRequest, Reloaded, RowFault, Source};
 use crate::channel::{ShardHandle, ToShard};
 use crate::config::{self, Configuration, LogLevel};
 use crate::log::{Field, Log};
@@ -99,6 +99,11 @@ impl Reloader {
         if self.state.phase() == Phase::Draining {
             return Err(ReloadError::Stopping);
         }
+        if matches!(self.source, Source::Awaited) {
+            let message = "not reloaded, the gateway waits for PostgreSQL to start with";
+            self.state.log.write(LogLevel::Warn, COMPONENT, message, &[]);
+            return Err(ReloadError::NotReady);
+        }
         let outcome = self.try_reload().await;
         match &outcome {
             Ok(_) => self.state.set_source_fault(None),
@@ -119,6 +124,7 @@ impl Reloader {
             read.map_err(|_| ReloadError::Stopping)?.map_err(|error| ReloadError::Source(error.to_string()))?;
         let mut file = reread.configuration;
         let mut loaded = match &mut self.source {
+            Source::Awaited => return Err(ReloadError::NotReady),
             Source::Toml => reread.loaded,
             Source::Rows(source) => {
                 let mut loaded = source.load().await?;
@@ -134,7 +140,7 @@ impl Reloader {
             work.companion.look(&mut loaded);
             let mut next = work.in_force.succeed(loaded, &mut work.patterns);
             next.faults.extend(work.companion.prepare(&file, &next.snapshot));
-            tell_faults(&log, &work.in_force.faults, &next.faults);
+            tell_faults(&log, &work.in_force.faults, &next);
             let before = core::mem::replace(&mut work.in_force, next);
             let is_changed = !Arc::ptr_eq(&before.snapshot, &work.in_force.snapshot);
             (work, is_changed)
@@ -216,8 +222,8 @@ fn has_rows(table: &str) -> bool {
 }
 
 /// A line for each fault that was not there before, and one when all are gone.
-fn tell_faults(log: &Log, before: &[RowFault], now: &[RowFault]) {
-    let news: Vec<&RowFault> = now.iter().filter(|fault| !before.contains(fault)).collect();
+pub(crate) fn tell_faults(log: &Log, before: &[RowFault], now: &InForce) {
+    let news: Vec<&RowFault> = now.faults.iter().filter(|fault| !before.contains(fault)).collect();
     for fault in news.iter().take(FAULT_LINES_MAX) {
         let fields = [
             ("table", Field::Text(fault.table)),
@@ -225,13 +231,18 @@ fn tell_faults(log: &Log, before: &[RowFault], now: &[RowFault]) {
             ("column", Field::Text(&fault.column)),
             ("reason", Field::Text(&fault.reason)),
         ];
-        log.write(LogLevel::Error, COMPONENT, "a row is wrong, its last good version stays", &fields);
+        let message = match now.fate(fault) {
+            Some(Fate::LastGoodStays) => "a row is wrong, its last good version stays",
+            Some(Fate::LeftOut) => "a row is wrong and is left out",
+            None => "a row is wrong, a file that it names cannot be used",
+        };
+        log.write(LogLevel::Warn, COMPONENT, message, &fields);
     }
     if let Some(rest) = news.len().checked_sub(FAULT_LINES_MAX).filter(|rest| *rest > 0) {
         let fields = [("count", Field::Number(rest as u64))];
-        log.write(LogLevel::Error, COMPONENT, "more rows are wrong; /health names them", &fields);
+        log.write(LogLevel::Warn, COMPONENT, "more rows are wrong; /health names them", &fields);
     }
-    if now.is_empty() && !before.is_empty() {
+    if now.faults.is_empty() && !before.is_empty() {
         log.write(LogLevel::Info, COMPONENT, "no row is wrong any more", &[]);
     }
 }

@@ -27,4 +27,6 @@ pub enum Source {
     Toml,
     /// From a service.
     Rows(Box<dyn RowSource>),
+    /// From a service that has given none yet: nothing is reloaded.
+    Awaited,
 }

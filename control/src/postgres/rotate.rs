@@ -1,8 +1,10 @@
 //! Vendors' passwords under the newest key: those in plain text and those under older keys are encrypted anew.
 //!
-//! Used by the command `rotate-keys`, beside a gateway that runs.
+//! Used by the command `rotate-keys`, beside a gateway that runs. Must never touch a provider that is not SMPP: whoever reads
+//! that row has no key.
 
 use super::connect::{Connection, PostgresError};
+use super::rows::IS_SMPP_VENDOR;
 use crate::config::PostgresSettings;
 use crate::secrets::KeyRing;
 
@@ -17,7 +19,7 @@ pub struct Rotated {
     pub failed: Vec<(String, String)>,
 }
 
-/// Encrypts every vendor's password under the newest key, in one transaction.
+/// Encrypts every SMPP vendor's password under the newest key, in one transaction.
 ///
 /// # Errors
 /// [`PostgresError`]; nothing is changed then.
@@ -25,11 +27,15 @@ pub async fn rotate_keys(settings: &PostgresSettings, keys: &KeyRing) -> Result<
     let relation = &settings.vendors_relation;
     let mut connection = Connection::open(settings, false).await?;
     let transaction = connection.client.transaction().await?;
-    let read = format!("SELECT instance_name::text, password::text FROM {relation} ORDER BY 1");
+    let read = format!(
+        "SELECT instance_name::text, password::text FROM {relation} AS vendor WHERE {IS_SMPP_VENDOR} ORDER BY 1"
+    );
     let rows = transaction.query(&read, &[]).await?;
     // A password that somebody else changes meanwhile is theirs.
-    let write =
-        format!("UPDATE {relation} SET password = $1::text WHERE instance_name = $2::text AND password = $3::text");
+    let write = format!(
+        "UPDATE {relation} AS vendor SET password = $1::text
+          WHERE instance_name = $2::text AND password = $3::text AND {IS_SMPP_VENDOR}"
+    );
     let mut rotated = Rotated::default();
     for row in rows {
         let name = row.get::<_, Option<String>>(0).unwrap_or_default();

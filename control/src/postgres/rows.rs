@@ -21,6 +21,10 @@ const MAX_BINDS_DEFAULT: u32 = 2;
 /// smpp_throughput where a row has none, or 0.
 const THROUGHPUT_DEFAULT: u32 = 100;
 
+/// Which rows of the table of vendors are vendors: for a statement that calls it `vendor`, what [`is_smpp_vendor`] is for a
+/// row. A view of somebody's own may lack the column.
+pub(super) const IS_SMPP_VENDOR: &str = "lower(coalesce(to_jsonb(vendor) ->> 'provider_type', 'smpp')) = 'smpp'";
+
 /// Columns whose values must never be shown.
 const SECRETS: [&str; 2] = ["password", "smpp_password_hash"];
 

@@ -177,6 +177,8 @@ pub(super) async fn write_kept(
 pub struct Opened {
     /// The rows.
     pub loaded: Loaded,
+    /// The kept file's, where the rows are the server's: a row of theirs that is wrong may have been good then.
+    pub(crate) last_good: Option<Loaded>,
     /// Why they are those of the kept file, and when that was read; `None` where they are the server's.
     pub(crate) stale: Option<(String, String)>,
     kept: Option<Kept>,
@@ -201,8 +203,9 @@ pub fn open(configuration: &Configuration, settings: &PostgresSettings) -> Resul
         (Err(error), Some(kept)) => (kept.tables.clone(), Some((error.to_string(), kept.read_at.clone()))),
         (Err(error), None) => return Err(with_damage(error, damaged)),
     };
-    let read = rows::read(&tables, &configuration.settings.gateway, &configuration.secrets);
-    Ok(Opened { loaded: read.loaded, stale, kept, damaged })
+    let read = |tables| rows::read(tables, &configuration.settings.gateway, &configuration.secrets).loaded;
+    let last_good = kept.as_ref().filter(|_| stale.is_none()).map(|kept| read(&kept.tables));
+    Ok(Opened { loaded: read(&tables), last_good, stale, kept, damaged })
 }
 
 /// Reads the rows once, and only looks at them.

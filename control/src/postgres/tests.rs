@@ -400,28 +400,6 @@ fn the_seed_is_a_configuration_that_works_and_is_put_in_once() {
 }
 
 #[test]
-fn passwords_are_encrypted_under_the_newest_key_and_what_cannot_be_stays() {
-    let database = fresh();
-    let old = keys();
-    let newer = KeyRing::parse(&format!("one:{}\ntwo:{}", "A".repeat(43) + "=", "B".repeat(42) + "A=")).unwrap();
-    let (under_old, under_new) = (old.encrypt("a").unwrap(), newer.encrypt("b").unwrap());
-    database.sql(&format!(
-        "INSERT INTO messaging.vendors (instance_name, port, password) VALUES ('old', 1, '{under_old}'),
-             ('new', 1, '{under_new}'), ('plain', 1, 'c'), ('none', 1, ''), ('torn', 1, 'enc:one:AAAA')"
-    ));
-    let rotated = runtime().block_on(rotate_keys(&settings(&database.url()), &newer)).unwrap();
-    assert_eq!((rotated.encrypted, rotated.left, rotated.failed.len()), (2, 2, 1));
-    assert_eq!(rotated.failed[0].0, "torn");
-    let read =
-        |name: &str| database.sql(&format!("SELECT password FROM messaging.vendors WHERE instance_name = '{name}'"));
-    for (name, plain) in [("old", "a"), ("new", "b"), ("plain", "c")] {
-        assert!(newer.is_newest(&read(name)), "{name}");
-        assert_eq!(newer.decrypt(&read(name)).as_deref(), Ok(plain));
-    }
-    assert_eq!((read("none").as_str(), read("torn").as_str()), ("", "enc:one:AAAA"));
-}
-
-#[test]
 fn a_schema_that_is_missing_is_told_with_the_command_that_makes_it() {
     let database = Server::shared().database();
     let settings = settings(&database.url());
@@ -475,4 +453,6 @@ fn tls_is_spoken_and_the_certificate_checked_as_sslmode_says() {
 
 mod away;
 mod health;
+mod rotate;
+mod start;
 mod writes;

@@ -13,7 +13,7 @@ use tokio_postgres::error::{DbError, SqlState};
 use tokio_postgres::types::{ToSql, Type};
 
 use super::connect::{Connection, PostgresError};
-use super::rows;
+use super::rows::{self, IS_SMPP_VENDOR};
 use super::source::{Asked, Shared};
 use super::tables::{Row, Tables};
 use crate::config::field_names;
@@ -313,8 +313,8 @@ impl Writer<'_> {
     /// The vendor of that id, else of that name, locked until the transaction ends.
     async fn find(&self, id: &str) -> Result<Found, Failure> {
         let statement = format!(
-            "SELECT id::text, instance_name::text FROM {} WHERE (id::text = $1 OR instance_name = $1)
-                AND lower(coalesce(provider_type::text, 'smpp')) = 'smpp' AND instance_name IS NOT NULL
+            "SELECT id::text, instance_name::text FROM {} AS vendor WHERE (id::text = $1 OR instance_name = $1)
+                AND {IS_SMPP_VENDOR} AND instance_name IS NOT NULL
               ORDER BY (id::text IS NOT DISTINCT FROM $1) DESC LIMIT 1 FOR UPDATE",
             self.relation
         );

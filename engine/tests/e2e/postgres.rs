@@ -5,13 +5,14 @@ use std::net::{SocketAddr, TcpStream};
 use std::process::{Command, Output, Stdio};
 
 use rustix::process::Signal;
-use serde_json::Value;
+use serde_json::{Value, json};
 use smpp_pdu::{CommandId, CommandStatus};
 
 use crate::harness::bench::{Background, assert_clean, clean_load};
 use crate::harness::gateway::PROGRAM;
 use crate::harness::setup::PASSWORD;
 use crate::harness::{Esme, Gateway, Setup, Shards, ask_until, message, smsc, with_one_shard_and_with_two};
+use crate::http::call;
 use server::{Database, Proxy, Server};
 
 #[path = "../../../control/tests/support/postgres.rs"]
@@ -253,6 +254,27 @@ fn without_a_server_the_gateway_starts_from_what_it_has_kept() {
     gateway.end_well();
 }
 
+/// Neither a reload nor a customer is to be had yet.
+fn refuses_what_it_cannot_know(gateway: &Gateway) {
+    let message = json!({"from": "ACME", "to": "15551234567", "content": "x", "customer_id": "acme"});
+    let question = json!({"from": "ACME", "to": "15551234567", "customer_id": "acme"});
+    let none = Value::Null;
+    for (path, body) in
+        [("admin/reload", &none), ("admin/reload-vendors", &none), ("messages", &message), ("routes/test", &question)]
+    {
+        let (status, answer) = call(gateway, "POST", &format!("/api/v1/{path}"), body);
+        assert_eq!((status, &answer["error"]["code"]), (503, &"not_ready".into()), "{path}: {answer}");
+        let sentence = answer["error"]["message"].as_str().unwrap();
+        assert!(sentence.contains("gateway waits for PostgreSQL to start with"), "{path}: {answer}");
+    }
+    assert!(gateway.get("/ready").1.contains("waits for PostgreSQL to start with"));
+    let refused = ["not reloaded, the gateway waits for PostgreSQL"];
+    gateway.log.wait_for(2, &refused);
+    gateway.signal(Signal::HUP);
+    gateway.log.wait_for(3, &refused);
+    assert!(complaint(gateway, "configuration", "source").is_none(), "there is no configuration to complain of");
+}
+
 #[test]
 fn with_nothing_kept_the_gateway_waits_with_its_listeners_closed() {
     let server = Server::start();
@@ -265,6 +287,7 @@ fn with_nothing_kept_the_gateway_waits_with_its_listeners_closed() {
     assert_eq!(health(&gateway).unwrap()["phase"], "starting");
     assert_eq!(gateway.get("/ready").0, 503);
     assert!(TcpStream::connect(gateway.address()).is_err(), "nobody is refused for want of a database");
+    refuses_what_it_cannot_know(&gateway);
     server.start_again();
     gateway.wait_until_ready();
     send_one(&gateway);

@@ -49,6 +49,12 @@ fn told(in_force: &InForce) -> Vec<(&'static str, &str, &str)> {
     all.into_iter().map(|(table, key, column)| (table, &*key.leak(), &*column.leak())).collect()
 }
 
+/// What came of each row that is wrong.
+fn fates(in_force: &InForce) -> Vec<(&str, Fate)> {
+    let fate = |fault: &'_ RowFault| in_force.fate(fault).unwrap();
+    in_force.faults.iter().map(|fault| (fault.key.as_str(), fate(fault))).collect()
+}
+
 fn ports(in_force: &InForce) -> Vec<(&str, u16, bool)> {
     let vendors = in_force.snapshot.vendors.iter();
     vendors.map(|it| (it.settings.instance_name.as_str(), it.settings.port, it.is_removed)).collect()
@@ -74,6 +80,11 @@ fn a_wrong_row_keeps_its_last_good_version_and_the_rest_applies() {
     assert_eq!(after.snapshot.version, 2);
     assert_eq!(ports(&after), [("north", 1, false), ("south", 3, false)]);
     assert_eq!(told(&after), [("vendors", "north", "port"), ("vendors", "west", "port")]);
+    assert_eq!(fates(&after), [("north", Fate::LastGoodStays), ("west", Fate::LeftOut)]);
+    let again = after.succeed(loaded(&rows, &[rule("^1", "north")], &[]), &mut Patterns::default());
+    assert_eq!(fates(&again), fates(&after));
+    let of_a_file = RowFault { key: "south".into(), column: "tls_ca".into(), ..again.faults[0].clone() };
+    assert_eq!(again.fate(&of_a_file), None);
     assert_eq!(after.settings.routing_rules.len(), 1);
 }
 
@@ -91,6 +102,27 @@ fn at_the_first_time_a_wrong_row_is_left_out_and_what_needs_it_too() {
         ("vendors", "south", "port"),
     ];
     assert_eq!(faults, expected);
+    assert!(fates(&first).iter().all(|(_, fate)| *fate == Fate::LeftOut), "{:?}", fates(&first));
+}
+
+#[test]
+fn at_the_first_time_what_is_kept_stands_in_for_a_wrong_row_and_for_nothing_else() {
+    let rules = [rule("^1", "north"), rule("^44", "gone"), rule("^49", "south")];
+    // The kept row of the last vendor is no better.
+    let vendors = [vendor("north", 1), vendor("south", 2), vendor("gone", 3), vendor("west", 0)];
+    let kept = InForce::kept(loaded(&vendors, &rules, &["a", "b", "c"]), 2);
+    let mut now = loaded(&[vendor("north", 0), vendor("south", 9), vendor("west", 0)], &rules, &["a", "b", "c"]);
+    now.settings.routing_rules[2] = rule("(", "south");
+    now.settings.gateway.retry_count = 7;
+    let after = kept.succeed(now, &mut Patterns::default());
+    assert_eq!(after.snapshot.version, 1);
+    assert_eq!(after.snapshot.gateway.retry_count, 7);
+    assert_eq!(ports(&after), [("north", 1, false), ("south", 9, false)]);
+    assert_eq!(destinations(&after), ["^1", "^49"]);
+    let mut fates = fates(&after);
+    fates.sort_unstable_by_key(|(key, _)| *key);
+    let (stays, left_out) = (Fate::LastGoodStays, Fate::LeftOut);
+    assert_eq!(fates, [("b", left_out), ("c", stays), ("north", stays), ("west", left_out)]);
 }
 
 #[test]
@@ -104,6 +136,7 @@ fn a_wrong_rule_of_a_file_is_known_by_what_else_it_says() {
     let after = before.succeed(loaded(&vendors, &now, &[]), &mut Patterns::default());
     assert_eq!(destinations(&after), ["^7", "^1", "^8", "^44", "^49"]);
     assert_eq!(told(&after), [("routing_rules", "line 13", "dest_pattern")]);
+    assert_eq!(fates(&after), [("line 13", Fate::LastGoodStays)]);
 }
 
 #[test]
@@ -130,7 +163,7 @@ fn a_row_that_could_not_be_read_stays_as_it_was() {
     now.faults = vec![fault("north"), fault("south")];
     let after = before.succeed(now, &mut Patterns::default());
     assert_eq!(ports(&after), [("north", 1, false), ("south", 2, false)]);
-    assert_eq!(after.faults.len(), 2);
+    assert_eq!(fates(&after), [("north", Fate::LastGoodStays), ("south", Fate::LastGoodStays)]);
 }
 
 #[test]
@@ -151,6 +184,7 @@ fn a_name_that_is_there_twice_counts_once() {
     let after = before.succeed(loaded(&[vendor("north", 5), vendor("north", 6)], &[], &[]), &mut Patterns::default());
     assert_eq!(ports(&after), [("north", 5, false)]);
     assert_eq!(told(&after), [("vendors", "north", "instance_name")]);
+    assert_eq!(fates(&after), [("north", Fate::LeftOut)]);
 }
 
 #[test]
@@ -159,6 +193,7 @@ fn a_rule_to_a_vendor_that_was_removed_goes_with_it() {
     let after = before.succeed(loaded(&[vendor("south", 2)], &[rule("^1", "north")], &[]), &mut Patterns::default());
     assert_eq!(destinations(&after), Vec::<&str>::new());
     assert_eq!(told(&after), [("routing_rules", "line 10", "vendor")]);
+    assert_eq!(fates(&after), [("line 10", Fate::LeftOut)]);
 }
 
 #[test]
@@ -169,4 +204,5 @@ fn what_is_wrong_with_the_gateway_s_own_settings_leaves_them_as_they_were() {
     let after = before.succeed(now, &mut Patterns::default());
     assert_eq!(after.settings.gateway, before.settings.gateway);
     assert_eq!((told(&after), ports(&after).len()), (vec![("gateway", "", "retry_count")], 1));
+    assert_eq!(fates(&after), [("", Fate::LastGoodStays)]);
 }

@@ -37,7 +37,7 @@ impl Write for Page {
 }
 
 /// A folder that goes at the end.
-pub(super) struct Folder(PathBuf);
+pub(super) struct Folder(pub(super) PathBuf);
 
 impl Folder {
     pub(super) fn new(name: &str) -> Self {
@@ -162,7 +162,7 @@ pub(super) async fn wait_until_read(wanted: &str, read: impl Fn() -> String) {
 }
 
 /// Waits until the kept file holds so many vendors.
-async fn wait_until_kept(configuration: &Configuration, vendors: usize) {
+pub(super) async fn wait_until_kept(configuration: &Configuration, vendors: usize) {
     let until = Instant::now() + PATIENCE;
     loop {
         let kept = postgres::kept::Kept::read(&configuration.gateway.data_dir);
