@@ -104,7 +104,8 @@ impl Control {
         state.failing = authenticator.failing_figures();
         let state = Arc::new(state);
         state.set_faults(live.in_force.faults.clone());
-        tell_faults(&state.log, &[], &live.in_force);
+        state.set_table_name(live.source.table_name());
+        tell_faults(&state.log, &[], &live.in_force, live.source.table_name());
         if let Some(recovery) = &attachments.recovery {
             state.set_recovery(Arc::clone(recovery));
         }

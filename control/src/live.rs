@@ -17,7 +17,7 @@ use crate::postgres::{self, Minder};
 
 pub(crate) use in_force::Fate;
 pub use in_force::InForce;
-pub use source::{Loading, RowSource, Source};
+pub use source::{Loading, RowSource, Source, TableName};
 
 /// Requests for a reload that may wait; one more is answered [`ReloadError::Busy`].
 const REQUESTS_MAX: usize = 16;

@@ -14,7 +14,7 @@ use smpp_shards::{Report, ShardId, Snapshot, Vendor, VendorCounters, VendorState
 use tokio::sync::Notify;
 
 use crate::auth::FailingFigures;
-use crate::live::RowFault;
+use crate::live::{RowFault, TableName};
 use crate::log::{Log, ROOM_CURE};
 use crate::nodes::NodesStats;
 use crate::postgres::{BindTimes, VendorHealth};
@@ -85,6 +85,7 @@ pub(crate) struct State {
 #[derive(Default)]
 struct ConfigurationState {
     faults: Vec<RowFault>,
+    table_name: Option<TableName>,
     /// It could not be read at all the last time.
     source: Option<String>,
 }
@@ -245,6 +246,11 @@ impl State {
         self.configuration().faults = faults;
     }
 
+    /// What the tables of those rows are called where they are.
+    pub(crate) fn set_table_name(&self, table_name: TableName) {
+        self.configuration().table_name = Some(table_name);
+    }
+
     /// Why the configuration could not be read; `None` when it could.
     pub(crate) fn set_source_fault(&self, reason: Option<String>) {
         self.configuration().source = reason;
@@ -385,8 +391,9 @@ impl State {
         let configuration = self.configuration();
         let source = configuration.source.iter();
         let source = source.map(|reason| Degraded::new("configuration", "source".into(), reason.clone()));
+        let table_name = configuration.table_name.unwrap_or(|table| table);
         let rows = configuration.faults.iter().map(|fault| Degraded {
-            table: Some(fault.table),
+            table: Some(table_name(fault.table)),
             ..Degraded::new("configuration", fault.key.clone(), format!("{} {}", fault.column, fault.reason))
         });
         source.chain(rows.take(COMPLAINTS_MAX)).collect()

@@ -205,10 +205,33 @@ impl Rows {
         }
     }
 
+    /// The column of a service's row and what is wrong with it. A rule names others by ids there, and one that names nobody
+    /// was told of when it was read: whoever this one names is there, and wrong.
+    fn as_stored(&self, problem: &Problem) -> (&'static str, String) {
+        let rule = self.routing_rules.entries.get(problem.index).filter(|_| problem.table == "routing_rules");
+        let left_out = |what: &str, name: &str| {
+            format!("is that of the {what} {name:?}, which is left out; mend that {what}'s row, or name another one")
+        };
+        match (problem.key, rule.map(|entry| &entry.row)) {
+            ("vendor", Some(rule)) => ("vendor_id", left_out("vendor", &rule.vendor)),
+            ("customer", Some(rule)) => {
+                ("customer_id", left_out("customer", rule.customer.as_deref().unwrap_or_default()))
+            }
+            (column, _) => {
+                let cure = problem.cure.replace("[[customers]]", "rows of customer_sms_auth");
+                (column, format!("{}; {cure}", problem.reason))
+            }
+        }
+    }
+
     /// Tells of each problem, and puts the last good version in the wrong row's place. It gets less with every time: a row
     /// has one version before, and is left out when that one is wrong as well.
     fn replace(&mut self, problems: Vec<Problem>, before: &InForce) {
         for problem in &problems {
+            let (column, reason) = match self.are_lines {
+                true => (problem.key, format!("{}; {}", problem.reason, problem.cure)),
+                false => self.as_stored(problem),
+            };
             let key = match problem.table {
                 "customers" => self.customers.wrong(problem.index),
                 "vendors" => self.vendors.wrong(problem.index),
@@ -220,9 +243,7 @@ impl Rows {
                 }
             };
             if let Some(key) = key {
-                let reason = format!("{}; {}", problem.reason, problem.cure);
-                let column = problem.key.to_owned();
-                self.faults.push(RowFault { table: problem.table, key, column, reason });
+                self.faults.push(RowFault { table: problem.table, key, column: column.to_owned(), reason });
             }
         }
         self.customers.settle();

@@ -14,7 +14,7 @@ use tokio::sync::mpsc;
 use tokio::task::spawn_blocking;
 use tokio::time::{Instant, timeout_at};
 
-use super::{Companion, Fate, InForce, LiveSetup, ReloadError, ReloadRequest, Reloaded, RowFault, Source};
+use super::{Companion, Fate, InForce, LiveSetup, ReloadError, ReloadRequest, Reloaded, RowFault, Source, TableName};
 use crate::channel::{ShardHandle, ToShard};
 use crate::config::{self, Configuration, LogLevel};
 use crate::log::{Field, Log};
@@ -135,12 +135,12 @@ impl Reloader {
         };
         self.keep_what_needs_a_restart(&mut file, &mut loaded.settings.gateway);
         let mut work = self.work.take().ok_or(ReloadError::Stopping)?;
-        let log = self.state.log.clone();
+        let (log, table_name) = (self.state.log.clone(), self.source.table_name());
         let compiled = spawn_blocking(move || {
             work.companion.look(&mut loaded);
             let mut next = work.in_force.succeed(loaded, &mut work.patterns);
             next.faults.extend(work.companion.prepare(&file, &next.snapshot));
-            tell_faults(&log, &work.in_force.faults, &next);
+            tell_faults(&log, &work.in_force.faults, &next, table_name);
             let before = core::mem::replace(&mut work.in_force, next);
             let is_changed = !Arc::ptr_eq(&before.snapshot, &work.in_force.snapshot);
             (work, is_changed)
@@ -158,6 +158,8 @@ impl Reloader {
         let fields = [("version", Field::Number(snapshot.version)), ("faults", Field::Number(faults.len() as u64))];
         let message = if is_changed { "configuration in force" } else { "configuration read, nothing has changed" };
         self.state.log.write(LogLevel::Info, COMPONENT, message, &fields);
+        let shown = |fault: RowFault| RowFault { table: table_name(fault.table), ..fault };
+        let faults = faults.into_iter().map(shown).collect();
         Ok(Reloaded { version: snapshot.version, is_changed, faults })
     }
 
@@ -222,11 +224,11 @@ fn has_rows(table: &str) -> bool {
 }
 
 /// A line for each fault that was not there before, and one when all are gone.
-pub(crate) fn tell_faults(log: &Log, before: &[RowFault], now: &InForce) {
+pub(crate) fn tell_faults(log: &Log, before: &[RowFault], now: &InForce, table_name: TableName) {
     let news: Vec<&RowFault> = now.faults.iter().filter(|fault| !before.contains(fault)).collect();
     for fault in news.iter().take(FAULT_LINES_MAX) {
         let fields = [
-            ("table", Field::Text(fault.table)),
+            ("table", Field::Text(table_name(fault.table))),
             ("key", Field::Text(&fault.key)),
             ("column", Field::Text(&fault.column)),
             ("reason", Field::Text(&fault.reason)),

@@ -8,6 +8,9 @@ use super::{Loaded, ReloadError, RowFault};
 /// Rows on their way.
 pub type Loading<'a> = Pin<Box<dyn Future<Output = Result<Loaded, ReloadError>> + Send + 'a>>;
 
+/// From a table of [`RowFault`] to what whoever mends its rows calls it.
+pub type TableName = fn(&'static str) -> &'static str;
+
 /// A service that holds customers, vendors, rules and routes.
 pub trait RowSource: Send {
     /// Reads all rows. It must come to an end in a time of its own, and never compute for long: it runs on the control
@@ -16,6 +19,11 @@ pub trait RowSource: Send {
     /// # Errors
     /// [`ReloadError::Source`]; then everything stays as it is.
     fn load(&mut self) -> Loading<'_>;
+
+    /// What the service calls a table of faults.
+    fn table_name(&self) -> TableName {
+        |table| table
+    }
 
     /// What was loaded last is in force, but for the rows that these faults name.
     fn applied(&mut self, _faults: &[RowFault]) {}
@@ -29,4 +37,14 @@ pub enum Source {
     Rows(Box<dyn RowSource>),
     /// From a service that has given none yet: nothing is reloaded.
     Awaited,
+}
+
+impl Source {
+    /// What the tables of faults are called where their rows are.
+    pub(crate) fn table_name(&self) -> TableName {
+        match self {
+            Self::Rows(source) => source.table_name(),
+            Self::Toml | Self::Awaited => |table| table,
+        }
+    }
 }

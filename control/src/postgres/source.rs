@@ -16,7 +16,7 @@ use super::rows;
 use super::tables::Tables;
 use super::vendor_writes::Writing;
 use crate::config::{Configuration, LogLevel, PostgresSettings};
-use crate::live::{Loaded, Loading, ReloadError, RowFault, RowSource};
+use crate::live::{Loaded, Loading, ReloadError, RowFault, RowSource, TableName};
 use crate::log::{Field, Log};
 use crate::secrets::KeyRing;
 
@@ -127,9 +127,18 @@ impl RowSource for PostgresSource {
         Box::pin(async { self.read().await.map_err(|error| ReloadError::Source(error.to_string())) })
     }
 
+    fn table_name(&self) -> TableName {
+        table_name
+    }
+
     fn applied(&mut self, faults: &[RowFault]) {
         self.keep(faults);
     }
+}
+
+/// What the database calls a table of faults.
+fn table_name(table: &'static str) -> &'static str {
+    if table == "customers" { "customer_sms_auth" } else { table }
 }
 
 fn tell_plain(log: &Log, vendors: &[String]) {
@@ -208,13 +217,15 @@ pub fn open(configuration: &Configuration, settings: &PostgresSettings) -> Resul
     Ok(Opened { loaded: read(&tables), last_good, stale, kept, damaged })
 }
 
-/// Reads the rows once, and only looks at them.
+/// Reads the rows once, and only looks at them: faults have the names of the database.
 ///
 /// # Errors
 /// [`PostgresError`].
 pub fn look(configuration: &Configuration, settings: &PostgresSettings) -> Result<Loaded, PostgresError> {
     let tables = read_once(settings, None)?;
-    Ok(rows::read(&tables, &configuration.settings.gateway, &configuration.secrets).loaded)
+    let mut loaded = rows::read(&tables, &configuration.settings.gateway, &configuration.secrets).loaded;
+    loaded.faults.iter_mut().for_each(|fault| fault.table = table_name(fault.table));
+    Ok(loaded)
 }
 
 fn with_damage(error: PostgresError, damaged: Option<String>) -> PostgresError {

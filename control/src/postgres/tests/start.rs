@@ -7,12 +7,13 @@ use serde_json::Value;
 use smpp_shards::Snapshot;
 
 use super::away::{Folder, PATIENCE, open, wait_until_kept};
-use super::{fresh, keys, runtime};
+use super::{HASH, fresh, keys, runtime};
 use crate::channel::{Bell, ControlSender, ShardHandle, ToShard, control_channels, shard_channel};
 use crate::config::{self, Configuration, LogLevel, LogSettings};
-use crate::control::tests::Page;
+use crate::control::tests::{Page, exchange};
 use crate::live::LiveSetup;
 use crate::log::Log;
+use crate::postgres::look;
 use crate::{Attachments, Control};
 
 struct Silent;
@@ -140,6 +141,54 @@ fn a_row_that_became_wrong_while_nobody_was_there_starts_as_it_was_kept() {
         assert_eq!(kept.contains(&secret), before.contains(&secret));
         assert!(!kept.contains("secret12") && !kept.contains("AAAA"), "{kept}");
     }
+}
+
+#[test]
+fn what_is_wrong_is_named_as_in_the_database() {
+    let (database, folder) = (fresh(), Folder::new("names"));
+    database.sql(&format!(
+        "INSERT INTO messaging.vendors (instance_name, host, port) VALUES ('good', 'h', 1), ('zero', 'h', 0);
+         INSERT INTO messaging.customer_sms_auth (account_id, auth_type, smpp_system_id, smpp_password_hash)
+             VALUES ('a-1', 'SMPP', 'acme', 'secret12'), ('a-2', 'SMPP', 'bolt', '{HASH}');
+         INSERT INTO messaging.routing_rules (id, vendor_id) SELECT 1, id FROM messaging.vendors WHERE instance_name = 'zero';
+         INSERT INTO messaging.routing_rules (id, vendor_id, customer_id)
+             SELECT 2, id, 'a-1' FROM messaging.vendors WHERE instance_name = 'good';
+         INSERT INTO messaging.inbound_routes (did, smpp_system_id) VALUES ('4711', 'nobody');"
+    ));
+    let configuration = configuration(&database.url(), &folder);
+    let started = Started::with(&configuration);
+    started.lines("configuration read, nothing has changed");
+    let mut told: Vec<String> = started
+        .lines("a row is wrong")
+        .iter()
+        .map(|line| {
+            let [table, key, column, reason] =
+                ["table", "key", "column", "reason"].map(|name| line[name].as_str().unwrap());
+            format!("{table} {key} {column} {reason}")
+        })
+        .collect();
+    told.sort();
+    let expected = [
+        "customer_sms_auth acme smpp_password_hash is no bcrypt hash; make one with `smpp-gateway hash-password`",
+        "inbound_routes 4711 smpp_system_id is \"nobody\", which no customer has; name one of the rows of customer_sms_auth",
+        "routing_rules 1 vendor_id is that of the vendor \"zero\", which is left out; mend that vendor's row, or name another one",
+        "routing_rules 2 customer_id is that of the customer \"acme\", which is left out; mend that customer's row, or name \
+         another one",
+        "vendors zero port is 0 or left out; give a port from 1 to 65535",
+    ];
+    assert_eq!(told, expected);
+    let ask = |address, path: &str| exchange(address, &format!("GET {path} HTTP/1.1\r\nConnection: close\r\n\r\n"));
+    let health = ask(started.control.control_address(), "/health");
+    assert!(health.contains(r#""table":"customer_sms_auth","name":"acme""#), "{health}");
+    let outcome = started.control.reload_handle().request().unwrap().blocking_recv().unwrap().unwrap();
+    let mut tables: Vec<_> = outcome.faults.iter().map(|fault| fault.table).collect();
+    tables.sort_unstable();
+    assert_eq!(tables, ["customer_sms_auth", "inbound_routes", "routing_rules", "routing_rules", "vendors"]);
+    let looked = look(&configuration, configuration.postgres.as_ref().unwrap()).unwrap();
+    assert_eq!(looked.faults.iter().map(|fault| fault.table).collect::<Vec<_>>(), ["customer_sms_auth"]);
+    // A series keeps its name wherever the rows are.
+    let metrics = ask(started.control.metrics_address(), "/metrics");
+    assert!(metrics.contains("smpp_gateway_configuration_faults{table=\"customers\"} 1"), "{metrics}");
 }
 
 #[test]
