@@ -24,10 +24,10 @@ use smpp_shards::restore::Restored;
 use smpp_shards::settings::VendorSettings;
 use smpp_shards::{Accept, Feed, ShardId, ShardSetup, feed, mesh};
 
-use crate::certificates::{self, CertificateError, Clients, TlsConfigs};
+use crate::certificates::{self, CertificateError, Clients, TlsConfigs, VendorConfigs};
 use crate::check::{self, Finding, Severity};
 use crate::journal::StoreError;
-use crate::live::TlsKeeper;
+use crate::live::{TlsKeeper, row_faults};
 use crate::mail::{Mail, Post};
 use crate::net::{Doorbell, SetupError};
 use crate::pump::{DrainNews, Pump, PumpSetup};
@@ -112,8 +112,10 @@ impl Gateway {
         let count = u16::try_from(cores.len()).unwrap_or(u16::MAX);
         let log = Log::to_stdout(configuration.log).map_err(|error| StartError::Io("no thread for the log", error))?;
         let mut live = match (rows, &configuration.postgres) {
-            (Some(opened), Some(settings)) => {
+            (Some(mut opened), Some(settings)) => {
                 opened.tell(&log, &configuration.gateway.data_dir);
+                let doubts = row_faults(&opened.loaded, &mut VendorConfigs::default());
+                opened.doubt(doubts);
                 LiveSetup::of_postgres(&configuration, settings, opened, count)
             }
             _ => {

@@ -255,6 +255,14 @@ fn read_once(settings: &PostgresSettings, within: Option<Duration>) -> Result<Ta
 }
 
 impl Opened {
+    /// Takes what only the program finds wrong with vendors' rows, such as a file that one names. It counts where a version
+    /// of before can stand in: at a start a vendor without one is better there, and down, than gone with its rules.
+    pub fn doubt(&mut self, faults: Vec<RowFault>) {
+        let Some(last_good) = &self.last_good else { return };
+        let is_kept = |fault: &RowFault| last_good.keys.vendors.contains(&fault.key);
+        self.loaded.faults.extend(faults.into_iter().filter(is_kept));
+    }
+
     /// Says where the rows come from, and what there is to be said of them.
     pub fn tell(&self, log: &Log, data_dir: &Path) {
         let path = path_in(data_dir).display().to_string();

@@ -127,6 +127,26 @@ fn what_is_wrong_is_named_and_passwords_are_never_told() {
     gateway.end_well();
 }
 
+/// At a start as well, where the row was good once.
+#[test]
+fn authorities_that_cannot_be_read_at_a_start_keep_the_row_s_last_good_version() {
+    let (database, north) = (Server::shared().database(), smsc(&[]));
+    usual_rows(&database, north.address());
+    let setup = with_key(Shards::One, &database.url());
+    let text = setup.text();
+    let gateway = setup.start();
+    let kept = gateway.folder.path().join("data/postgresql.kept");
+    ask_until("a kept configuration", || kept.exists().then_some(()));
+    let (folder, ports) = gateway.kill();
+    database.sql("UPDATE messaging.vendors SET use_tls = true, tls_ca = 'no-such-file.pem', window_size = 7");
+    let gateway = Gateway::launch(folder, ports, &text, None);
+    gateway.wait_until_bound(1);
+    gateway.log.wait_for(1, &["a row is wrong, its last good version stays", "north", "tls_ca", "no-such-file.pem"]);
+    let (_, told) = call(&gateway, "GET", "/api/v1/vendors/north/status", &Value::Null);
+    assert_eq!((&told["vendor"]["window_size"], &told["detail"]["use_tls"]), (&json!(100), &json!(false)), "{told}");
+    gateway.end_well();
+}
+
 /// A row that names authorities who cannot be read is in force as it was before: the bind stands, and no other column of it
 /// applies. `check` finds it too.
 #[test]
