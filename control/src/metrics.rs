@@ -226,9 +226,12 @@ fn write_business(out: &mut Exposition, picture: &Picture<'_>) {
     for (vendor, counters, _) in &picture.vendors {
         out.summary(&[("route", &name(vendor))], counters.submits, counters.routed_ms as f64 / 1e3);
     }
-    let help = "Messages that wait in vendors' queues; one queue holds all priorities.";
+    let help = "Messages that wait in vendors' queues, by their priority_flag.";
     out.family("message_queue_depth", Kind::Gauge, help);
-    out.sample(&[("priority", "all")], picture.vendor_sum(|vendor| u64::from(vendor.queued)));
+    for (priority, label) in ["0", "1", "2", "3"].into_iter().enumerate() {
+        let queued = picture.vendor_sum(|vendor| u64::from(vendor.queued_by_priority[priority]));
+        out.sample(&[("priority", label)], queued);
+    }
     out.family(
         "dlr_tracking_hits_total",
         Kind::Counter,

@@ -107,12 +107,12 @@ impl Lane {
 
     pub(crate) fn push_back(&mut self, ticket: Ticket, priority: u8, bytes: usize) {
         self.queues[usize::from(priority) % PRIORITIES].push_back(ticket);
-        self.count_in(bytes);
+        self.count_in(priority, bytes);
     }
 
     pub(crate) fn push_front(&mut self, ticket: Ticket, priority: u8, bytes: usize) {
         self.queues[usize::from(priority) % PRIORITIES].push_front(ticket);
-        self.count_in(bytes);
+        self.count_in(priority, bytes);
     }
 
     /// The next message, highest priority first, oldest first within one. The caller skips tickets whose message has
@@ -152,14 +152,16 @@ impl Lane {
         }
     }
 
-    fn count_in(&mut self, bytes: usize) {
+    fn count_in(&mut self, priority: u8, bytes: usize) {
         self.counters.queued += 1;
+        self.counters.queued_by_priority[usize::from(priority) % PRIORITIES] += 1;
         self.counters.queued_bytes += bytes as u64;
     }
 
     #[inline]
-    pub(crate) fn count_out(&mut self, bytes: usize) {
+    pub(crate) fn count_out(&mut self, priority: u8, bytes: usize) {
         self.counters.queued -= 1;
+        self.counters.queued_by_priority[usize::from(priority) % PRIORITIES] -= 1;
         self.counters.queued_bytes -= bytes as u64;
     }
 

@@ -6,6 +6,7 @@ use crate::amount::Amount;
 use crate::event::EndReason;
 use crate::feed::FeedReport;
 use crate::histogram::{Histogram, Latencies};
+use crate::lane::PRIORITIES;
 use crate::names::ShardId;
 
 /// Counters of one customer on its home shard, since the process started.
@@ -98,6 +99,8 @@ pub struct VendorCounters {
     pub in_flight: u32,
     /// Messages waiting now.
     pub queued: u32,
+    /// The same by priority_flag (SMPP 3.4 section 5.2.14), 0 to 3.
+    pub queued_by_priority: [u32; PRIORITIES],
     /// Octets waiting now.
     pub queued_bytes: u64,
     /// Receipts by state: enroute, delivered, expired, deleted, undeliverable, accepted, unknown, rejected

@@ -261,9 +261,11 @@ fn higher_priority_goes_first_out_of_the_queue() {
     for (sequence, priority_flag) in [(1, 0), (2, 3), (3, 1), (4, 3)] {
         stage.feed(customer, &submit(sequence, &ShortMessage { priority_flag, ..message(&[sequence as u8]) }));
     }
+    assert_eq!(stage.shard.report().vendors[0].queued_by_priority, [1, 1, 0, 2]);
     let links = stage.bind_links();
     let order: Vec<u8> = stage.pdus(links[0]).iter().map(|pdu| *pdu.bytes.last().unwrap()).collect();
     assert_eq!(order, [2, 4, 3, 1]);
+    assert_eq!(stage.shard.report().vendors[0].queued_by_priority, [0; 4]);
 }
 
 #[test]

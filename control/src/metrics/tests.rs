@@ -78,6 +78,7 @@ fn reports() -> [Report; 2] {
         throttled: 2,
         unknown_outcomes: 1,
         queued: 7,
+        queued_by_priority: [4, 2, 0, 1],
         routed_ms: 1_900,
         receipts: [1, 30, 0, 0, 2, 0, 0, 0],
         receipts_matched: 31,
@@ -88,6 +89,7 @@ fn reports() -> [Report; 2] {
     one.latencies.submit_response.add_ms(3);
     one.customers[1].binds = 1;
     one.vendors[1].queued = 5;
+    one.vendors[1].queued_by_priority = [5, 0, 0, 0];
     one.vendors[1].receipts_matched = 2;
     [zero, one]
 }
@@ -120,7 +122,10 @@ fn every_metric_of_the_contract_has_its_figure() {
         (r#"smpp_client_dlr_received_total{vendor_id="north",dlr_status="delivered"}"#.into(), 30.0),
         (r#"smpp_client_dlr_received_total{vendor_id="south",dlr_status="rejected"}"#.into(), 0.0),
         (r#"smpp_client_throughput_current{vendor_id="north"}"#.into(), 0.0),
-        (r#"message_queue_depth{priority="all"}"#.into(), 12.0),
+        (r#"message_queue_depth{priority="0"}"#.into(), 9.0),
+        (r#"message_queue_depth{priority="1"}"#.into(), 2.0),
+        (r#"message_queue_depth{priority="2"}"#.into(), 0.0),
+        (r#"message_queue_depth{priority="3"}"#.into(), 1.0),
         ("dlr_tracking_hits_total".into(), 33.0),
         (r#"rate_limit_exceeded_total{type="customer"}"#.into(), 6.0),
         (r#"rate_limit_exceeded_total{type="vendor"}"#.into(), 2.0),

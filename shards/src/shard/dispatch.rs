@@ -268,8 +268,8 @@ impl Shard {
         loop {
             let Ticket { slot, generation } = self.lanes[vendor.index()].pop()?;
             if self.messages.is_queued(Ticket { slot, generation }) {
-                let bytes = self.messages.get(slot).pdu.len();
-                self.lanes[vendor.index()].count_out(bytes);
+                let message = self.messages.get(slot);
+                self.lanes[vendor.index()].count_out(message.carried.facts.priority, message.pdu.len());
                 return Some(slot);
             }
         }
@@ -281,9 +281,9 @@ impl Shard {
         debug_assert_eq!(message.state, MessageState::Queued);
         message.state = MessageState::Retrying;
         message.generation = message.generation.wrapping_add(1);
-        let (vendor, bytes) = (message.vendor, message.pdu.len());
+        let (vendor, bytes, priority) = (message.vendor, message.pdu.len(), message.carried.facts.priority);
         let lane = &mut self.lanes[vendor.index()];
-        lane.count_out(bytes);
+        lane.count_out(priority, bytes);
         let messages = &self.messages;
         lane.sweep(|ticket| !messages.is_queued(ticket));
     }

@@ -370,8 +370,8 @@ impl Shard {
             let lane = &mut self.lanes[vendor.index()];
             let ticket = lane.is_off.then(|| lane.pop_of_round()).flatten()?;
             if self.messages.is_queued(ticket) {
-                let bytes = self.messages.get(ticket.slot).pdu.len();
-                self.lanes[vendor.index()].count_out(bytes);
+                let message = self.messages.get(ticket.slot);
+                self.lanes[vendor.index()].count_out(message.carried.facts.priority, message.pdu.len());
                 return Some(ticket.slot);
             }
         }
