@@ -81,9 +81,11 @@ impl Courtesy {
     fn judge(&mut self, waited: Waited, now: Time) -> Option<Policy> {
         let is_long = waited.is_long_since(core::mem::replace(&mut self.before, waited));
         if self.until != Time::NEVER {
-            let is_over = self.until <= now;
-            self.until = if is_over { Time::NEVER } else { self.until };
-            return is_over.then_some(Policy::Batch);
+            if now < self.until {
+                return None;
+            }
+            self.until = Time::NEVER;
+            return Some(Policy::Batch);
         }
         if is_long {
             self.until = now.after_ms(self.ordinary_ms);
