@@ -24,7 +24,7 @@ use crate::live::reloader::{Reloader, tell_faults};
 use crate::live::{LiveSetup, ReloadHandle};
 use crate::log::{Field, Log};
 use crate::nodes::Nodes;
-use crate::postgres::{BindTimes, Minder, NothingYet};
+use crate::postgres::{Minder, NothingYet};
 use crate::service::Service;
 use crate::shard_desk::ShardDesk;
 use crate::state::{Phase, State};
@@ -318,8 +318,8 @@ fn listen(address: SocketAddr, key: &str) -> io::Result<std::net::TcpListener> {
 
 /// Has PostgreSQL minded, within the runtime.
 fn mind(minder: Minder, reload: ReloadHandle, state: &Arc<State>) {
-    let (told, mut times) = (Arc::clone(state), BindTimes::default());
-    let health = Box::new(move || told.vendor_health(&mut times));
+    let told = Arc::clone(state);
+    let health = Box::new(move || told.vendor_health());
     minder.start(reload, health, state.log.clone());
 }
 

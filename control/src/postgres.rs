@@ -33,7 +33,7 @@ pub use rotate::{Rotated, rotate_keys};
 pub use source::{Opened, look, open};
 pub use tables::ROWS_MAX;
 
-pub(crate) use health::{BindTimes, VendorHealth};
+pub(crate) use health::VendorHealth;
 pub(crate) use source::PostgresSource;
 pub(crate) use vendor_writes::NothingYet;
 pub(crate) use watch::HealthNow;

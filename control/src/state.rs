@@ -17,7 +17,7 @@ use crate::auth::FailingFigures;
 use crate::live::{RowFault, TableName};
 use crate::log::{Log, ROOM_CURE};
 use crate::nodes::NodesStats;
-use crate::postgres::{BindTimes, VendorHealth};
+use crate::postgres::VendorHealth;
 use crate::rates::{self, RecentAnswers, RecentLatencies};
 use crate::recovery::{RecoveryFigures, RecoveryProgress};
 use crate::service::Service;
@@ -281,12 +281,12 @@ impl State {
     }
 
     /// The health of every vendor that a shard has told of, to be written back to where vendors come from.
-    pub(crate) fn vendor_health(&self, times: &mut BindTimes) -> Vec<VendorHealth> {
+    pub(crate) fn vendor_health(&self) -> Vec<VendorHealth> {
         let (snapshot, shards) = (self.snapshot(), self.shards());
         let present = snapshot.vendors.iter().filter(|vendor| !vendor.is_removed);
         let told = present.filter_map(|vendor| {
             let report = shards.get(vendor.home.index())?.report.as_ref()?;
-            Some(times.health(&vendor.settings, report.vendors.get(vendor.id.index())?))
+            Some(VendorHealth::of(&vendor.settings, report.vendors.get(vendor.id.index())?))
         });
         told.collect()
     }

@@ -71,6 +71,8 @@ pub struct VendorCounters {
     pub links_bound: u32,
     /// When the first of them came up, milliseconds since 1970; of the last time while none is up, 0 before the first.
     pub connected_unix_ms: u64,
+    /// When one of them came up last, milliseconds since 1970; 0 before the first.
+    pub last_bind_unix_ms: u64,
     /// Binds that succeeded.
     pub connects: u64,
     /// Bound links that ended.

@@ -185,6 +185,31 @@ fn a_link_lost_in_the_middle_of_a_pdu_leaves_its_submits_unknown_and_comes_back(
 }
 
 #[test]
+fn the_time_of_the_last_bind_is_of_whichever_came_up_last() {
+    let mut stage =
+        Stage::new(Settings { vendors: vec![VendorSettings { binds: 2, ..vendor("north") }], ..settings() });
+    let times = |stage: &Stage| {
+        let counters = &stage.shard.report().vendors[0];
+        [counters.connected_unix_ms, counters.last_bind_unix_ms].map(|at| at.saturating_sub(1_700_000_000_000))
+    };
+    let conns: Vec<Conn> = stage.connects().into_iter().map(|link| stage.connect_link(link)).collect();
+    assert_eq!(times(&stage), [0, 0]);
+    for (conn, expected) in conns.iter().zip([[250, 250], [250, 500]]) {
+        stage.pass_ms(250);
+        let bind = stage.pdu(*conn);
+        stage.feed(*conn, &answer(bind.command.response(), OK, bind.sequence));
+        assert_eq!(times(&stage), expected);
+    }
+    stage.pass_ms(250);
+    stage.shard.closed(conns[0], CloseCause::Reset, stage.now, &mut stage.out);
+    assert_eq!(times(&stage), [250, 500], "an end is no bind");
+    stage.pass_ms(1_300);
+    stage.bind_links();
+    let again = times(&stage);
+    assert_eq!(again, [250, stage.now.unix_ms - 1_700_000_000_000], "beside the one that stayed up");
+}
+
+#[test]
 fn with_no_vendor_up_messages_wait_and_go_when_one_comes() {
     let mut stage = Stage::new(settings());
     let customer = stage.bound(0, CommandId::BIND_TRANSCEIVER);

@@ -4,7 +4,7 @@
 //! Lives on the control thread. What cannot be written is dropped; the next time tells it anew.
 
 use std::collections::HashMap;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
 use smpp_shards::settings::{BindType, VendorSettings};
 use smpp_shards::{VendorCounters, VendorState};
@@ -29,45 +29,16 @@ pub(crate) struct VendorHealth {
     pub(crate) last_bind_time: Option<f64>,
 }
 
-/// When binds came up, as far as the shards' reports tell.
-#[derive(Default)]
-pub(crate) struct BindTimes {
-    seen: HashMap<String, Seen>,
-}
-
-/// What was seen of one vendor last.
-#[derive(Clone, Copy, Default)]
-struct Seen {
-    connects: u64,
-    connected_unix_ms: u64,
-    last_bind_time: Option<f64>,
-}
-
-impl BindTimes {
-    /// A vendor's health, with what its home shard has reported last.
-    pub(crate) fn health(&mut self, vendor: &VendorSettings, counters: &VendorCounters) -> VendorHealth {
-        let seen = self.seen.entry(vendor.instance_name.clone()).or_default();
-        let bound_unix_ms = match counters.connected_unix_ms {
-            // However long ago that was: nobody asks while the server is away.
-            connected if connected != seen.connected_unix_ms && connected > 0 => Some(connected),
-            // A bind beside one that was up, whose own time is not reported.
-            _ if counters.connects > seen.connects => Some(unix_ms_now()),
-            // A count that has gone back is that of a vendor that was removed and added again.
-            _ => None,
-        };
-        let last_bind_time = bound_unix_ms.map(|millis| millis as f64 / 1_000.0).or(seen.last_bind_time);
-        let VendorCounters { connects, connected_unix_ms, .. } = *counters;
-        *seen = Seen { connects, connected_unix_ms, last_bind_time };
-        VendorHealth {
+impl VendorHealth {
+    /// A vendor's, with what its home shard has reported last.
+    pub(crate) fn of(vendor: &VendorSettings, counters: &VendorCounters) -> Self {
+        let bound_unix_ms = Some(counters.last_bind_unix_ms).filter(|millis| *millis > 0);
+        Self {
             instance_name: vendor.instance_name.clone(),
             health_status: status(vendor, counters),
-            last_bind_time,
+            last_bind_time: bound_unix_ms.map(|millis| millis as f64 / 1_000.0),
         }
     }
-}
-
-fn unix_ms_now() -> u64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_millis() as u64
 }
 
 fn status(vendor: &VendorSettings, counters: &VendorCounters) -> &'static str {
@@ -208,31 +179,14 @@ mod tests {
     #[test]
     fn the_time_of_a_bind_is_its_own_however_late_it_is_seen() {
         let vendor = VendorSettings { instance_name: "north".into(), ..VendorSettings::default() };
-        let mut times = BindTimes::default();
-        let mut health = |connects, connected_unix_ms| {
-            let counters = VendorCounters { connects, connected_unix_ms, ..VendorCounters::default() };
-            times.health(&vendor, &counters).last_bind_time
+        let last_bind_time = |connects, last_bind_unix_ms: u64| {
+            let connected_unix_ms = last_bind_unix_ms.min(1_700_000_000_250);
+            let counters =
+                VendorCounters { connects, connected_unix_ms, last_bind_unix_ms, ..VendorCounters::default() };
+            VendorHealth::of(&vendor, &counters).last_bind_time
         };
-        assert_eq!(health(0, 0), None);
-        assert_eq!(health(1, 1_700_000_000_250), Some(1_700_000_000.25));
-        assert_eq!(health(1, 1_700_000_000_250), Some(1_700_000_000.25));
-        assert_eq!(health(3, 1_700_000_500_000), Some(1_700_000_500.0));
-        assert_eq!(health(0, 0), Some(1_700_000_500.0), "a vendor added again has bound before");
-        assert_eq!(health(1, 1_700_000_900_000), Some(1_700_000_900.0));
-    }
-
-    #[test]
-    fn a_bind_beside_one_that_was_up_has_the_time_at_which_it_is_seen() {
-        let vendor = VendorSettings { instance_name: "north".into(), ..VendorSettings::default() };
-        let mut times = BindTimes::default();
-        let mut health = |connects| {
-            let connected_unix_ms = 1_700_000_000_000;
-            let counters = VendorCounters { connects, connected_unix_ms, ..VendorCounters::default() };
-            times.health(&vendor, &counters).last_bind_time
-        };
-        assert_eq!(health(1), Some(1_700_000_000.0));
-        let second = health(2);
-        assert!(second > Some(1_700_000_000.0), "{second:?}");
-        assert_eq!(health(2), second);
+        assert_eq!(last_bind_time(0, 0), None);
+        assert_eq!(last_bind_time(1, 1_700_000_000_250), Some(1_700_000_000.25));
+        assert_eq!(last_bind_time(2, 1_700_000_500_000), Some(1_700_000_500.0), "beside one that was up");
     }
 }

@@ -144,6 +144,7 @@ impl Shard {
         if lane.counters.links_bound == 0 {
             lane.counters.connected_unix_ms = now.unix_ms;
         }
+        lane.counters.last_bind_unix_ms = now.unix_ms;
         lane.counters.links_bound += 1;
         lane.counters.connects += 1;
         lane.counters.failures_in_a_row = 0;
