@@ -120,7 +120,7 @@ impl Log {
         self.shared.levels.set(component, level)
     }
 
-    /// Whether the PDUs that customers send are shown, and those that vendors send: at DEBUG of smpp_server and of smpp_client.
+    /// Whether the PDUs exchanged with customers are shown, and those with vendors: at DEBUG of smpp_server and of smpp_client.
     pub fn shows_pdus(&self) -> (bool, bool) {
         let is_debug = |component| self.level_of(component) == LogLevel::Debug;
         (is_debug("smpp_server"), is_debug("smpp_client"))

@@ -224,7 +224,8 @@ impl Pump {
             if self.shard.flush_store() {
                 self.store_bell.wake();
             }
-            if self.shard.flush_traces(self.now, &mut self.output) {
+            if self.shard.read_back(self.now, &mut self.output) {
+                self.carry_out();
                 self.control.traced();
             }
             for shard in self.bells.drain(..) {
@@ -369,7 +370,7 @@ impl Pump {
             self.control.report(report);
             self.courtesy.look(self.now.mono);
             let (of_customers, of_vendors) = self.log.shows_pdus();
-            self.shard.show_pdus(of_customers, of_vendors);
+            self.shard.show_pdus(of_customers, of_vendors, &mut self.output);
             self.cut_off_stalled();
             self.carry_out();
         }

@@ -538,7 +538,7 @@ impl World {
         let (mut dirty, mut actions) = (Vec::new(), Vec::new());
         loop {
             let Host { shard, out, .. } = &mut self.hosts[host];
-            shard.flush_traces(self.now, out);
+            shard.read_back(self.now, out);
             self.hosts[host].out.take_dirty(&mut dirty);
             self.hosts[host].out.take_actions(&mut actions);
             if dirty.is_empty() && actions.is_empty() {

@@ -216,7 +216,8 @@ pub const DELIVERY_REST_MS: u64 = 5_000;
 /// Lines a second that a shard gives the log of single messages (`log_sample`); messages beyond it have none.
 pub const SAMPLES_PER_SECOND_MAX: u32 = 50;
 
-/// PDUs a second that a shard shows the log where a component's level is DEBUG; those beyond it are not shown.
+/// PDUs a second that a shard shows the log where a component's level is DEBUG, so many received and so many sent; those
+/// beyond it are not shown.
 pub const SHOWN_PER_SECOND_MAX: u32 = 50;
 
 /// Octets of such a PDU, or of a single message's, that go along; the rest of it is not shown.

@@ -9,6 +9,7 @@ use smpp_pdu::{CommandId, CommandStatus};
 
 use crate::names::{CustomerId, LinkId, VendorId};
 use crate::output::{CloseCause, ConnectFailure};
+use crate::trace::Direction;
 
 /// Why a session or link ended, or a bind came to nothing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,9 +41,9 @@ pub enum EndReason {
     Changed,
 }
 
-/// Who sent a PDU.
+/// With whom a PDU is exchanged.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum PduSender {
+pub enum PduPeer {
     /// A customer, over a session.
     Customer(CustomerId),
     /// A vendor, over a link.
@@ -171,10 +172,13 @@ pub enum Event {
         /// How often in a row.
         failures: u32,
     },
-    /// A PDU has come over a bound connection; where the log's level asks for it, see [`crate::Shard::show_pdus`].
-    PduReceived {
-        /// Who sent it.
-        from: PduSender,
+    /// A PDU has come over a customer's session or a vendor's link, or was written to it; where the log's level asks for it,
+    /// see [`crate::Shard::show_pdus`].
+    PduShown {
+        /// Which way it goes.
+        direction: Direction,
+        /// From whom, or to whom.
+        peer: PduPeer,
         /// What it is.
         command: CommandId,
         /// The status of a response.

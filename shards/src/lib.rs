@@ -56,7 +56,7 @@ pub mod wire;
 
 pub use amount::Amount;
 pub use command::{Command, Reply, SessionFacts, SessionName};
-pub use event::{EndReason, Event, PduSender};
+pub use event::{EndReason, Event, PduPeer};
 pub use feed::{Feed, FeedEnd, FeedReport, StoreAnswer, StoreFinding};
 pub use lease::{Grant, Leases, LimitKey, LimitUse};
 pub use names::{Conn, CustomerId, LinkId, ShardId, VendorId};

@@ -201,8 +201,8 @@ pub enum CloseCause {
 struct Buffer {
     filling: Vec<u8>,
     in_flight: usize,
-    /// So much of `filling` has been handed out by [`Output::take_untraced`].
-    traced: usize,
+    /// So much of `filling` has been handed out by [`Output::take_written`].
+    read_back: usize,
     dirty: bool,
 }
 
@@ -242,11 +242,24 @@ impl Output {
         self.buffers.get(conn.index()).map_or(0, |buffer| buffer.filling.len() + buffer.in_flight)
     }
 
-    /// What was written to this connection since the last call, as far as it has not been taken to be sent.
-    pub(crate) fn take_untraced(&mut self, conn: Conn) -> &[u8] {
-        let Some(buffer) = self.buffers.get_mut(conn.index()) else { return &[] };
-        let from = core::mem::replace(&mut buffer.traced, buffer.filling.len());
-        &buffer.filling[from..]
+    /// What was written to this connection since the last call, as far as it has not been taken to be sent; beside it the
+    /// waiting actions.
+    pub(crate) fn take_written(&mut self, conn: Conn) -> (&[u8], &mut Vec<Action>) {
+        let Some(buffer) = self.buffers.get_mut(conn.index()) else { return (&[], &mut self.actions) };
+        let from = core::mem::replace(&mut buffer.read_back, buffer.filling.len());
+        (&buffer.filling[from..], &mut self.actions)
+    }
+
+    /// [`Output::take_written`] for every connection, without looking at it.
+    pub(crate) fn pass_over_written(&mut self) {
+        for buffer in &mut self.buffers {
+            buffer.read_back = buffer.filling.len();
+        }
+    }
+
+    /// The connections with new octets since the host's last [`Output::take_dirty`], by their places in its order.
+    pub(crate) fn dirty(&self, place: usize) -> Option<Conn> {
+        self.dirty.get(place).copied()
     }
 
     /// Adds an action.
@@ -279,7 +292,7 @@ impl Output {
         if let Some(buffer) = self.buffers.get_mut(conn.index()) {
             core::mem::swap(&mut buffer.filling, empty);
             buffer.in_flight += empty.len();
-            buffer.traced = 0;
+            buffer.read_back = 0;
         }
     }
 
@@ -297,7 +310,7 @@ impl Output {
             buffer.filling.clear();
             buffer.filling.shrink_to(crate::bounds::OUTPUT_KEEP_BYTES);
             buffer.in_flight = 0;
-            buffer.traced = 0;
+            buffer.read_back = 0;
         }
     }
 

@@ -65,7 +65,7 @@ impl Stage {
 
     /// The end of a turn, and what the reader has then.
     fn seen(&mut self, reader: &mut TraceReader) -> Seen {
-        self.shard.flush_traces(self.now, &mut self.out);
+        self.shard.read_back(self.now, &mut self.out);
         let mut seen = Seen::default();
         reader.take(usize::MAX, |record| match record {
             TraceRecord::Pdu { direction, at_unix_nanos, pdu, dropped, .. } => {
@@ -181,12 +181,12 @@ fn a_trace_ends_with_its_session_and_has_the_last_answer() {
     let mut reader = stage.traced(customer, 60_000);
     stage.feed(customer, &header_only(CommandId::UNBIND, 1));
     assert!(stage.was_closed(customer));
-    assert!(stage.shard.flush_traces(stage.now, &mut stage.out), "the control thread is told of the end");
+    assert!(stage.shard.read_back(stage.now, &mut stage.out), "the control thread is told of the end");
     let seen = stage.seen(&mut reader);
     assert_eq!(seen.ways(), [(Received, CommandId::UNBIND), (Sent, CommandId::UNBIND_RESP)]);
     assert_eq!(seen.end, Some(TraceEnd::Session));
     assert!(stage.order(Session(name), 60_000).0.is_none(), "there is no such session any more");
-    assert!(!stage.shard.flush_traces(stage.now, &mut stage.out));
+    assert!(!stage.shard.read_back(stage.now, &mut stage.out));
 }
 
 #[test]
@@ -224,12 +224,12 @@ fn the_control_thread_is_woken_when_half_of_a_ring_is_taken() {
     let large = unknown_pdu(50_000);
     for _ in 0..TRACE_RING_BYTES / 2 / 50_100 {
         stage.feed(customer, &large);
-        assert!(!stage.shard.flush_traces(stage.now, &mut stage.out));
+        assert!(!stage.shard.read_back(stage.now, &mut stage.out));
     }
     stage.feed(customer, &large);
-    assert!(stage.shard.flush_traces(stage.now, &mut stage.out));
+    assert!(stage.shard.read_back(stage.now, &mut stage.out));
     assert_eq!(stage.seen(&mut reader).dropped, 0);
-    assert!(!stage.shard.flush_traces(stage.now, &mut stage.out));
+    assert!(!stage.shard.read_back(stage.now, &mut stage.out));
 }
 
 #[test]
@@ -273,8 +273,8 @@ fn a_trace_whose_reader_has_gone_makes_room_for_another() {
     stage.feed(conns[TRACES_MAX], &header_only(CommandId::ENQUIRE_LINK, 1));
     assert_eq!(stage.seen(&mut reader).pdus.len(), 2);
     drop((reader, readers));
-    stage.shard.flush_traces(stage.now, &mut stage.out);
-    assert!(!stage.shard.flush_traces(stage.now, &mut stage.out), "nothing is traced any more");
+    stage.shard.read_back(stage.now, &mut stage.out);
+    assert!(!stage.shard.read_back(stage.now, &mut stage.out), "nothing is traced any more");
 }
 
 #[test]

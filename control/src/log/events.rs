@@ -6,7 +6,8 @@
 use core::fmt::Write as _;
 
 use smpp_pdu::CommandStatus;
-use smpp_shards::{CloseCause, CustomerId, EndReason, Event, PduSender, ShardId, Snapshot, VendorId};
+use smpp_shards::trace::Direction;
+use smpp_shards::{CloseCause, CustomerId, EndReason, Event, PduPeer, ShardId, Snapshot, VendorId};
 
 use super::{Field, Log};
 use crate::config::LogLevel;
@@ -65,7 +66,7 @@ pub(super) fn write(log: &Log, shard: ShardId, event: &Event, snapshot: &Snapsho
         | Event::LinkConnectFailed { .. }
         | Event::LinkDown { .. }
         | Event::VendorAlert { .. } => write_link(log, shard, event, names),
-        Event::PduReceived { .. } => write_pdu(log, shard, event, names),
+        Event::PduShown { .. } => write_pdu(log, shard, event, names),
         Event::MessageAnswered { .. } => write_message(log, shard, event, names),
         Event::ReceiptUnknown { vendor, message_id } => {
             let mut fields = names.fields_of(*vendor);
@@ -82,10 +83,10 @@ pub(super) fn write(log: &Log, shard: ShardId, event: &Event, snapshot: &Snapsho
 }
 
 fn write_pdu(log: &Log, shard: ShardId, event: &Event, names: Names<'_>) {
-    let Event::PduReceived { from, command, status, sequence_number, pdu } = event else { return };
-    let (component, mut fields) = match from {
-        PduSender::Customer(customer) => (SERVER, vec![("customer_id", Field::Text(names.customer(*customer)))]),
-        PduSender::Vendor(vendor) => (CLIENT, names.fields_of(*vendor).into_iter().collect()),
+    let Event::PduShown { direction, peer, command, status, sequence_number, pdu } = event else { return };
+    let (component, mut fields) = match peer {
+        PduPeer::Customer(customer) => (SERVER, vec![("customer_id", Field::Text(names.customer(*customer)))]),
+        PduPeer::Vendor(vendor) => (CLIENT, names.fields_of(*vendor).into_iter().collect()),
     };
     let (command, status, hex) = (command.to_string(), status_name(*status), hex(pdu));
     fields.extend([
@@ -95,7 +96,11 @@ fn write_pdu(log: &Log, shard: ShardId, event: &Event, names: Names<'_>) {
         ("pdu", Field::Text(&hex)),
         ("shard", number(shard)),
     ]);
-    log.write(LogLevel::Debug, component, "PDU received", &fields);
+    let message = match direction {
+        Direction::Received => "PDU received",
+        Direction::Sent => "PDU sent",
+    };
+    log.write(LogLevel::Debug, component, message, &fields);
 }
 
 fn hex(octets: &[u8]) -> String {

@@ -4,7 +4,8 @@ use super::*;
 use crate::config;
 use serde_json::Value;
 use smpp_pdu::{CommandId, CommandStatus};
-use smpp_shards::{CloseCause, ConnectFailure, ConnectStep, CustomerId, EndReason, LinkId, PduSender, VendorId};
+use smpp_shards::trace::Direction;
+use smpp_shards::{CloseCause, ConnectFailure, ConnectStep, CustomerId, EndReason, LinkId, PduPeer, VendorId};
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::Path;
 
@@ -146,28 +147,40 @@ fn debug_shows_the_pdu() {
 }
 
 #[test]
-fn a_pdu_s_line_is_of_who_sent_it() {
+fn a_pdu_s_line_tells_with_whom_it_is_exchanged_and_which_way() {
     let snapshot = snapshot();
     let page = Page::default();
     let log = page.log(LogLevel::Debug);
-    let received = |from, command| Event::PduReceived {
-        from,
+    let shown = |direction, peer, command| Event::PduShown {
+        direction,
+        peer,
         command,
         status: CommandStatus::ESME_ROK,
         sequence_number: 7,
         pdu: [0, 0xAB].into(),
     };
-    log.event(ShardId(1), &received(PduSender::Customer(CustomerId(0)), CommandId::SUBMIT_SM), &snapshot);
-    log.event(ShardId(1), &received(PduSender::Vendor(VendorId(0)), CommandId::SUBMIT_SM_RESP), &snapshot);
-    let lines = page.lines(&log);
-    for (line, component, name, who, command) in [
-        (&lines[0], "smpp_server", "customer_id", "account-7", "submit_sm"),
-        (&lines[1], "smpp_client", "vendor_id", "north", "submit_sm_resp"),
+    let (customer, vendor) = (PduPeer::Customer(CustomerId(0)), PduPeer::Vendor(VendorId(0)));
+    let (submit, answer) = (CommandId::SUBMIT_SM, CommandId::SUBMIT_SM_RESP);
+    for event in [
+        shown(Direction::Received, customer, submit),
+        shown(Direction::Sent, vendor, submit),
+        shown(Direction::Received, vendor, answer),
+        shown(Direction::Sent, customer, answer),
     ] {
+        log.event(ShardId(1), &event, &snapshot);
+    }
+    let lines = page.lines(&log);
+    assert_eq!(lines.len(), 4);
+    for (line, (component, name, who, message, command)) in lines.iter().zip([
+        ("smpp_server", "customer_id", "account-7", "PDU received", "submit_sm"),
+        ("smpp_client", "vendor_id", "north", "PDU sent", "submit_sm"),
+        ("smpp_client", "vendor_id", "north", "PDU received", "submit_sm_resp"),
+        ("smpp_server", "customer_id", "account-7", "PDU sent", "submit_sm_resp"),
+    ]) {
         for (field, value) in [
             ("level", "DEBUG".into()),
             ("component", component.into()),
-            ("message", "PDU received".into()),
+            ("message", message.into()),
             (name, who.into()),
             ("command", command.into()),
             ("sequence_number", Value::from(7)),

@@ -247,11 +247,16 @@ fn debug_shows_pdus(shards: Shards) {
     }
     ask_until("PDUs in the log", || {
         customer.submitted(&message(b"seen"));
-        let shown = |component, command| gateway.log.count(&["DEBUG", "PDU received", component, command]) > 0;
-        (shown("smpp_server", "\"submit_sm\"") && shown("smpp_client", "\"submit_sm_resp\"")).then_some(())
+        let shown = |way, component, command| gateway.log.count(&["DEBUG", way, component, command]) > 0;
+        let is_shown = shown("PDU received", "smpp_server", "\"submit_sm\"")
+            && shown("PDU sent", "smpp_client", "\"submit_sm\"")
+            && shown("PDU received", "smpp_client", "\"submit_sm_resp\"")
+            && shown("PDU sent", "smpp_server", "\"submit_sm_resp\"");
+        is_shown.then_some(())
     });
     let hex = |text: &[u8]| text.iter().map(|octet| format!("{octet:02x}")).collect::<String>();
     assert!(gateway.log.count(&["PDU received", "smpp_server", "acme", &hex(b"seen")]) > 0);
+    assert!(gateway.log.count(&["PDU sent", "smpp_client", "north", &hex(b"seen")]) > 0);
     assert_eq!(gateway.log.count(&[&hex(b"unseen")]), 0);
     gateway.end_well_without(customer);
 }

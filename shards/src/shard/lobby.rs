@@ -195,6 +195,8 @@ impl Shard {
 
     /// A connection whose bind has been accepted has arrived on its customer's home shard.
     pub fn adopted(&mut self, conn: Conn, seed: Box<SessionSeed>, now: Now, out: &mut Output) {
+        // What waits to be sent was written in a lobby, and may begin within a PDU: it is not read back.
+        out.take_written(conn);
         if let Err((status, reason)) = self.may_bind(seed.customer) {
             encode::header_only(out.buffer(conn), seed.command.response(), status, seed.sequence_number);
             self.binds_refused += 1;

@@ -490,8 +490,8 @@ impl Shard {
         if conn.index() >= self.connections.len() {
             return;
         }
-        if self.tracing.is_on() {
-            self.trace_ended(conn, now, out);
+        if self.tracing.reads_back {
+            self.read_back_the_last(conn, now, out);
         }
         match self.vacate(conn) {
             Role::Free => {}

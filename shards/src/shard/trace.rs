@@ -2,6 +2,8 @@
 //!
 //! Without a trace it is one branch for each batch of octets and one for each turn. What has come is recorded before it is
 //! handled, and whatever was written until then before that, so that a trace never has an answer in front of its request.
+//!
+//! What is written is read back here for the log as well, where it shows PDUs (`show.rs`).
 
 use smpp_pdu::frame::HEADER_LENGTH;
 use smpp_pdu::{Deframed, deframe};
@@ -31,7 +33,10 @@ struct Trace {
 #[derive(Default)]
 pub(super) struct Tracing {
     traces: Vec<Trace>,
-    /// A trace has ended, or its ring is filling, and the control thread has not been told (it looks once a second anyway).
+    /// What is written is read back: a session is traced, or PDUs are shown.
+    pub(super) reads_back: bool,
+    /// A trace has ended, its ring is filling, or PDUs are shown, and the control thread has not been told (it looks once a
+    /// second anyway).
     is_untold: bool,
     whole: Vec<u8>,
 }
@@ -48,15 +53,6 @@ impl Trace {
     fn put(&mut self, direction: Direction, pdu: &[u8], now: Now) {
         let since = now.mono.nanos_since(self.began.mono);
         self.tap.put(direction, self.began.unix_ms * 1_000_000 + since, pdu);
-    }
-
-    /// What was written to the connection since the last look; a shard writes whole PDUs.
-    fn put_written(&mut self, now: Now, out: &mut Output) {
-        let mut written = out.take_untraced(self.conn);
-        while let Deframed::Pdu { pdu, .. } = deframe(written, PDU_BYTES_MAX) {
-            self.put(Direction::Sent, pdu, now);
-            written = &written[pdu.len()..];
-        }
     }
 
     fn put_received(&mut self, mut bytes: &[u8], whole: &mut Vec<u8>, now: Now) {
@@ -90,7 +86,7 @@ impl Shard {
 
     /// Begins to trace a session, and tells its connection and which customer's it is; `None` where it is not there, or
     /// [`TRACES_MAX`] others are traced. The trace ends with the session, when its time is up (at the next
-    /// [`Shard::flush_traces`]), or when its reader goes.
+    /// [`Shard::read_back`]), or when its reader goes.
     pub fn trace(&mut self, order: TraceOrder, now: Now, out: &mut Output) -> Option<(Conn, Option<CustomerId>)> {
         self.tracing.traces.retain(|trace| trace.tap.is_wanted());
         let (conn, customer) = match order.target {
@@ -104,7 +100,8 @@ impl Shard {
             return None;
         }
         // What waits to be sent was written before.
-        out.take_untraced(conn);
+        self.begin_to_read_back(out);
+        self.read_back_from(conn, now, out);
         let mut partial = PartialPdu::default();
         partial.keep(self.connections[conn.index()].partial.bytes());
         let until = now.mono.after_ms(order.millis);
@@ -112,23 +109,53 @@ impl Shard {
         Some((conn, customer))
     }
 
-    /// Hands what the turn has written to traced sessions to their traces. To be called in each turn before anything is
-    /// sent. `true` when the control thread is to be woken.
+    /// Hands what the turn has written to traces, and to the log where it shows PDUs. To be called in each turn before
+    /// anything is sent. `true` when there are actions for the log, or the control thread is to be woken.
     #[inline]
-    pub fn flush_traces(&mut self, now: Now, out: &mut Output) -> bool {
-        if self.tracing.is_on() {
-            self.flush_each_trace(now, out);
+    pub fn read_back(&mut self, now: Now, out: &mut Output) -> bool {
+        if self.tracing.reads_back {
+            self.read_all_back(now, out);
         }
         core::mem::take(&mut self.tracing.is_untold)
     }
 
     #[cold]
-    fn flush_each_trace(&mut self, now: Now, out: &mut Output) {
+    fn read_all_back(&mut self, now: Now, out: &mut Output) {
         self.end_traces(now);
-        for trace in &mut self.tracing.traces {
-            trace.put_written(now, out);
-            self.tracing.is_untold |= trace.tap.is_filling();
+        let mut place = 0;
+        while let Some(conn) = out.dirty(place) {
+            self.tracing.is_untold |= self.read_back_from(conn, now, out);
+            place += 1;
         }
+        self.tracing.is_untold |= self.tracing.traces.iter().any(|trace| trace.tap.is_filling());
+        self.tracing.reads_back = self.tracing.is_on() || self.showing.is_on();
+    }
+
+    /// From now on what is written is read back; what waits to be sent was written before.
+    pub(super) fn begin_to_read_back(&mut self, out: &mut Output) {
+        if !core::mem::replace(&mut self.tracing.reads_back, true) {
+            out.pass_over_written();
+        }
+    }
+
+    /// Hands what was written to a connection since the last look to its trace and to the log; a shard writes whole PDUs.
+    /// `true` where the log shows some of it.
+    fn read_back_from(&mut self, conn: Conn, now: Now, out: &mut Output) -> bool {
+        let peer = self.shown_peer(conn);
+        let mut trace = self.tracing.traces.iter_mut().find(|trace| trace.conn == conn);
+        let (mut written, actions) = out.take_written(conn);
+        if trace.is_none() && peer.is_none() {
+            return false;
+        }
+        let before = actions.len();
+        while let Deframed::Pdu { header, pdu } = deframe(written, PDU_BYTES_MAX) {
+            if let Some(trace) = &mut trace {
+                trace.put(Direction::Sent, pdu, now);
+            }
+            actions.extend(peer.and_then(|peer| self.showing.show(peer, Direction::Sent, header, pdu, now)));
+            written = &written[pdu.len()..];
+        }
+        actions.len() > before
     }
 
     /// Ends the traces whose time is up, and forgets those that nobody reads.
@@ -143,20 +170,21 @@ impl Shard {
     /// Octets have come over a connection, and are about to be handled.
     #[cold]
     pub(super) fn trace_received(&mut self, conn: Conn, bytes: &[u8], now: Now, out: &mut Output) {
-        let Tracing { traces, whole, .. } = &mut self.tracing;
-        if let Some(trace) = traces.iter_mut().find(|trace| trace.conn == conn && trace.until > now.mono) {
-            trace.put_written(now, out);
-            trace.put_received(bytes, whole, now);
+        let is_traced = |trace: &Trace| trace.conn == conn && trace.until > now.mono;
+        if let Some(place) = self.tracing.traces.iter().position(is_traced) {
+            self.read_back_from(conn, now, out);
+            let Tracing { traces, whole, .. } = &mut self.tracing;
+            traces[place].put_received(bytes, whole, now);
         }
     }
 
-    /// A connection is over; what was written to it last is in the output still.
+    /// A connection is over, and its trace with it; what was written to it last is in the output still.
     #[cold]
-    pub(super) fn trace_ended(&mut self, conn: Conn, now: Now, out: &mut Output) {
-        let Some(place) = self.tracing.traces.iter().position(|trace| trace.conn == conn) else { return };
-        let mut trace = self.tracing.traces.swap_remove(place);
-        trace.put_written(now, out);
-        trace.tap.end(TraceEnd::Session);
-        self.tracing.is_untold = true;
+    pub(super) fn read_back_the_last(&mut self, conn: Conn, now: Now, out: &mut Output) {
+        self.read_back_from(conn, now, out);
+        if let Some(place) = self.tracing.traces.iter().position(|trace| trace.conn == conn) {
+            self.tracing.traces.swap_remove(place).tap.end(TraceEnd::Session);
+            self.tracing.is_untold = true;
+        }
     }
 }
