@@ -47,7 +47,8 @@ impl Facts {
     ///
     /// # Errors
     /// The command_status of the refusal.
-    #[inline]
+    // Always in place: handed over in memory, its octets would be written one by one and read as words, which waits.
+    #[inline(always)]
     pub fn read(message: &ShortMessage<'_>, statuses: &Statuses, now: Now) -> Result<Self, CommandStatus> {
         let mut facts = Self {
             registered_delivery: message.registered_delivery,

@@ -138,6 +138,18 @@ impl KeptMessages {
         Some(KeptRef { slot, generation: place.generation })
     }
 
+    /// Reads of a message what its answer needs, so that its memory is on its way from far when that comes.
+    #[inline]
+    pub(crate) fn warm(&self, meant: KeptRef) -> u32 {
+        if meant == KeptRef::NONE { 0 } else { self.slots.get(meant.slot).generation }
+    }
+
+    /// The same of as many slots as are about to be allocated.
+    #[inline]
+    pub(crate) fn warm_free(&self, count: usize) -> u32 {
+        self.slots.next_free().take(count).fold(0, |read, slot| read ^ self.slots.get(slot).generation)
+    }
+
     /// The message that is meant, if it is still there.
     #[inline]
     pub(crate) fn find(&mut self, meant: KeptRef) -> Option<&mut Kept> {

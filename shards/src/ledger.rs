@@ -34,6 +34,17 @@ pub(crate) enum Pending {
     Delivery(Ticket),
 }
 
+impl Pending {
+    /// The kept message, where it is one.
+    #[inline]
+    pub(crate) const fn message(&self) -> Option<KeptRef> {
+        match self {
+            Self::Message(meant) | Self::Sent(meant) => Some(*meant),
+            Self::Delivery(_) => None,
+        }
+    }
+}
+
 /// How large a shard's journal may grow.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct LedgerBounds {

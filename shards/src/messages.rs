@@ -137,7 +137,8 @@ impl Messages {
     #[inline]
     pub(crate) fn warm(&self, slot: u32) -> u64 {
         let message = self.get(slot);
-        u64::from(message.epoch) ^ message.carried.id.unix_ms() ^ u64::from(message.carried.origin.slot)
+        let Carried { id, origin, facts, .. } = &message.carried;
+        u64::from(message.epoch) ^ id.unix_ms() ^ u64::from(origin.slot) ^ u64::from(facts.registered_delivery)
     }
 
     /// The same of as many slots as are about to be allocated.

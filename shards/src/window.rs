@@ -13,6 +13,9 @@ pub struct Window {
     open: u32,
 }
 
+/// How many places ahead are touched: those that come from memory at once.
+const PLACES_AHEAD: usize = 64 / size_of::<Place>();
+
 #[derive(Clone, Copy, Debug, Default)]
 struct Place {
     sequence: u32,
@@ -64,6 +67,8 @@ impl Window {
             if place.sequence == 0 {
                 *place = Place { sequence, slot };
                 self.open += 1;
+                // In a large window the next places are far from the core: asked for now, they are here in time.
+                core::hint::black_box(self.places[(sequence as usize + PLACES_AHEAD) & mask].sequence);
                 return sequence;
             }
         }

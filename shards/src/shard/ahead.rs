@@ -1,17 +1,20 @@
-//! Looking ahead: the messages that the next PDUs of a connection are about, touched before their turn comes.
+//! Looking ahead: the messages that the next PDUs of a connection or records of a batch are about, touched before their turn
+//! comes.
 //!
 //! With thousands of messages under way their memory is far from the core, and each PDU would wait for its own. Asked for
 //! together, a few of them come in the time of one. It decides nothing and changes nothing.
 
+use smallvec::SmallVec;
 use smpp_pdu::CommandId;
 use smpp_pdu::frame::{Deframed, deframe};
 
 use super::{Role, Shard};
 use crate::bounds::PDU_BYTES_MAX;
+use crate::kept::KeptRef;
 use crate::names::Conn;
 
-/// PDUs that are looked at together: what a core can have on its way from memory at a time.
-const PDUS_AHEAD: usize = 8;
+/// PDUs, or records, that are looked at together: what a core can have on its way from memory at a time.
+pub(super) const AHEAD: usize = 8;
 
 impl Shard {
     /// Touches the messages that the next PDUs are about, or will take up; tells how many PDUs it has looked at.
@@ -19,7 +22,8 @@ impl Shard {
     pub(super) fn look_ahead(&self, conn: Conn, mut bytes: &[u8]) -> usize {
         let role = &self.connections[conn.index()].role;
         let (mut pdus, mut submits, mut read) = (0, 0, 0);
-        while pdus < PDUS_AHEAD
+        let mut answered = SmallVec::<[u32; AHEAD]>::new();
+        while pdus < AHEAD
             && !bytes.is_empty()
             && let Deframed::Pdu { header, pdu } = deframe(bytes, PDU_BYTES_MAX)
         {
@@ -28,7 +32,10 @@ impl Shard {
             match (role, header.command_id) {
                 (Role::Link(link), CommandId::SUBMIT_SM_RESP) => {
                     let slot = self.links[link.index()].window.slot_of(header.sequence_number);
-                    read ^= slot.map_or(0, |slot| self.messages.warm(slot));
+                    if let Some(slot) = slot {
+                        read ^= self.messages.warm(slot);
+                        answered.push(slot);
+                    }
                 }
                 (Role::Session(_), CommandId::SUBMIT_SM) => submits += 1,
                 _ => {}
@@ -36,6 +43,18 @@ impl Shard {
         }
         // Nothing needs the values; the reads must happen all the same.
         core::hint::black_box(read ^ self.messages.warm_free(submits));
+        if self.ledger.is_some() {
+            // By now it is known where those that were answered are kept.
+            let origins = answered.iter().map(|slot| self.messages.get(*slot).carried.origin);
+            self.look_at_kept(origins.filter(|origin| origin.shard == self.id).map(|origin| origin.kept));
+            core::hint::black_box(self.kept.warm_free(submits));
+        }
         pdus
+    }
+
+    /// Touches kept messages, at most [`AHEAD`] of them.
+    #[inline]
+    pub(super) fn look_at_kept(&self, kept: impl Iterator<Item = KeptRef>) {
+        core::hint::black_box(kept.take(AHEAD).fold(0, |read, meant| read ^ self.kept.warm(meant)));
     }
 }

@@ -5,6 +5,7 @@ use core::time::Duration;
 
 use smpp_pdu::{CommandStatus, MessageState as Final};
 
+use super::ahead::AHEAD;
 use super::{Role, Shard};
 use crate::amount::Amount;
 use crate::bounds::OVERDUE_PER_TURN;
@@ -12,6 +13,7 @@ use crate::deliveries::DeliveryState;
 use crate::event::Event;
 use crate::journal::{Accepted, Batch, Delivered, Done, Entry, How, LogName, Receipt, Sent};
 use crate::kept::{Kept, KeptRef, KeptState};
+use crate::lane::Ticket;
 use crate::ledger::{Ledger, LedgerBounds, Pending};
 use crate::message_id::{IdStyle, MessageId};
 use crate::names::{Conn, CustomerId};
@@ -70,25 +72,38 @@ impl Shard {
         if was_failing {
             out.push(Action::Log(Event::JournalWorks));
         }
-        for pending in pending.drain(..) {
-            match pending {
-                Pending::Message(meant) => self.message_committed(meant, segment, now, out),
-                Pending::Sent(meant) => self.sent_committed(meant, segment),
-                Pending::Delivery(ticket) => {
-                    if self.deliveries.is_open(ticket) {
-                        let delivery = self.deliveries.get_mut(ticket.slot);
-                        let (before, message) = (delivery.segment.replace(segment), delivery.kept);
-                        self.recount(before, segment);
-                        if let Some(message) = self.kept.find(message) {
-                            message.is_final_safe = true;
-                        }
-                        self.acknowledge(ticket.slot, CommandStatus::ESME_ROK, out);
-                    }
-                }
+        for some in pending.chunks(AHEAD) {
+            self.look_at_kept(some.iter().filter_map(Pending::message));
+            for pending in some {
+                self.committed(*pending, segment, now, out);
             }
         }
+        pending.clear();
         self.pending = pending;
         self.free_segments(out);
+    }
+
+    /// Something whose record is in the batch is on stable storage.
+    #[inline]
+    fn committed(&mut self, pending: Pending, segment: u32, now: Now, out: &mut Output) {
+        match pending {
+            Pending::Message(meant) => self.message_committed(meant, segment, now, out),
+            Pending::Sent(meant) => self.sent_committed(meant, segment),
+            Pending::Delivery(ticket) => self.delivery_committed(ticket, segment, out),
+        }
+    }
+
+    fn delivery_committed(&mut self, ticket: Ticket, segment: u32, out: &mut Output) {
+        if !self.deliveries.is_open(ticket) {
+            return;
+        }
+        let delivery = self.deliveries.get_mut(ticket.slot);
+        let (before, message) = (delivery.segment.replace(segment), delivery.kept);
+        self.recount(before, segment);
+        if let Some(message) = self.kept.find(message) {
+            message.is_final_safe = true;
+        }
+        self.acknowledge(ticket.slot, CommandStatus::ESME_ROK, out);
     }
 
     /// The batch could not be written, or nobody knows how much of it was. Nothing of it is acknowledged; it is given out

@@ -262,9 +262,11 @@ impl Shard {
         let random = &mut self.random;
         let candidates = self.snapshot.candidates(carried.customer, &message, || random.next_u32());
         let Some(vendor) = self.choose(candidates.as_slice(), &Tried::default(), pdu.len()) else { return false };
-        let carried = Carried { rate_per_msg: self.snapshot.routes.rate_of(&candidates, vendor), ..*carried };
+        let rate_per_msg = self.snapshot.routes.rate_of(&candidates, vendor);
+        let origin = Origin { via: self.snapshot.vendors[vendor.index()].home, ..carried.origin };
+        let carried = Carried { origin, rate_per_msg, ..*carried };
         self.possible_duplicates += 1;
-        self.place(Submit { vendor, carried, pdu }, now, out);
+        self.place(&Submit { vendor, carried, pdu }, now, out);
         true
     }
 

@@ -24,12 +24,13 @@ impl Shard {
     }
 
     /// The journal has begun to keep a message.
-    #[inline]
+    #[inline(always)]
     pub(super) fn note_accepted(&mut self, carried: &Carried, pdu: &[u8], now: Now) {
         if self.feed.is_some()
             && let Ok(message) = ShortMessage::decode(pdu)
         {
-            self.put_accepted(carried, &message, now);
+            let copy = *carried;
+            self.put_accepted(&copy, &message, now);
         }
     }
 

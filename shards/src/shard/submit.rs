@@ -153,7 +153,9 @@ impl Shard {
         let deadline = now.mono.after_ms(longest_ms).min(facts.valid_until);
         let accepting = Accepting { conn, conn_generation, sequence, customer: id, id: message_id, style, pdu };
         let kept = self.keep(&accepting, deadline, now).unwrap_or(KeptRef::NONE);
-        let origin = Origin { shard: self.id, via: self.id, slot: conn.0, generation: conn_generation, sequence, kept };
+        let via = self.snapshot.vendors[vendor.index()].home;
+        let origin = Origin { shard: self.id, via, slot: conn.0, generation: conn_generation, sequence, kept };
+        // Put together where it is read: see `admit`.
         let carried = Carried {
             origin,
             id: message_id,
@@ -167,9 +169,10 @@ impl Shard {
             is_doubtful: false,
             facts,
         };
+        let submit = Submit { vendor, carried, pdu };
         if kept != KeptRef::NONE {
-            self.note_accepted(&carried, pdu, now);
+            self.note_accepted(&submit.carried, pdu, now);
         }
-        self.place(Submit { vendor, carried, pdu }, now, out);
+        self.place(&submit, now, out);
     }
 }
