@@ -28,6 +28,15 @@ fn a_steady_rate_is_kept_within_three_percent() {
 }
 
 #[test]
+fn a_steady_rate_begins_at_once() {
+    let smsc = smsc(&[]);
+    // All of them are due within 10 ms; begun at the next housekeeping, they are late by most of its 100 ms.
+    let report = load(&smsc, &["--sessions", "1", "--window", "100", "--rate", "1000", "--count", "10"]);
+    assert_eq!(report.totals.accepted, 10);
+    assert!(report.answer_latency.at_percentile(1.0) < 40_000_000, "{}", report.answer_latency.at_percentile(1.0));
+}
+
+#[test]
 fn a_steady_rate_counts_the_wait_for_the_window() {
     let smsc = smsc(&["--answer-delay-ms", "50"]);
     // One message at a time takes 50 ms, ten times what the rate allows: the last ones wait for seconds.

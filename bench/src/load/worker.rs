@@ -98,7 +98,11 @@ impl Run<'_> {
         self.fleet.budget = budget;
         self.fleet.sending = true;
         match rate {
-            Some(rate) => self.fleet.pacer = Some(Pacer::new(start, rate, options.tick_us * MICROSECOND)),
+            Some(rate) => {
+                self.fleet.pacer = Some(Pacer::new(start, rate, options.tick_us * MICROSECOND));
+                // The first ones are due now, and no event tells of them.
+                self.fleet.pace(clock::now())?;
+            }
             None => self.fleet.refill_all(),
         }
         let measure_from = start + clock::from_seconds(options.warmup);
