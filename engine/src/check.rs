@@ -1,11 +1,11 @@
 //! `smpp-gateway check`, and the same look at kernel and limits at start: each line says what is the case, and
 //! where that will not do, what to set.
 
-use std::fmt;
+use std::path::Path;
+use std::{fmt, fs, io};
 
-use smpp_control::Configuration;
-use smpp_control::config::{Certificate, PostgresSettings, RedisSettings};
-use smpp_control::{look_at_redis, postgres};
+use smpp_control::config::{Accept, Certificate, PostgresSettings, RedisSettings, StoreChoice};
+use smpp_control::{Configuration, look_at_redis, postgres};
 
 use crate::certificates::{Clients, TlsConfigs, VendorConfigs, read_certificate};
 use crate::net;
@@ -79,6 +79,7 @@ pub fn configuration(configuration: &Configuration) -> Vec<Finding> {
     findings.push(address_is_free("control.metrics_listen", configuration.control.metrics_listen));
     findings.extend(smpp.certificates.iter().map(certificate));
     findings.extend(Clients::of(smpp).map(client_authority));
+    findings.extend(data_folder(configuration));
     findings.extend(configuration.postgres.as_ref().map(|settings| rows(configuration, settings)));
     findings.extend(configuration.redis.as_ref().map(redis));
     for vendor in configuration.settings.vendors.iter().filter(|vendor| vendor.is_active) {
@@ -180,6 +181,32 @@ fn address_is_free(key: &str, address: std::net::SocketAddr) -> Finding {
             Finding::failure(format!("{key} {address} cannot be had ({error})"), cure)
         }
     }
+}
+
+/// Whether what the node must not forget can be written where it is to stand; nothing where it has nothing to write.
+fn data_folder(configuration: &Configuration) -> Option<Finding> {
+    let is_kept = configuration.gateway.accept == Accept::Journal
+        || configuration.store == StoreChoice::Embedded
+        || configuration.postgres.is_some();
+    is_kept.then(|| {
+        let folder = &configuration.gateway.data_dir;
+        match can_be_written(folder) {
+            Ok(()) => Finding::fine(format!("gateway.data_dir {} can be written", folder.display())),
+            Err(error) => Finding::failure(
+                format!("gateway.data_dir {} cannot be written ({error})", folder.display()),
+                "name a folder on a disk that this user may write to, or make it and give it to this user",
+            ),
+        }
+    })
+}
+
+/// Tries it out, in the folder or, as long as there is none, in the nearest one above it that is there.
+fn can_be_written(folder: &Path) -> io::Result<()> {
+    let folder = std::path::absolute(folder)?;
+    let there = folder.ancestors().find(|above| above.symlink_metadata().is_ok()).unwrap_or(&folder);
+    let trial = there.join(format!(".smpp-gateway-check-{}", std::process::id()));
+    fs::create_dir(&trial)?;
+    fs::remove_dir(trial)
 }
 
 fn rows(configuration: &Configuration, settings: &PostgresSettings) -> Finding {

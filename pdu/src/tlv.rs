@@ -135,6 +135,11 @@ impl<'a> Tlvs<'a> {
         self.into_iter().find(|tlv| tlv.tag == tag)
     }
 
+    /// Whether any of them is of SMPP 5.0.
+    pub fn has_version_5(&self) -> bool {
+        self.into_iter().any(|tlv| tlv.tag.is_version_5())
+    }
+
     /// How many octets at the front are whole TLVs; what follows is stray.
     pub fn whole_length(&self) -> usize {
         let mut walk = self.into_iter();

@@ -116,6 +116,10 @@ pub const PROBE_MS: u64 = 3_000;
 /// Seconds between attempts to bind at a vendor that refused or dropped a bind; the last one repeats.
 pub const REBIND_SECONDS: [u64; 6] = [1, 2, 4, 8, 16, 30];
 
+/// Milliseconds for which a bind must have stood to count as a good one: a vendor that takes a bind and drops it at once
+/// is tried again after as long as one that refuses it.
+pub const STEADY_BIND_MS: u64 = 10_000;
+
 /// Failures in a row after which an alert is given.
 pub const ALERT_FAILURES: u32 = 5;
 

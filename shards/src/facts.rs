@@ -21,7 +21,7 @@ pub struct Facts {
     pub priority: u8,
     /// Where registered_delivery stands.
     pub registered_at: u16,
-    /// Stray octets stand behind the body, so that it cannot be copied as it is.
+    /// Stray octets stand behind the body, or TLVs of SMPP 5.0 in it, so that it cannot be copied as it is.
     pub is_untidy: bool,
     /// Short messages that it makes on the air, 1 to 255. One that is a part of a longer message is one.
     pub segments: u8,
@@ -37,7 +37,7 @@ impl Facts {
             registered_delivery: message.registered_delivery,
             priority: message.priority_flag,
             registered_at: message.offsets.registered_delivery as u16,
-            is_untidy: message.tlvs.whole_length() != message.tlvs.as_bytes().len(),
+            is_untidy: message.tlvs.whole_length() != message.tlvs.as_bytes().len() || message.tlvs.has_version_5(),
             segments: segments(&message),
             valid_until,
         }
@@ -86,11 +86,12 @@ fn validity(text: &[u8], statuses: &Statuses, now: Now) -> Result<Time, CommandS
     }
 }
 
-/// Whether stray octets follow the TLVs; refuses what contradicts itself.
+/// Whether stray octets follow the TLVs, or some are of SMPP 5.0; refuses what contradicts itself.
 fn check_optional(message: &ShortMessage<'_>) -> Result<bool, CommandStatus> {
-    let mut whole = 0;
+    let (mut whole, mut has_version_5) = (0, false);
     for tlv in message.tlvs {
         whole += 4 + tlv.value.len();
+        has_version_5 |= tlv.tag.is_version_5();
         match tlv.tag {
             Tag::MESSAGE_PAYLOAD if !message.short_message.is_empty() && !tlv.value.is_empty() => {
                 return Err(CommandStatus::ESME_RINVMSGLEN);
@@ -101,7 +102,7 @@ fn check_optional(message: &ShortMessage<'_>) -> Result<bool, CommandStatus> {
             _ => {}
         }
     }
-    Ok(whole != message.tlvs.as_bytes().len())
+    Ok(has_version_5 || whole != message.tlvs.as_bytes().len())
 }
 
 /// Short messages that a submit_sm makes on the air.

@@ -55,6 +55,8 @@ pub(crate) struct Link {
     pub(crate) window: Window,
     pub(crate) window_size: u32,
     pub(crate) last_received: Time,
+    /// When its bind was answered last.
+    pub(crate) bound_at: Time,
     pub(crate) enquired_at: Option<Time>,
     pub(crate) is_reading: bool,
     /// Binds that were refused or dropped in a row, for the waiting time.
@@ -77,6 +79,7 @@ impl Link {
             window: Window::default(),
             window_size,
             last_received: Time::default(),
+            bound_at: Time::default(),
             enquired_at: None,
             is_reading: true,
             refusals: 0,

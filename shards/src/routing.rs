@@ -158,14 +158,12 @@ impl<'p> RoutesBuilder<'p> {
         &mut self,
         rule: &RuleSettings,
         customer: Option<CustomerId>,
-        vendor: &Vendor,
+        vendor: Option<&Vendor>,
     ) -> Result<(), (&'static str, String)> {
         let mut compile = |text: &Option<String>| Pattern::compile(text.as_deref(), self.patterns);
         let dest = compile(&rule.dest_pattern).map_err(|error| ("dest_pattern", error))?;
         let source = compile(&rule.source_pattern).map_err(|error| ("source_pattern", error))?;
-        if !rule.is_active || !vendor.is_active() {
-            return Ok(());
-        }
+        let Some(vendor) = vendor.filter(|vendor| rule.is_active && vendor.is_active()) else { return Ok(()) };
         let rank = Rank {
             rule_priority: rule.priority,
             not_primary: !vendor.settings.is_primary,

@@ -62,6 +62,36 @@ fn a_receipt_carries_our_id_and_the_customers_addresses_and_is_acknowledged_when
 }
 
 #[test]
+fn tlvs_of_version_5_come_to_customers_of_version_5_alone() {
+    let tlvs = b"\x04\x28\x00\x01\x10\x14\x00\x00\x02zz";
+    for (version, has_version_5, has_other) in [(0x50, true, true), (0x34, false, true), (0x33, false, false)] {
+        let mut settings = settings();
+        settings.inbound_routes.push(InboundRouteSettings {
+            did: "12025550100".into(),
+            smpp_system_id: "acme".into(),
+            ..InboundRouteSettings::default()
+        });
+        let (mut stage, links) = Stage::with_vendors(settings);
+        let customer = stage.accept();
+        stage.bind(customer, 0, CommandId::BIND_TRANSCEIVER, version);
+        let ours = sent_with_receipt(&mut stage, links[0], customer, b"abc1");
+        stage.feed(links[0], &receipt_pdu(70, &text_of("ABC1", "DELIVRD"), tlvs));
+        let dest = Address { ton: 1, npi: 1, addr: b"12025550100" };
+        stage.feed(links[0], &deliver(71, &ShortMessage { dest, tlvs: Tlvs::new(tlvs), ..message(b"hello") }));
+        let came = stage.pdus(customer);
+        assert_eq!(came.len(), 2, "{version:#x}");
+        for pdu in &came {
+            let seen = ShortMessage::decode(&pdu.bytes).unwrap();
+            assert_eq!((pdu.status, seen.tlvs.has_version_5()), (OK, has_version_5), "{version:#x}");
+            assert_eq!(seen.tlvs.find(Tag(0x1400)).is_some(), has_other, "{version:#x}");
+        }
+        let receipt = ShortMessage::decode(&came[0].bytes).unwrap();
+        assert_eq!(Receipt::parse(receipt.short_message).id, Some(&ours[..]));
+        assert_eq!(receipt.tlvs.find(Tag::RECEIPTED_MESSAGE_ID).is_some(), has_other);
+    }
+}
+
+#[test]
 fn ids_match_across_hex_decimal_zeros_and_case() {
     type Case = (VendorIdFormat, &'static [u8], VendorIdFormat, &'static str);
     let cases: [Case; 4] = [

@@ -5,7 +5,7 @@ mod common;
 
 use common::*;
 use smpp_pdu::message::resp_message_id;
-use smpp_pdu::{CommandId, CommandStatus, ShortMessage, Tag};
+use smpp_pdu::{CommandId, CommandStatus, ShortMessage, Tag, Tlvs};
 use smpp_shards::settings::{LongMessages, RequestReceipts, VendorSettings};
 use smpp_shards::{Action, CloseCause, Conn, ConnectFailure, ConnectStep, Settings};
 
@@ -327,6 +327,40 @@ fn refused_binds_are_tried_again_after_longer_and_longer_times() {
     assert_eq!(stage.shard.report().vendors[0].failures_in_a_row, 7);
     let alerts = stage.actions.iter().filter(|action| format!("{action:?}").contains("VendorAlert")).count();
     assert_eq!(alerts, 1);
+}
+
+#[test]
+fn binds_that_are_taken_and_dropped_at_once_are_tried_again_after_longer_and_longer_times() {
+    let mut stage = Stage::new(settings());
+    let take_and_drop = |stage: &mut Stage, stands_ms| {
+        let conn = stage.bind_links()[0];
+        stage.pass_ms(stands_ms);
+        stage.shard.closed(conn, CloseCause::EndOfStream, stage.now, &mut stage.out);
+    };
+    for wait_ms in [1_000, 2_000, 4_000u64] {
+        take_and_drop(&mut stage, 100);
+        stage.pass_ms(wait_ms * 4 / 5 - 10);
+        assert!(stage.connects().is_empty(), "not before {wait_ms} less jitter");
+        stage.pass_ms(wait_ms * 2 / 5 + 20);
+    }
+    take_and_drop(&mut stage, 15_000);
+    stage.pass_ms(1_210);
+    assert_eq!(stage.connects().len(), 1, "soon again after a bind that stood");
+}
+
+#[test]
+fn tlvs_of_version_5_go_to_vendors_of_version_5_alone() {
+    let tlvs = b"\x04\x28\x00\x01\x10\x14\x00\x00\x02zz\x06\x00\x00\x01\x01";
+    for (version, expected) in [(0x50, &tlvs[..]), (0x34, b"\x14\x00\x00\x02zz"), (0x33, b"")] {
+        let mut settings = settings();
+        settings.vendors[0].interface_version = version;
+        let (mut stage, links) = Stage::with_vendors(settings);
+        let customer = stage.bound(0, CommandId::BIND_TRANSCEIVER);
+        stage.feed(customer, &submit(1, &ShortMessage { tlvs: Tlvs::new(tlvs), ..message(b"hello") }));
+        let sent = stage.pdu(links[0]);
+        let seen = ShortMessage::decode(&sent.bytes).unwrap();
+        assert_eq!((seen.short_message, seen.tlvs.as_bytes()), (&b"hello"[..], expected), "{version:#x}");
+    }
 }
 
 #[test]

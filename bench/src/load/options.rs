@@ -5,6 +5,7 @@
 use std::path::PathBuf;
 
 use clap::{Parser, ValueEnum};
+use smpp_pdu::bind::{PASSWORD_LENIENT_MAX, SYSTEM_ID_MAX, SYSTEM_TYPE_MAX};
 
 /// The operation that binds a session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -156,6 +157,17 @@ impl LoadOptions {
         fail(self.sessions == 0 && self.idle_sessions == 0, "--sessions: at least one session is needed")?;
         fail(self.window == 0 || self.window > 65_536, "--window: from 1 to 65536")?;
         fail(self.rate.is_some_and(|rate| !(rate > 0.0 && rate.is_finite())), "--rate: above 0")?;
+        fail(self.bind_type == BindType::Rx && self.count.is_some(), "--count: sessions bound with rx send nothing")?;
+        fail(self.duration.is_some_and(|seconds| !(seconds > 0.0 && seconds.is_finite())), "--duration: above 0")?;
+        for (option, seconds) in [
+            ("--warmup", self.warmup),
+            ("--receipt-wait", self.receipt_wait),
+            ("--enquire-interval", self.enquire_interval),
+            ("--answer-timeout", self.answer_timeout),
+            ("--bind-timeout", self.bind_timeout),
+        ] {
+            fail(!(seconds >= 0.0 && seconds.is_finite()), &format!("{option}: 0 or more seconds"))?;
+        }
         fail(self.tick_us == 0, "--tick-us: above 0")?;
         fail(self.customers == 0, "--customers: at least 1")?;
         fail(self.threads == 0 || self.threads > 256, "--threads: from 1 to 256")?;
@@ -178,7 +190,17 @@ impl LoadOptions {
         fail(
             self.customers > 1 && !self.system_id_pattern.contains("{}"),
             "--system-id-pattern: needs {} for the customer's number",
-        )
+        )?;
+        // The longest names are the last customer's; what is longer would go out cut, as somebody else's.
+        let last = self.customers - 1;
+        for (option, text, most) in [
+            ("--system-id", self.customer_name(last), SYSTEM_ID_MAX),
+            ("--password", self.customer_password(last), PASSWORD_LENIENT_MAX),
+            ("--system-type", self.system_type.clone(), SYSTEM_TYPE_MAX),
+        ] {
+            fail(text.len() > most, &format!("{option}: at most {most} octets, not {text:?}"))?;
+        }
+        Ok(())
     }
 
     /// Whether any of the misbehaviours is on: unanswered submits are then no fault of the server.
@@ -197,5 +219,42 @@ impl LoadOptions {
     /// The password of customer `number`, from 0.
     pub fn customer_password(&self, number: u32) -> String {
         self.password.replace("{}", &(number + 1).to_string())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(arguments: &[&str]) -> Result<(), String> {
+        let target = ["--target", "127.0.0.1:2775"];
+        LoadOptions::from_arguments(&[&target, arguments].concat()).and_then(|options| options.check())
+    }
+
+    #[test]
+    fn seconds_are_numbers_that_come_to_an_end() {
+        assert_eq!(check(&["--duration", "0.5", "--warmup", "0"]), Ok(()));
+        for wrong in ["NaN", "inf", "0"] {
+            assert_eq!(check(&["--duration", wrong]), Err("--duration: above 0".into()));
+        }
+        for wrong in ["NaN", "inf"] {
+            assert_eq!(check(&["--warmup", wrong]), Err("--warmup: 0 or more seconds".into()));
+        }
+        assert!(check(&["--bind-timeout=-1"]).is_err());
+    }
+
+    #[test]
+    fn receivers_alone_cannot_count_messages() {
+        assert_eq!(check(&["--bind-type", "rx", "--duration", "1"]), Ok(()));
+        assert!(check(&["--bind-type", "rx", "--count", "5"]).is_err());
+    }
+
+    #[test]
+    fn a_name_that_would_go_out_cut_is_refused() {
+        assert_eq!(check(&["--system-id", "fifteen-octets1"]), Ok(()));
+        assert!(check(&["--system-id", "sixteen-octets-1"]).is_err());
+        assert_eq!(check(&["--customers", "9", "--system-id-pattern", "fourteen-octe{}"]), Ok(()));
+        assert!(check(&["--customers", "100", "--system-id-pattern", "fourteen-octe{}"]).is_err());
+        assert!(check(&["--system-type", "thirteen-octe"]).is_err());
     }
 }

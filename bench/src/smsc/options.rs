@@ -218,6 +218,18 @@ impl SmscOptions {
     /// A sentence that names the option.
     pub fn check(&self) -> Result<(), String> {
         let fail = |wrong: bool, sentence: &str| if wrong { Err(sentence.to_owned()) } else { Ok(()) };
+        for (option, percent) in [
+            ("--throttle-percent", self.throttle_percent),
+            ("--fail-percent", self.fail_percent),
+            ("--silent-percent", self.silent_percent),
+            ("--twice-percent", self.twice_percent),
+            ("--unknown-sequence-percent", self.unknown_sequence_percent),
+            ("--undelivered-percent", self.undelivered_percent),
+            ("--double-receipt-percent", self.double_receipt_percent),
+        ] {
+            fail(!(0.0..=100.0).contains(&percent), &format!("{option}: from 0 to 100"))?;
+        }
+        fail(self.fail_percent > 0.0 && self.fail_status == 0, "--fail-status: 0 is ESME_ROK, no failure")?;
         fail(self.deliver_window == 0 || self.deliver_window > 65_536, "--deliver-window: from 1 to 65536")?;
         fail(self.mo_rate.is_some_and(|rate| !(rate > 0.0 && rate <= 1e6)), "--mo-rate: above 0, at most a million")?;
         fail(self.capacity_rate.is_some_and(|rate| !(rate > 0.0 && rate.is_finite())), "--capacity-rate: above 0")?;
@@ -257,5 +269,18 @@ mod tests {
     fn a_status_is_a_number_or_a_name() {
         assert_eq!((status("0x45"), status("69"), status("ESME_RSUBMITFAIL")), (Ok(0x45), Ok(0x45), Ok(0x45)));
         assert!(status("nonsense").is_err());
+    }
+
+    #[test]
+    fn a_percentage_is_from_0_to_100_and_a_failure_is_no_success() {
+        let check = |arguments: &[&str]| {
+            let listen = ["--listen", "127.0.0.1:0"];
+            SmscOptions::from_arguments(&[&listen, arguments].concat()).and_then(|options| options.check())
+        };
+        assert_eq!(check(&["--throttle-percent", "100", "--fail-status", "0"]), Ok(()));
+        for wrong in ["101", "NaN"] {
+            assert_eq!(check(&["--silent-percent", wrong]), Err("--silent-percent: from 0 to 100".into()));
+        }
+        assert!(check(&["--fail-percent", "5", "--fail-status", "0"]).is_err());
     }
 }

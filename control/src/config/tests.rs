@@ -299,6 +299,13 @@ fn every_fault_names_its_line_and_its_cure() {
     }
 }
 
+#[test]
+fn a_rules_pattern_is_looked_at_although_its_vendor_is_not_there() {
+    let said = lines_of(&format!("{EXAMPLE}[[routing_rules]]\nvendor = \"south\"\ndest_pattern = \"^(\"\n"));
+    assert_eq!(said.len(), 2, "{said:#?}");
+    assert!(said.iter().any(|text| text.contains("dest_pattern does not compile")), "{said:#?}");
+}
+
 /// A line of the example, what is put in its place, and words of what is said of it.
 const CHANGED: [(&str, &str, &str); 19] = [
     ("cores = [0]", "cores = []", "[shards] cores is empty"),

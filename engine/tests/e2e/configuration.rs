@@ -111,6 +111,34 @@ fn a_port_that_is_taken_is_told_by_check_and_run() {
 }
 
 #[test]
+fn a_data_dir_that_cannot_be_written_is_told_by_check() {
+    let folder = Folder::new();
+    folder.write("file", "");
+    let addresses = [(); 3].map(|()| free_address());
+    let check = |data_dir: &str| {
+        let text = format!(
+            "[gateway]\ndata_dir = {:?}\n[smpp]\nlisten = \"{}\"\n[control]\nlisten = \"{}\"\nmetrics_listen = \"{}\"\n",
+            folder.path().join(data_dir),
+            addresses[0],
+            addresses[1],
+            addresses[2]
+        );
+        let output = smpp_gateway("check", &folder.write("gateway.toml", &text));
+        (output.status.code(), String::from_utf8(output.stdout).unwrap())
+    };
+    let (code, said) = check("file/data");
+    assert_eq!(code, Some(1), "{said}");
+    assert!(
+        said.lines().any(|line| line.starts_with("FAIL gateway.data_dir ") && line.contains("file/data")),
+        "{said}"
+    );
+    let (code, said) = check("not/there/yet");
+    assert_eq!(code, Some(0), "{said}");
+    assert!(said.contains("not/there/yet can be written"), "{said}");
+    assert!(!folder.path().join("not").exists(), "nothing is left behind");
+}
+
+#[test]
 fn a_second_gateway_on_the_same_ports_does_not_start() {
     let setup = Setup::new(Shards::Two).customer("acme", "");
     let file = Folder::new();

@@ -6,7 +6,7 @@ use smpp_pdu::bind::Bind;
 use smpp_pdu::{CommandId, CommandStatus, Header, encode};
 
 use super::{Role, Shard};
-use crate::bounds::{ALERT_FAILURES, UNBIND_MS_MAX};
+use crate::bounds::{ALERT_FAILURES, STEADY_BIND_MS, UNBIND_MS_MAX};
 use crate::event::{EndReason, Event};
 use crate::link::{Afterwards, LinkState};
 use crate::names::{Conn, LinkId, VendorId};
@@ -135,7 +135,7 @@ impl Shard {
         }
         let link = &mut self.links[link_id.index()];
         link.state = LinkState::Bound;
-        link.refusals = 0;
+        link.bound_at = now.mono;
         let (vendor, local) = (link.vendor, link.local);
         let submits = link.can_submit();
         let lane = &mut self.lanes[vendor.index()];
@@ -211,12 +211,17 @@ impl Shard {
         link.window.close_all(&mut slots);
         self.late.forget_link(link_id);
         let link = &mut self.links[link_id.index()];
+        let was_bound =
+            matches!(was, LinkState::Bound | LinkState::Unbinding | LinkState::Leaving | LinkState::Retiring);
+        if was_bound && now.mono.millis_since(link.bound_at) >= STEADY_BIND_MS {
+            link.refusals = 0;
+        }
         let again_ms = (!ending).then(|| link.rebind_ms(&mut self.random));
         let due = again_ms.map_or(Time::NEVER, |millis| now.mono.after_ms(millis));
         self.link_timers.set(link_id.index(), due);
         let lane = &mut self.lanes[vendor.index()];
         lane.counters.last_end = Some(reason);
-        if matches!(was, LinkState::Bound | LinkState::Unbinding | LinkState::Leaving | LinkState::Retiring) {
+        if was_bound {
             lane.submitting -= u32::from(submitted);
             lane.counters.links_bound -= 1;
             lane.counters.disconnects += 1;

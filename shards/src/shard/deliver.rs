@@ -1,10 +1,12 @@
 //! Receipts and MO on their customer's home shard: to a bind that can receive, kept for a while where there is none,
 //! and the customer's answer back to the vendor's shard.
 
+use smpp_pdu::encode::Encoder;
 use smpp_pdu::frame::HEADER_LENGTH;
 use smpp_pdu::message::SHORT_MESSAGE_MAX;
 use smpp_pdu::{CommandId, CommandStatus, ShortMessage, Tlvs, encode};
 
+use super::rewrite::{VERSION_5, may_have_version_5};
 use super::{Role, Shard};
 use crate::bounds::{
     CUSTOMER_SILENT_MS, DELIVER_RESPONSE_MS_MAX, DELIVERIES_HELD_PER_VENDOR_MAX, DELIVERY_REST_MS,
@@ -186,6 +188,8 @@ impl Shard {
         let start = buffer.len();
         if is_plain {
             write_without_tlvs(buffer, &delivery.pdu);
+        } else if session.interface_version < VERSION_5 && may_have_version_5(&delivery.pdu) {
+            write_for_version(buffer, &delivery.pdu, session.interface_version);
         } else {
             buffer.extend_from_slice(&delivery.pdu);
             buffer[start..start + 4].copy_from_slice(&(delivery.pdu.len() as u32).to_be_bytes());
@@ -368,4 +372,15 @@ fn write_without_tlvs(out: &mut Vec<u8>, pdu: &[u8]) {
     let Ok(message) = ShortMessage::decode(pdu) else { return out.extend_from_slice(pdu) };
     let plain = ShortMessage { short_message: message.text(), tlvs: Tlvs::default(), ..message };
     encode::short_message(out, CommandId::DELIVER_SM, 0, &plain);
+}
+
+/// Writes a deliver_sm for a peer of that version, which may not know all of its TLVs.
+#[cold]
+fn write_for_version(out: &mut Vec<u8>, pdu: &[u8], interface_version: u8) {
+    // It was decoded when it came in.
+    let Ok(message) = ShortMessage::decode(pdu) else { return out.extend_from_slice(pdu) };
+    Encoder::new(out, CommandId::DELIVER_SM, CommandStatus::ESME_ROK, 0)
+        .octets(&pdu[HEADER_LENGTH..message.offsets.tlvs])
+        .tlvs_for(message.tlvs, interface_version)
+        .finish();
 }

@@ -275,14 +275,22 @@ impl Shard {
             Some((_, None)) => CommandStatus::ESME_RX_T_APPN,
             Some((customer, Some(shard))) => {
                 let whole = message.offsets.tlvs + message.tlvs.whole_length();
-                let deliver =
-                    Deliver { origin, vendor, customer, kept: KeptRef::NONE, is_double: false, pdu: &pdu[..whole] };
+                let mut marked = core::mem::take(&mut self.scratch);
+                let mut pdu = &pdu[..whole];
+                if message.tlvs.has_version_5() {
+                    marked.clear();
+                    marked.extend_from_slice(pdu);
+                    super::rewrite::mark_version_5(&mut marked);
+                    pdu = &marked;
+                }
+                let deliver = Deliver { origin, vendor, customer, kept: KeptRef::NONE, is_double: false, pdu };
                 self.lanes[vendor.index()].counters.deliveries_waiting += 1;
                 if shard == self.id {
                     self.deliver(&deliver, now, out);
                 } else {
                     self.rings.send(shard, &Record::Deliver(deliver));
                 }
+                self.scratch = marked;
                 return;
             }
         };

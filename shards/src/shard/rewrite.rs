@@ -85,7 +85,8 @@ pub(super) fn submit_sm(
         return parts;
     }
     let mut pdu = pdu;
-    for tlv in message.tlvs {
+    let takes_version_5 = settings.interface_version >= VERSION_5;
+    for tlv in message.tlvs.into_iter().filter(|tlv| takes_version_5 || !tlv.tag.is_version_5()) {
         if !(form.drops_sar && is_sar(tlv.tag) || form.drops_payload && tlv.tag == Tag::MESSAGE_PAYLOAD) {
             pdu = pdu.tlv(tlv.tag, tlv.value);
         }
@@ -117,6 +118,9 @@ pub(super) fn can_carry(pdu: &[u8], vendor: &Vendor) -> bool {
         message.text().len() + if has_sar { SAR_HEADER_LENGTH } else { 0 } <= SHORT_MESSAGE_MAX
     })
 }
+
+/// The interface_version from which on a peer is given the TLVs of SMPP 5.0.
+pub(super) const VERSION_5: u8 = 0x50;
 
 /// Octets of the longest user data header that replaces sar TLVs (a 16-bit reference).
 const SAR_HEADER_LENGTH: usize = 7;
@@ -213,7 +217,7 @@ fn is_sar(tag: Tag) -> bool {
 }
 
 /// Writes a vendor's receipt as its customer shall see it: our id in the text and in receipted_message_id, the
-/// addresses as the customer gave them. `text` is lent for the text.
+/// addresses as the customer gave them. `text` is lent for the text. See [`mark_version_5`] for its command_status.
 pub(super) fn receipt(
     out: &mut Vec<u8>,
     text: &mut Vec<u8>,
@@ -224,6 +228,7 @@ pub(super) fn receipt(
     now: Now,
 ) {
     let id = awaited.id.text(awaited.style);
+    let start = out.len();
     text.clear();
     receipt_text(text, message.text(), receipt, &id, awaited, state, now);
     text.truncate(SHORT_MESSAGE_MAX);
@@ -242,7 +247,9 @@ pub(super) fn receipt(
         .u8(message.sm_default_msg_id)
         .u8(text.len() as u8)
         .octets(text);
+    let mut has_version_5 = false;
     for tlv in message.tlvs {
+        has_version_5 |= tlv.tag.is_version_5();
         if !matches!(tlv.tag, Tag::RECEIPTED_MESSAGE_ID | Tag::MESSAGE_PAYLOAD | Tag::MESSAGE_STATE) {
             pdu = pdu.tlv(tlv.tag, tlv.value);
         }
@@ -250,6 +257,20 @@ pub(super) fn receipt(
     let mut terminated = [0; smpp_pdu::message::MESSAGE_ID_MAX + 1];
     terminated[..id.len()].copy_from_slice(&id);
     pdu.tlv(Tag::RECEIPTED_MESSAGE_ID, &terminated[..=id.len()]).tlv(Tag::MESSAGE_STATE, &[state.wire()]).finish();
+    if has_version_5 {
+        mark_version_5(&mut out[start..]);
+    }
+}
+
+/// Marks a deliver_sm that has TLVs of SMPP 5.0, for the shard that sends it and knows its peer's version. The mark is a
+/// command_status other than 0, of which a request makes no use and which never leaves the gateway.
+pub(super) fn mark_version_5(pdu: &mut [u8]) {
+    pdu[8..12].fill(0xFF);
+}
+
+/// Whether a deliver_sm may have TLVs of SMPP 5.0: what a vendor wrote into command_status looks like the mark.
+pub(super) fn may_have_version_5(pdu: &[u8]) -> bool {
+    pdu[8..12] != [0; 4]
 }
 
 /// Writes a receipt of our own, for a message that failed after its customer was told that we have it.

@@ -267,7 +267,7 @@ pub(super) fn compile_routes(
         if let Some(rate) = rule.rate_per_msg.filter(|rate| *rate > Amount::RATE_MAX) {
             problems.add("rate_per_msg", format!("is {rate}"), format!("give at most {}", Amount::RATE_MAX));
         }
-        let Some(vendor) = vendor.and_then(|id| vendors.get(id.index())) else { continue };
+        let vendor = vendor.and_then(|id| vendors.get(id.index()));
         if let Err((key, error)) = builder.add(&rule, customer.flatten(), vendor) {
             problems.add(key, format!("does not compile: {error}"), "write a regular expression, such as ^4420");
         }
