@@ -50,8 +50,10 @@ pub(crate) struct Delivery {
     pub(crate) is_held: bool,
     /// Its number in the journal; 0 where its vendor keeps it.
     pub(crate) number: u64,
-    /// The kept message that ends with it.
+    /// The kept message that it is a receipt of.
     pub(crate) kept: KeptRef,
+    /// And with which that message ends.
+    pub(crate) is_final: bool,
     /// The segment in which its record stands, once that is known.
     pub(crate) segment: Option<u32>,
     /// The vendor has our answer.
@@ -74,6 +76,12 @@ pub(crate) struct Deliveries {
 }
 
 impl Delivery {
+    /// The kept message that ends with it.
+    #[inline]
+    pub(crate) const fn ends(&self) -> KeptRef {
+        if self.is_final { self.kept } else { KeptRef::NONE }
+    }
+
     /// Milliseconds since it is here; 0 where the clock was set back, or after 24 days.
     #[inline]
     pub(crate) fn age_ms(&self, now: Now) -> u64 {
@@ -107,7 +115,7 @@ impl Deliveries {
         delivery.since_ms = now.unix_ms as u32;
         delivery.is_held = false;
         delivery.number = 0;
-        delivery.kept = KeptRef::NONE;
+        (delivery.kept, delivery.is_final) = (KeptRef::NONE, false);
         delivery.segment = None;
         delivery.is_acknowledged = origin.is_own;
         self.due.set(slot as usize, due);

@@ -100,7 +100,7 @@ pub(crate) struct Kept {
     pub(crate) segment: Noted,
     /// Likewise its sent record, if there is one.
     pub(crate) sent_segment: Noted,
-    /// The slot of the final receipt that waits until the customer has its submit_sm_resp, if one does.
+    /// The slot of a receipt that waits until the customer has its submit_sm_resp, if one does.
     pub(crate) receipt: Noted,
     /// Its number in the journal.
     pub(crate) number: u64,

@@ -231,6 +231,7 @@ mod tests {
             vendor: VendorId(1),
             customer: CustomerId(2),
             kept: KeptRef::NONE,
+            is_final: false,
             is_double: false,
             pdu: &octets[..length],
         })
@@ -303,6 +304,7 @@ mod tests {
             vendor: VendorId(1),
             customer: CustomerId(2),
             kept: KeptRef::NONE,
+            is_final: false,
             is_double: false,
             pdu: &octets,
         };

@@ -99,8 +99,10 @@ pub struct Deliver<'a> {
     pub vendor: VendorId,
     /// To whom.
     pub customer: CustomerId,
-    /// The kept message that ends with it, if it is a final receipt.
+    /// The kept message that it is a receipt of; [`KeptRef::NONE`] for MO and in relay mode.
     pub kept: KeptRef,
+    /// And with which that message ends.
+    pub is_final: bool,
     /// There may be another one for the same message: a vendor may have it twice, or two may.
     pub is_double: bool,
     /// The whole deliver_sm as the customer shall get it, its sequence_number still open.
@@ -212,6 +214,10 @@ const SETTLED_FIXED: usize = 9;
 const UNTIDY: u8 = 1;
 const DOUBTFUL: u8 = 2;
 
+// The bits of one octet of a delivery.
+const FINAL: u8 = 1;
+const DOUBLE: u8 = 2;
+
 /// The prefix and the `FIELDS` octets of known place of one record. Every place is known when this is compiled, so that
 /// no more is left of it than stores.
 struct Head<const FIELDS: usize> {
@@ -263,7 +269,8 @@ impl<'a> Record<'a> {
                 head.put(deliver.vendor.0.to_le_bytes());
                 head.put(deliver.customer.0.to_le_bytes());
                 deliver.kept.write(&mut head);
-                head.put([u8::from(deliver.is_double)]);
+                let is_final = if deliver.is_final { FINAL } else { 0 };
+                head.put([is_final | if deliver.is_double { DOUBLE } else { 0 }]);
                 head.append(to);
                 to.extend_from_slice(deliver.pdu);
             }
@@ -305,14 +312,13 @@ impl<'a> Record<'a> {
             SUBMIT_ANSWER => Self::SubmitAnswer(SubmitAnswer::read(fields)),
             LATE_ANSWER => Self::LateAnswer(SubmitAnswer::read(fields)),
             SETTLED => Self::Settled { kept: KeptRef::read(&mut fields) },
-            DELIVER => Self::Deliver(Deliver {
-                origin: DeliveryOrigin::read(&mut fields),
-                vendor: VendorId(fields.u32()),
-                customer: CustomerId(fields.u32()),
-                kept: KeptRef::read(&mut fields),
-                is_double: fields.u8() != 0,
-                pdu: fields.0,
-            }),
+            DELIVER => {
+                let origin = DeliveryOrigin::read(&mut fields);
+                let (vendor, customer) = (VendorId(fields.u32()), CustomerId(fields.u32()));
+                let (kept, bits) = (KeptRef::read(&mut fields), fields.u8());
+                let (is_final, is_double) = (bits & FINAL != 0, bits & DOUBLE != 0);
+                Self::Deliver(Deliver { origin, vendor, customer, kept, is_final, is_double, pdu: fields.0 })
+            }
             DELIVER_ANSWER => Self::DeliverAnswer {
                 origin: DeliveryOrigin::read(&mut fields),
                 vendor: VendorId(fields.u32()),
@@ -620,6 +626,7 @@ mod tests {
                 vendor: VendorId(1),
                 customer: CustomerId(2),
                 kept,
+                is_final: false,
                 is_double: true,
                 pdu: b"deliver",
             }),

@@ -29,7 +29,8 @@ impl Shard {
         }
         let due = now.mono.after_ms(self.snapshot.gateway.receipt_hold_ms);
         let slot = self.deliveries.allocate(deliver.customer, deliver.vendor, deliver.origin, deliver.pdu, due, now);
-        self.deliveries.get_mut(slot).kept = deliver.kept;
+        let delivery = self.deliveries.get_mut(slot);
+        (delivery.kept, delivery.is_final) = (deliver.kept, deliver.is_final);
         let is_kept = self.may_keep_delivery(deliver) && self.keep_delivery(slot, deliver, now);
         if self.is_untold(slot) {
             self.wait_until_told(slot, now);
@@ -62,7 +63,7 @@ impl Shard {
     /// What the vendor is told of a second final receipt for a message that was sent twice; `None` for any other. It comes
     /// again where the first one might still be lost. Notes the first one.
     fn double_status(&mut self, deliver: &Deliver<'_>) -> Option<CommandStatus> {
-        if deliver.kept == KeptRef::NONE {
+        if deliver.kept == KeptRef::NONE || !deliver.is_final {
             return None;
         }
         let Some(message) = self.kept.find(deliver.kept) else {
@@ -89,15 +90,15 @@ impl Shard {
         deliver.origin.is_own || self.deliveries.in_use() <= self.snapshot.gateway.receipts_kept as usize
     }
 
-    /// Whether the customer has not been told the id of the message yet whose final receipt it is: the disk still works at
-    /// it. The answer goes first.
+    /// Whether the customer has not been told the id of the message yet whose receipt it is: the disk still works at it. The
+    /// answer goes first.
     fn is_untold(&mut self, slot: u32) -> bool {
         let kept = self.deliveries.get(slot).kept;
         self.kept.find(kept).is_some_and(|message| !message.is_answered)
     }
 
     /// The receipt rests until its message's customer is told. Another one may be there before it, from a vendor that gives
-    /// a final receipt twice: this one looks again after a while.
+    /// several: this one looks again after a while.
     fn wait_until_told(&mut self, slot: u32, now: Now) {
         let delivery = self.deliveries.get_mut(slot);
         delivery.state = DeliveryState::Resting;

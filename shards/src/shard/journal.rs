@@ -98,9 +98,9 @@ impl Shard {
             return;
         }
         let delivery = self.deliveries.get_mut(ticket.slot);
-        let (before, message) = (delivery.segment.replace(segment), delivery.kept);
+        let (before, ends) = (delivery.segment.replace(segment), delivery.ends());
         self.recount(before, segment);
-        if let Some(message) = self.kept.find(message) {
+        if let Some(message) = self.kept.find(ends) {
             message.is_final_safe = true;
         }
         self.acknowledge(ticket.slot, CommandStatus::ESME_ROK, out);
@@ -252,7 +252,8 @@ impl Shard {
             let customer = kept.customer;
             let origin = DeliveryOrigin { is_own: true, awaited: NOT_AWAITED, ..DeliveryOrigin::default() };
             let (vendor, pdu) = (answer.vendor, answer.octets);
-            self.deliver(&Deliver { origin, vendor, customer, kept: meant, is_double: false, pdu }, now, out);
+            let deliver = Deliver { origin, vendor, customer, kept: meant, is_final: true, is_double: false, pdu };
+            self.deliver(&deliver, now, out);
         }
         self.end_if_through(meant, out);
     }
@@ -290,7 +291,7 @@ impl Shard {
             return false;
         };
         let number = ledger.number();
-        let message = self.kept.find(deliver.kept).map_or(0, |kept| kept.number);
+        let message = self.kept.find(deliver.kept).filter(|_| deliver.is_final).map_or(0, |kept| kept.number);
         let kept_ms = self.snapshot.gateway.validity_ms();
         let customer = &self.snapshot.customers[deliver.customer.index()];
         let entry = Entry::Receipt(Receipt {
@@ -317,15 +318,15 @@ impl Shard {
     /// not taken is its vendor's again.
     pub(super) fn delivery_ended(&mut self, slot: u32, how: How, out: &mut Output) {
         let delivery = self.deliveries.get_mut(slot);
-        let (number, kept, segment) = (delivery.number, delivery.kept, delivery.segment.take());
+        let (number, ends, segment) = (delivery.number, delivery.ends(), delivery.segment.take());
         delivery.number = 0;
         let Some(ledger) = self.ledger.as_mut().filter(|_| number != 0 || how != How::Expired) else {
-            if let Some(message) = self.kept.find(kept) {
+            if let Some(message) = self.kept.find(ends) {
                 message.has_final = false;
             }
             return;
         };
-        let message = self.kept.find(kept).map_or(0, |message| {
+        let message = self.kept.find(ends).map_or(0, |message| {
             message.state = KeptState::Through;
             message.number
         });
@@ -334,7 +335,7 @@ impl Shard {
         } else if message != 0 {
             ledger.append(&Entry::Done(Done { number: message, state: None }));
         }
-        self.end_if_through(kept, out);
+        self.end_if_through(ends, out);
         self.discount(segment, out);
     }
 

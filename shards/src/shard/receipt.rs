@@ -134,12 +134,11 @@ impl Shard {
             return;
         }
         let origin = if is_final { origin } else { DeliveryOrigin { awaited: NOT_AWAITED, ..origin } };
-        let kept = if is_final { awaited.kept } else { KeptRef::NONE };
         let mut pdu = core::mem::take(&mut self.scratch);
         pdu.clear();
         super::rewrite::receipt(&mut pdu, &mut self.text, message, receipt, &awaited, state, now);
-        let deliver =
-            Deliver { origin, vendor, customer: awaited.customer, kept, is_double: awaited.is_double, pdu: &pdu };
+        let Awaited { customer, kept, is_double, .. } = awaited;
+        let deliver = Deliver { origin, vendor, customer, kept, is_final, is_double, pdu: &pdu };
         self.lanes[vendor.index()].counters.deliveries_waiting += 1;
         if awaited.customer_home == self.id {
             self.deliver(&deliver, now, out);
@@ -283,7 +282,8 @@ impl Shard {
                     super::rewrite::mark_version_5(&mut marked);
                     pdu = &marked;
                 }
-                let deliver = Deliver { origin, vendor, customer, kept: KeptRef::NONE, is_double: false, pdu };
+                let kept = KeptRef::NONE;
+                let deliver = Deliver { origin, vendor, customer, kept, is_final: false, is_double: false, pdu };
                 self.lanes[vendor.index()].counters.deliveries_waiting += 1;
                 if shard == self.id {
                     self.deliver(&deliver, now, out);

@@ -208,7 +208,7 @@ impl Shard {
         let slot = self.deliveries.allocate(receipt.customer, receipt.vendor, origin, &receipt.pdu, due, now);
         let delivery = self.deliveries.get_mut(slot);
         delivery.number = number;
-        delivery.kept = kept;
+        (delivery.kept, delivery.is_final) = (kept, kept != KeptRef::NONE);
         if let Some(kept) = self.kept.find(kept) {
             kept.has_final = true;
         }
