@@ -2,10 +2,13 @@
 //! where that will not do, what to set.
 
 use std::fmt;
+use std::path::Path;
 
+use rustix::fs::Access;
 use smpp_control::Configuration;
 use smpp_control::config::{Certificate, PostgresSettings, RedisSettings};
 use smpp_control::{look_at_redis, postgres};
+use smpp_shards::Accept;
 
 use crate::certificates::{Clients, TlsConfigs, VendorConfigs, read_certificate};
 use crate::net;
@@ -71,6 +74,9 @@ pub fn machine() -> Vec<Finding> {
 /// What the configuration asks of the machine and the network; looks names up, and so may take its time.
 pub fn configuration(configuration: &Configuration) -> Vec<Finding> {
     let mut findings = cores(configuration);
+    if configuration.gateway.accept == Accept::Journal {
+        findings.push(data_dir(&configuration.gateway.data_dir));
+    }
     let smpp = &configuration.smpp;
     for address in smpp.listen.iter().chain(&smpp.tls_listen) {
         findings.push(address_is_free("smpp.listen", *address));
@@ -167,6 +173,21 @@ fn cores(configuration: &Configuration) -> Vec<Finding> {
     findings
 }
 
+/// Whether the journal's folder can be made there or written to; nothing is made for that.
+fn data_dir(path: &Path) -> Finding {
+    let there = path.ancestors().find(|folder| folder.as_os_str().is_empty() || folder.symlink_metadata().is_ok());
+    let there = there.filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let text = format!("gateway.data_dir {}", path.display());
+    let cure = "give [gateway] data_dir a folder in which this user may write";
+    if !there.is_dir() {
+        return Finding::failure(format!("{text}: {} is no folder", there.display()), cure);
+    }
+    match rustix::fs::access(there, Access::WRITE_OK | Access::EXEC_OK) {
+        Ok(()) => Finding::fine(format!("{text} can be written")),
+        Err(error) => Finding::failure(format!("{text}: {} cannot be written ({error})", there.display()), cure),
+    }
+}
+
 fn address_is_free(key: &str, address: std::net::SocketAddr) -> Finding {
     match listen::probe_listener(address) {
         Ok(()) => Finding::fine(format!("{key} {address} is free")),
@@ -259,5 +280,22 @@ fn vendor_name(name: &str, host: &str, port: u16) -> Finding {
             format!("vendor {name} has no address ({reason})"),
             "check its host and the name servers; the gateway keeps trying",
         ),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_data_dir_that_cannot_be_made_or_is_no_folder_is_a_failure() {
+        let here = std::env::temp_dir();
+        let file = here.join(format!("smpp-gateway-check-{}", std::process::id()));
+        std::fs::write(&file, "x").unwrap();
+        let paths = [here.clone(), here.join("not/there/yet"), "data".into(), file.clone(), file.join("data")];
+        let severities = paths.map(|path| data_dir(&path).severity);
+        std::fs::remove_file(&file).unwrap();
+        let (fine, failure) = (Severity::Fine, Severity::Failure);
+        assert_eq!(severities, [fine, fine, fine, failure, failure]);
     }
 }
