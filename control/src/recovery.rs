@@ -15,6 +15,8 @@ pub struct RecoveryProgress {
     entries: AtomicU64,
     /// By shard.
     recorded: Box<[AtomicU64]>,
+    /// By shard: whether its journal cannot be written.
+    held_up: Box<[AtomicBool]>,
     is_over: AtomicBool,
 }
 
@@ -45,6 +47,7 @@ impl RecoveryProgress {
             bytes_read: AtomicU64::new(0),
             entries: AtomicU64::new(0),
             recorded: (0..shards).map(|_| AtomicU64::new(0)).collect(),
+            held_up: (0..shards).map(|_| AtomicBool::new(false)).collect(),
             is_over: AtomicBool::new(false),
         }
     }
@@ -61,6 +64,18 @@ impl RecoveryProgress {
         if let Some(recorded) = self.recorded.get(shard) {
             recorded.store(entries, Ordering::Relaxed);
         }
+    }
+
+    /// Whether that shard's journal cannot be written, so that the start waits for it. One that there is not is passed over.
+    pub fn hold_up(&self, shard: usize, is_held_up: bool) {
+        if let Some(held_up) = self.held_up.get(shard) {
+            held_up.store(is_held_up, Ordering::Relaxed);
+        }
+    }
+
+    /// By shard, whether its journal cannot be written.
+    pub fn held_up(&self) -> impl Iterator<Item = bool> {
+        self.held_up.iter().map(|held_up| held_up.load(Ordering::Relaxed))
     }
 
     /// All of it is on stable storage in this start's journal.

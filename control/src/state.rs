@@ -191,6 +191,11 @@ impl State {
         self.recovery.get().map(|recovery| recovery.figures())
     }
 
+    /// By shard, while what the journal holds is being taken over: whether the new one cannot be written. Nothing otherwise.
+    pub(crate) fn held_up(&self) -> impl Iterator<Item = bool> {
+        self.recovery.get().filter(|recovery| !recovery.is_over()).into_iter().flat_map(|recovery| recovery.held_up())
+    }
+
     /// Whether what the journal holds is still being taken over.
     pub(crate) fn is_recovering(&self) -> bool {
         self.recovery.get().is_some_and(|recovery| !recovery.is_over())
@@ -351,6 +356,10 @@ impl State {
         let shards = self.shards();
         // Shards have nothing to tell before everything is taken over.
         let are_silent = self.is_recovering();
+        for (index, _) in self.held_up().enumerate().filter(|(_, is_held_up)| *is_held_up) {
+            let reason = "cannot be written: the start waits until it can".to_owned();
+            found.push(Degraded::new("journal", index.to_string(), reason));
+        }
         for (index, shard) in shards.iter().enumerate().filter(|_| !are_silent) {
             if shard.received.is_none_or(|received| received.elapsed() > SILENCE_MAX) {
                 found.push(Degraded::new("shard", index.to_string(), "does not report".into()));

@@ -9,8 +9,8 @@ use smpp_control::Configuration;
 use smpp_gateway::check::{self, Severity};
 use smpp_gateway::inspect;
 use smpp_gateway::rows::{self, Rows};
-use smpp_gateway::start::Gateway;
-use smpp_gateway::stop::{self, Ending};
+use smpp_gateway::start::{Gateway, StartError};
+use smpp_gateway::stop::{self, Ending, StartSignals};
 use smpp_gateway::top::{self, TopOptions};
 
 mod commands;
@@ -131,11 +131,13 @@ fn run(path: &Path) -> ExitCode {
         Ok(Rows::OfPostgres(opened)) => Some(*opened),
         Err(error) => return refuse(&error),
     };
-    match Gateway::start(configuration, rows) {
-        Ok(gateway) => match stop::run_until_stopped(gateway, &mut signals) {
+    let mut signals = StartSignals::new(&mut signals);
+    match Gateway::start(configuration, rows, &mut signals) {
+        Ok(gateway) => match stop::run_until_stopped(gateway, signals) {
             Ending::Drained => ExitCode::SUCCESS,
             Ending::Cut => ExitCode::FAILURE,
         },
+        Err(StartError::Stopped) => ExitCode::SUCCESS,
         Err(error) => refuse(&error),
     }
 }

@@ -10,7 +10,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use crossbeam_channel::Receiver;
+use crossbeam_channel::{Receiver, RecvTimeoutError};
 use smpp_control::config::LogLevel;
 use smpp_control::{Configuration, Field, Log, RecoveryProgress};
 use smpp_shards::journal::{Live, LogName, Replay};
@@ -20,6 +20,7 @@ use smpp_shards::{CustomerId, JournalSetup, ShardId, Snapshot};
 use crate::journal::{Appender, Maker, MakerEnd, MakerSettings, StartFolder, Store};
 use crate::net::Doorbell;
 use crate::start::StartError;
+use crate::stop::{LOOK, StartSignals};
 
 const MIB: u64 = 1 << 20;
 
@@ -141,12 +142,13 @@ impl Recovery {
         configuration: &Configuration,
         mut snapshot: Arc<Snapshot>,
         bells: &[Arc<Doorbell>],
+        signals: &mut StartSignals<'_>,
         remember: impl FnOnce(Vec<String>) -> Option<Arc<Snapshot>>,
     ) -> Result<Self, StartError> {
         let start = Instant::now();
         let OldJournal { store, progress } = old;
         let live = match store.to_replay() {
-            Some(folder) => replay(folder, &progress).map_err(StartError::Recovery)?,
+            Some(folder) => replay(folder, &progress, signals)?,
             None => Live::default(),
         };
         let found = Found {
@@ -189,11 +191,24 @@ impl Recovery {
     }
 
     /// Waits until every shard has its share on stable storage, and makes this start's folder the one that counts.
-    pub(crate) fn finish(mut self, restored: &Receiver<()>, log: &Log) -> Result<Journal, StartError> {
+    pub(crate) fn finish(
+        mut self,
+        restored: &Receiver<()>,
+        signals: &mut StartSignals<'_>,
+        log: &Log,
+    ) -> Result<Journal, StartError> {
         // Each shard tells once; the channel ends early when one has ended.
-        let shards = restored.capacity().unwrap_or(0);
-        for _ in 0..shards {
-            restored.recv().map_err(|_| StartError::Recovery(RecoveryError::Shard))?;
+        let mut left = restored.capacity().unwrap_or(0);
+        while left > 0 {
+            match restored.recv_timeout(LOOK) {
+                Ok(()) => left -= 1,
+                // A disk that is full may hold it up for as long as it likes.
+                Err(RecvTimeoutError::Timeout) if signals.is_stopped() => {
+                    return Err(StartError::Stopped);
+                }
+                Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Disconnected) => return Err(StartError::Recovery(RecoveryError::Shard)),
+            }
         }
         let left = self.store.finish_recovery().map_err(StartError::Journal)?;
         self.tell(log);
@@ -233,12 +248,20 @@ impl Recovery {
     }
 }
 
-fn replay(folder: &StartFolder, progress: &RecoveryProgress) -> Result<Live, RecoveryError> {
+fn replay(
+    folder: &StartFolder,
+    progress: &RecoveryProgress,
+    signals: &mut StartSignals<'_>,
+) -> Result<Live, StartError> {
     let mut replay = Replay::new();
     for files in &folder.logs {
         let log = LogName { start: folder.start, shard: files.shard };
         for file in &files.segments {
-            let octets = fs::read(&file.path).map_err(|error| RecoveryError::Read(file.path.clone(), error))?;
+            if signals.is_stopped() {
+                return Err(StartError::Stopped);
+            }
+            let octets = fs::read(&file.path)
+                .map_err(|error| StartError::Recovery(RecoveryError::Read(file.path.clone(), error)))?;
             replay.add(log, file.segment, &file.path.display().to_string(), &octets);
             progress.read(octets.len() as u64, replay.live_entries() as u64);
         }

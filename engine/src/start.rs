@@ -33,6 +33,7 @@ use crate::net::{Doorbell, SetupError};
 use crate::pump::{DrainNews, Pump, PumpSetup};
 use crate::recovery::{Journal, OldJournal, Recovery, RecoveryError};
 use crate::resolve::Resolver;
+use crate::stop::{self, StartSignals};
 use crate::{listen, platform};
 
 /// Octets of memory for glommio's own files, which the pump does not use yet.
@@ -60,6 +61,8 @@ pub enum StartError {
     Journal(StoreError),
     /// What the journal holds cannot be taken over.
     Recovery(RecoveryError),
+    /// A signal ended the start while it took over the journal, of which nothing has been removed.
+    Stopped,
     /// Threads or descriptors, or the control port.
     Io(&'static str, io::Error),
 }
@@ -83,6 +86,7 @@ impl fmt::Display for StartError {
             Self::Executor(error) => write!(f, "a shard's executor did not start: {error}"),
             Self::Journal(error) => error.fmt(f),
             Self::Recovery(error) => error.fmt(f),
+            Self::Stopped => f.write_str("stopped while the journal was taken over; the older one stays as it is"),
             Self::Io(what, error) => write!(f, "{what}: {error}"),
         }
     }
@@ -103,10 +107,15 @@ pub struct Gateway {
 
 impl Gateway {
     /// Starts everything; when this returns, the listeners accept. `rows` are those of PostgreSQL, where it is their source.
+    /// A signal ends it while a journal is taken over.
     ///
     /// # Errors
     /// The first thing that is in the way, with its cure where there is one.
-    pub fn start(configuration: Configuration, rows: Option<Opened>) -> Result<Self, StartError> {
+    pub fn start(
+        configuration: Configuration,
+        rows: Option<Opened>,
+        signals: &mut StartSignals<'_>,
+    ) -> Result<Self, StartError> {
         check_machine()?;
         let cores = shard_cores(&configuration.shards);
         let count = u16::try_from(cores.len()).unwrap_or(u16::MAX);
@@ -153,7 +162,7 @@ impl Gateway {
         // The control port tells how far it is meanwhile.
         let mut journal = match opened.map(|opened| {
             let remember = |system_ids| running.remember_customers(system_ids);
-            Recovery::begin(opened, &configuration, Arc::clone(&snapshot), &bells, remember)
+            Recovery::begin(opened, &configuration, Arc::clone(&snapshot), &bells, signals, remember)
         }) {
             Some(Ok(recovery)) => Some(recovery),
             Some(Err(error)) => {
@@ -206,8 +215,12 @@ impl Gateway {
             start_shard(setup, core, ended_sender.clone())?;
         }
         drop(restored_sender);
-        let journal = match journal {
-            Some(journal) => Some(journal.finish(&restored, &running.log())?),
+        let journal = match journal.map(|journal| journal.finish(&restored, signals, &running.log())) {
+            Some(Ok(journal)) => Some(journal),
+            Some(Err(error)) => {
+                stop::give_up_start(running, &shards, &ended);
+                return Err(error);
+            }
             None => None,
         };
         for (index, listeners) in listeners.into_iter().enumerate() {

@@ -5,11 +5,11 @@
 use std::io;
 use std::time::{Duration, Instant};
 
-use crossbeam_channel::RecvTimeoutError;
+use crossbeam_channel::{Receiver, RecvTimeoutError};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 use smpp_control::config::LogLevel;
-use smpp_control::{Field, Log, ToShard};
+use smpp_control::{Control, Field, Log, ShardHandle, ToShard};
 use smpp_shards::DrainPhase;
 
 use crate::start::Gateway;
@@ -30,8 +30,8 @@ const JOURNAL_END_MAX: Duration = Duration::from_secs(2);
 /// From the signal on: when nothing of that is waited for any more.
 const ALL_MAX: Duration = Duration::from_millis(29_800);
 
-/// From one look at the signals to the next while waiting for the shards.
-const LOOK: Duration = Duration::from_millis(50);
+/// From one look at the signals to the next while waiting for the shards, or for a start.
+pub(crate) const LOOK: Duration = Duration::from_millis(50);
 
 /// As what these lines stand in the log.
 const COMPONENT: &str = "gateway";
@@ -53,8 +53,39 @@ pub fn catch_signals() -> io::Result<Signals> {
     Signals::new([SIGTERM, SIGINT, SIGHUP])
 }
 
+/// The signals that come while the gateway starts.
+#[derive(Debug)]
+pub struct StartSignals<'a> {
+    signals: &'a mut Signals,
+    /// SIGHUP came: the gateway reads its configuration again once it has started.
+    has_to_reload: bool,
+}
+
+impl<'a> StartSignals<'a> {
+    /// None has come yet.
+    pub fn new(signals: &'a mut Signals) -> Self {
+        Self { signals, has_to_reload: false }
+    }
+
+    /// Whether the start is to be given up.
+    pub(crate) fn is_stopped(&mut self) -> bool {
+        let mut is_stopped = false;
+        for signal in self.signals.pending() {
+            match signal {
+                SIGHUP => self.has_to_reload = true,
+                _ => is_stopped = true,
+            }
+        }
+        is_stopped
+    }
+}
+
 /// Minds the signals until one of them ends the gateway, then takes it down.
-pub fn run_until_stopped(gateway: Gateway, signals: &mut Signals) -> Ending {
+pub fn run_until_stopped(gateway: Gateway, signals: StartSignals<'_>) -> Ending {
+    let StartSignals { signals, has_to_reload } = signals;
+    if has_to_reload {
+        reload(&gateway);
+    }
     loop {
         for signal in signals.wait() {
             if signal != SIGHUP {
@@ -88,7 +119,7 @@ fn drain(gateway: Gateway, signals: &mut Signals) -> Ending {
             DrainPhase::UnbindCustomers => "draining: unbinding customers",
             DrainPhase::UnbindVendors => "draining: unbinding vendors",
         };
-        send_all(&gateway, || ToShard::Drain(phase));
+        send_all(&gateway.shards, || ToShard::Drain(phase));
         let mut progress = Progress::new(gateway.shards.len());
         let is_in_force =
             wait_for(&gateway, phase, start + until, signals, &mut progress, |progress| &progress.entered);
@@ -101,15 +132,8 @@ fn drain(gateway: Gateway, signals: &mut Signals) -> Ending {
             break;
         }
     }
-    send_all(&gateway, || ToShard::Stop);
-    let end = Instant::now() + END_MAX;
-    // Nothing is ever sent here: it ends when the last shard's thread has.
-    while let Err(RecvTimeoutError::Timeout) = gateway.ended.recv_deadline(end) {
-        if Instant::now() >= end {
-            tell(&log, LogLevel::Warn, "a shard did not end in time");
-            break;
-        }
-    }
+    send_all(&gateway.shards, || ToShard::Stop);
+    wait_for_shards(&gateway.ended, &log);
     let journal_end = (Instant::now() + JOURNAL_END_MAX).min(start + ALL_MAX);
     if gateway.journal.is_some_and(|journal| !journal.end(journal_end)) {
         tell(&log, LogLevel::Warn, "the journal's thread did not end in time");
@@ -119,8 +143,28 @@ fn drain(gateway: Gateway, signals: &mut Signals) -> Ending {
     ending
 }
 
-fn send_all(gateway: &Gateway, mut command: impl FnMut() -> ToShard) {
-    for shard in &gateway.shards {
+/// The way down of a start that is given up: the shards have taken nothing yet but what an older journal holds.
+pub(crate) fn give_up_start(control: Control, shards: &[ShardHandle], ended: &Receiver<()>) {
+    let log = control.log();
+    send_all(shards, || ToShard::Stop);
+    wait_for_shards(ended, &log);
+    tell(&log, LogLevel::Info, "stopped before the journal was taken over: the older one stays as it is");
+    control.stop();
+}
+
+fn wait_for_shards(ended: &Receiver<()>, log: &Log) {
+    let end = Instant::now() + END_MAX;
+    // Nothing is ever sent here: it ends when the last shard's thread has.
+    while let Err(RecvTimeoutError::Timeout) = ended.recv_deadline(end) {
+        if Instant::now() >= end {
+            tell(log, LogLevel::Warn, "a shard did not end in time");
+            break;
+        }
+    }
+}
+
+fn send_all(shards: &[ShardHandle], mut command: impl FnMut() -> ToShard) {
+    for shard in shards {
         // The channel has room for thousands; a shard that has not emptied it is beyond being told.
         let _ = shard.send(command());
     }

@@ -562,3 +562,23 @@ fn a_message_that_a_removed_vendor_has_is_not_sent_again() {
         assert_eq!(kept.live(), (0, 1, 0));
     }
 }
+
+#[test]
+fn a_start_that_waits_for_the_disk_sleeps_until_the_disk_tells_something() {
+    let mut kept = Kept::new(settings());
+    for sequence in 5..10 {
+        kept.submit(sequence, 1);
+    }
+    kept.commit();
+    let snapshot = Snapshot::build(settings(), 1, 1).expect("a configuration");
+    let journal = JournalSetup { log: LOG, segment_bytes: SEGMENT_BYTES, bytes_max: 64 << 20, commit_wait_us: 0 };
+    let mut shares = share(kept.replayed(), &snapshot, 1).expect("its customers are configured");
+    let mut stage = Stage::with_journal(settings(), Some(journal), shares.shards.remove(0));
+    assert!(stage.shard.next_deadline() <= stage.now.mono, "there is something to take over");
+    assert!(!stage.shard.is_restore_held_up());
+    stage.shard.journal_stalled("no space left", &mut stage.out);
+    stage.shard.tick(stage.now, &mut stage.out);
+    assert_eq!(stage.shard.to_restore(), (5, 5));
+    assert!(stage.shard.is_restore_held_up());
+    assert!(stage.shard.next_deadline() > stage.now.mono, "the disk is waited for, not looked at over and over");
+}

@@ -234,7 +234,8 @@ fn plain(wanted: &str) -> &str {
     match wanted {
         "u8" => "a whole number from 0 to 255",
         "u16" => "a whole number from 0 to 65535",
-        "u32" | "u64" | "usize" => "a whole number, 0 or more",
+        "u32" => "a whole number from 0 to 4294967295",
+        "u64" | "usize" => "a whole number, 0 or more",
         "i32" | "i64" => "a whole number",
         "a string" | "path string" | "string or map" => "text in quotes",
         "a boolean" => "true or false",
@@ -297,6 +298,10 @@ mod tests {
         assert_eq!(
             explained("invalid value: integer `70000`, expected u16"),
             "is integer `70000`, which is out of range; write a whole number from 0 to 65535"
+        );
+        assert_eq!(
+            explained("invalid value: integer `99999999999`, expected u32"),
+            "is integer `99999999999`, which is out of range; write a whole number from 0 to 4294967295"
         );
         assert_eq!(
             explained("unknown variant `both`, expected one of `transceiver`, `transmitter`, `receiver`"),

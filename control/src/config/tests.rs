@@ -247,7 +247,7 @@ const WRONG: &[(&str, usize, &str)] = &[
     (
         "[[customers]]\nsmpp_system_id = \"bolt\"\nsmpp_password = \"x\"\nsmpp_max_binds = -1",
         4,
-        "smpp_max_binds is integer `-1`, which is out of range; write a whole number, 0 or more",
+        "smpp_max_binds is integer `-1`, which is out of range; write a whole number from 0 to 4294967295",
     ),
     (
         "[[customers]]\nsmpp_system_id = \"bolt\"\nsmpp_password = \"x\"\nmessage_id_format = \"roman\"",

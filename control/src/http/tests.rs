@@ -118,6 +118,12 @@ fn while_a_journal_is_taken_over_the_probes_tell_how_far_that_is_and_nothing_goe
         "segments": 3, "segments_read": 2, "bytes": 3_000, "bytes_read": 2_500, "entries_live": 70, "entries_recorded": 12,
     });
     assert_eq!(health["recovery"], expected);
+    progress.hold_up(0, true);
+    let health = bench.ask("GET /health", "").json();
+    assert_eq!((&health["status"], &health["degraded"][0]["part"]), (&"degraded".into(), &"journal".into()));
+    assert!(bench.ask("GET /metrics", "").body.contains("smpp_gateway_journal_failing{shard=\"0\"} 1\n"));
+    progress.hold_up(0, false);
+    assert_eq!(bench.ask("GET /health", "").json()["status"], "ok");
     let ready = bench.ask("GET /ready", "");
     assert_eq!(ready.status, 503);
     assert!(ready.body.contains("journal"), "{}", ready.body);

@@ -60,6 +60,10 @@ fn write_shards(out: &mut Exposition, picture: &Picture<'_>) {
     }
 }
 
+/// Told by the shards, and by a start that waits for a disk.
+const FAILING: &str = "smpp_gateway_journal_failing";
+const FAILING_HELP: &str = "1 while it takes nothing new.";
+
 /// Nothing where customers' answers are the vendors'.
 fn write_journal(out: &mut Exposition, picture: &Picture<'_>) {
     if picture.shards.iter().all(|shard| shard.journal.is_none()) {
@@ -87,9 +91,7 @@ fn write_journal(out: &mut Exposition, picture: &Picture<'_>) {
         ("smpp_gateway_journal_records_total", Kind::Counter, "Records given to be written.", |_, it| it.records),
         ("smpp_gateway_journal_commits_total", Kind::Counter, "Batches on stable storage.", |_, it| it.batches),
         ("smpp_gateway_journal_failures_total", Kind::Counter, "Batches that failed.", |_, it| it.failures),
-        ("smpp_gateway_journal_failing", Kind::Gauge, "1 while it takes nothing new.", |_, it| {
-            u64::from(it.is_failing())
-        }),
+        (FAILING, Kind::Gauge, FAILING_HELP, |_, it| u64::from(it.is_failing())),
         (
             "smpp_gateway_journal_full",
             Kind::Gauge,
@@ -121,6 +123,13 @@ fn write_recovery(out: &mut Exposition, state: &State) {
     ];
     for (name, help, value) in families {
         out.single(name, Kind::Gauge, help, value);
+    }
+    // The shards tell nothing by themselves before that is over.
+    if state.is_recovering() {
+        out.family(FAILING, Kind::Gauge, FAILING_HELP);
+        for (shard, is_held_up) in state.held_up().enumerate() {
+            out.sample(&[("shard", &shard.to_string())], u64::from(is_held_up));
+        }
     }
 }
 

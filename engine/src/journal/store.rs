@@ -40,7 +40,13 @@ impl fmt::Display for StoreError {
                 path.display(),
                 if process.is_empty() { "" } else { ", process " },
             ),
-            Self::Io(what, path, error) => write!(f, "the journal cannot {what} {}: {error}", path.display()),
+            Self::Io(what, path, error) => {
+                let cure = match error.kind() {
+                    io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => "make room there",
+                    _ => "give [gateway] data_dir a folder in which this user may write",
+                };
+                write!(f, "the journal cannot {what} {} ({error}): {cure}", path.display())
+            }
         }
     }
 }

@@ -46,6 +46,7 @@ impl Pump {
         if let Some(recovery) = &self.recovery {
             let (left, all) = self.shard.to_restore();
             recovery.recorded(self.id.index(), all - left);
+            recovery.hold_up(self.id.index(), self.shard.is_restore_held_up());
         }
         if self.journal.is_some() && self.shard.is_restoring() {
             return;

@@ -11,6 +11,7 @@ use crate::harness::{Esme, Gateway, Setup, Shards, Vendor, message, receipt, wit
 with_one_shard_and_with_two![
     a_full_journal_refuses_new_messages_and_goes_on_when_there_is_room,
     a_full_disk_refuses_new_messages_and_loses_none,
+    a_start_that_waits_for_a_full_disk_says_so_and_can_be_stopped,
     what_is_kept_of_a_customer_that_is_gone_goes_out_and_waits_for_it,
 ];
 
@@ -35,6 +36,48 @@ fn a_full_disk_refuses_new_messages_and_loses_none(shards: Shards) {
     let vendor = Vendor::listen();
     let gateway = roomy_vendor(setup, &vendor).rows("[journal]\nsegment_mb = 8\n");
     fill_and_empty(gateway.launch(), &vendor);
+}
+
+fn a_start_that_waits_for_a_full_disk_says_so_and_can_be_stopped(shards: Shards) {
+    let vendor = Vendor::listen();
+    let setup = Setup::new(shards);
+    let data_dir = setup.folder.path().join("data");
+    let Some(_disk) = SmallDisk::mounted(&data_dir, 150) else {
+        println!("not run: a small file system takes root to mount");
+        return;
+    };
+    let setup = roomy_vendor(setup, &vendor).rows("[journal]\nsegment_mb = 8\n");
+    let text = setup.text();
+    let gateway = setup.launch();
+    let link = vendor.accept_bound();
+    gateway.wait_until_bound(1);
+    let mut esme = Esme::bound(&gateway, "acme");
+    assert_eq!(esme.submitted(&message(b"kept")).status, CommandStatus::ESME_ROK);
+    let (folder, ports) = gateway.kill();
+    drop((link, esme));
+    let ballast = data_dir.join("ballast");
+    let _ = std::fs::write(&ballast, vec![1; 150 << 20]);
+    // Room for a folder and the look at how files can be written there, and for no segment.
+    let file = std::fs::File::options().write(true).open(&ballast).unwrap();
+    file.set_len(file.metadata().unwrap().len() - (1 << 20)).unwrap();
+    drop(file);
+
+    let mut gateway = Gateway::launch(folder, ports, &text, None);
+    gateway.log.wait_for(1, &["the journal cannot be written"]);
+    gateway.wait_for_metric("smpp_gateway_journal_failing", &["0"], |failing| failing == 1.0);
+    let health = gateway.get("/health").1;
+    assert!(health.contains("the start waits until it can") && health.contains("recovering"), "{health}");
+    let ended = gateway.terminate();
+    assert_eq!(ended.status.code(), Some(0), "{ended:?}");
+    assert!(ended.after < Duration::from_secs(10), "{ended:?}");
+    let (folder, ports) = gateway.kill();
+
+    let gateway = Gateway::launch(folder, ports, &text, None);
+    gateway.log.wait_for(1, &["the journal cannot be written"]);
+    std::fs::remove_file(ballast).unwrap();
+    let mut link = vendor.accept_bound();
+    link.accept_submit("kept");
+    gateway.end_well_without(link);
 }
 
 fn what_is_kept_of_a_customer_that_is_gone_goes_out_and_waits_for_it(shards: Shards) {

@@ -349,7 +349,7 @@ impl Shard {
             .min(self.connection_timers.next())
             .min(self.lane_timers.next())
             .min(self.link_timers.next())
-            .min(self.restoring.next_due())
+            .min(self.restoring_due())
             .min(self.changing.next_due())
             .min(self.kept.next_due())
             .min(self.lookups.next_due())

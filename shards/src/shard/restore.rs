@@ -78,6 +78,17 @@ impl Shard {
         self.restoring.progress()
     }
 
+    /// When there is more to take over. Behind a disk that does not keep up it waits for what that disk tells.
+    pub(super) fn restoring_due(&self) -> Time {
+        let waits_for_disk = !self.restoring.is_recorded() && self.is_journal_behind();
+        if waits_for_disk { Time::NEVER } else { self.restoring.next_due() }
+    }
+
+    /// Whether the journal cannot be written, so that taking over what an older one held waits for it.
+    pub fn is_restore_held_up(&self) -> bool {
+        self.is_restoring() && self.ledger.as_ref().is_some_and(crate::ledger::Ledger::is_failing)
+    }
+
     /// Takes over some of it; `true` when there is more to take over at once.
     pub(super) fn restore(&mut self, now: Now, out: &mut Output) {
         if !self.restoring.is_recorded() {

@@ -114,7 +114,12 @@ fn a_folder_that_cannot_be_made_is_named() {
     let dir = DataDir::new();
     fs::write(dir.0.join("file"), "").unwrap();
     let error = Store::open(&dir.0.join("file"), NOW).unwrap_err().to_string();
-    assert!(error.starts_with("the journal cannot make the folder ") && error.contains("file/journal: "), "{error}");
+    assert!(
+        error.starts_with("the journal cannot make the folder ")
+            && error.contains("file/journal (")
+            && error.contains("data_dir"),
+        "{error}"
+    );
 }
 
 #[test]
