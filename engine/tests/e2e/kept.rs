@@ -5,6 +5,7 @@ use std::time::Duration;
 use rustix::process::Signal;
 use smpp_pdu::{CommandId, CommandStatus, ShortMessage, Tlvs};
 
+use crate::harness::disk::SmallDisk;
 use crate::harness::setup::PASSWORD;
 use crate::harness::{Esme, Gateway, Setup, Shards, Vendor, message, receipt, with_one_shard_and_with_two};
 
@@ -29,7 +30,7 @@ fn a_full_journal_refuses_new_messages_and_goes_on_when_there_is_room(shards: Sh
 
 fn a_full_disk_refuses_new_messages_and_loses_none(shards: Shards) {
     let setup = Setup::new(shards);
-    let Some(_disk) = SmallDisk::mounted(&setup.folder.path().join("data"), 150) else {
+    let Some(_disk) = SmallDisk::in_memory(&setup.folder.path().join("data"), 150) else {
         println!("not run: a small file system takes root to mount");
         return;
     };
@@ -42,7 +43,7 @@ fn a_start_that_waits_for_a_full_disk_says_so_and_can_be_stopped(shards: Shards)
     let vendor = Vendor::listen();
     let setup = Setup::new(shards);
     let data_dir = setup.folder.path().join("data");
-    let Some(_disk) = SmallDisk::mounted(&data_dir, 150) else {
+    let Some(disk) = SmallDisk::in_memory(&data_dir, 150) else {
         println!("not run: a small file system takes root to mount");
         return;
     };
@@ -55,12 +56,9 @@ fn a_start_that_waits_for_a_full_disk_says_so_and_can_be_stopped(shards: Shards)
     assert_eq!(esme.submitted(&message(b"kept")).status, CommandStatus::ESME_ROK);
     let (folder, ports) = gateway.kill();
     drop((link, esme));
-    let ballast = data_dir.join("ballast");
-    let _ = std::fs::write(&ballast, vec![1; 150 << 20]);
+    disk.fill();
     // Room for a folder and the look at how files can be written there, and for no segment.
-    let file = std::fs::File::options().write(true).open(&ballast).unwrap();
-    file.set_len(file.metadata().unwrap().len() - (1 << 20)).unwrap();
-    drop(file);
+    disk.make_room_of(1);
 
     let mut gateway = Gateway::launch(folder, ports, &text, None);
     gateway.log.wait_for(1, &["the journal cannot be written"]);
@@ -74,7 +72,7 @@ fn a_start_that_waits_for_a_full_disk_says_so_and_can_be_stopped(shards: Shards)
 
     let gateway = Gateway::launch(folder, ports, &text, None);
     gateway.log.wait_for(1, &["the journal cannot be written"]);
-    std::fs::remove_file(ballast).unwrap();
+    disk.make_room();
     let mut link = vendor.accept_bound();
     link.accept_submit("kept");
     gateway.end_well_without(link);
@@ -162,22 +160,4 @@ fn fill_and_empty(gateway: Gateway, vendor: &Vendor) {
     link.accept_submit("small");
     esme.send_header(CommandId::ENQUIRE_LINK, CommandStatus::ESME_ROK, 1_000_000);
     gateway.end_well_without((esme, link));
-}
-
-/// A file system of so many MiB in memory, for as long as this value lives.
-struct SmallDisk(std::path::PathBuf);
-
-impl SmallDisk {
-    fn mounted(path: &std::path::Path, mib: u32) -> Option<Self> {
-        std::fs::create_dir_all(path).unwrap();
-        let size = format!("size={mib}m");
-        let mount = std::process::Command::new("mount").args(["-t", "tmpfs", "-o", &size, "tmpfs"]).arg(path).output();
-        mount.is_ok_and(|mount| mount.status.success()).then(|| Self(path.to_owned()))
-    }
-}
-
-impl Drop for SmallDisk {
-    fn drop(&mut self) {
-        let _ = std::process::Command::new("umount").arg("-l").arg(&self.0).output();
-    }
 }

@@ -1,67 +1,151 @@
-//! The gateway is killed under load, over and over, and started again, and meanwhile its vendor and its customer cut their
-//! connections: nothing that it acknowledged may be lost.
+//! The gateway is killed under load, stopped, and its disk made full, over and over, and started again, and meanwhile its
+//! vendor and its customer cut their connections: nothing that it acknowledged may be lost.
 //!
-//! `KILLS` in the environment says how often (10).
+//! `KILLS` (10), `STOPS` (3) and `FILLS` (4) in the environment say how often.
 
-use std::collections::{HashMap, HashSet, VecDeque};
-use std::io::{self, Read, Write};
-use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex};
-use std::thread::{self, JoinHandle};
-use std::time::{Duration, Instant};
+mod books;
 
-use smpp_pdu::message::resp_message_id;
-use smpp_pdu::receipt::Receipt;
-use smpp_pdu::{Address, CommandId, CommandStatus, Deframed, Header, MessageState, ShortMessage, deframe, encode};
+use std::thread;
+use std::time::Duration;
 
+use books::{Random, Sides};
+
+use crate::harness::disk::SmallDisk;
 use crate::harness::folder::Folder;
-use crate::harness::message::{deliver_sm, message, submit_sm};
-use crate::harness::setup::{PASSWORD, Ports};
-use crate::harness::{Gateway, Setup, Shards, esme};
+use crate::harness::setup::Ports;
+use crate::harness::{Gateway, Setup, Shards};
 
-/// Unanswered submits of one customer's session.
-const WINDOW: usize = 50;
+/// MiB of the file system that is made full: enough for two journals, that of a start beside the one before.
+const DISK_MIB: u32 = 512;
 
-/// Sessions of the customer.
-const SESSIONS: usize = 4;
+/// Octets that each message takes there beside its text, so that segments are soon full.
+const PADDING: usize = 16_000;
 
-/// Milliseconds after which a customer and a vendor cut a connection, at the least and at the most.
-const CUSTOMER_CUT_MS: (u64, u64) = (100, 2_000);
-const VENDOR_CUT_MS: (u64, u64) = (100, 1_500);
+/// MiB in which a start can make a folder and no segment.
+const ROOM_FOR_A_FOLDER_MIB: u64 = 1;
 
-/// How long the gateway may take to bring everything to its end after the last start.
-const SETTLE: Duration = Duration::from_secs(60);
+/// What the log says when a file of the journal cannot be made, and when it can again.
+const CANNOT: [&str; 1] = ["the journal cannot be written"];
+const CAN_AGAIN: [&str; 1] = ["the journal is written again"];
 
 #[test]
 fn nothing_acknowledged_is_lost_when_the_gateway_is_killed_under_load() {
-    let kills: u32 = std::env::var("KILLS").map_or(10, |text| text.parse().unwrap());
+    let kills = how_often("KILLS", 10);
     let (acknowledged, doubled) = restart_under_load(kills, true, Gateway::kill);
     println!("{kills} kills: {acknowledged} acknowledged, none lost; {doubled} came to the vendor more than once");
 }
 
 #[test]
 fn nothing_is_lost_or_doubled_when_the_gateway_is_stopped_under_load() {
-    let (acknowledged, doubled) = restart_under_load(3, false, |mut gateway| {
-        let ended = gateway.terminate();
-        assert_eq!(ended.status.code(), Some(0), "{ended:?}");
-        assert!(ended.after < Duration::from_secs(30), "{ended:?}");
-        gateway.kill()
+    let stops = how_often("STOPS", 3);
+    let (acknowledged, doubled) = restart_under_load(stops, false, |gateway| {
+        let (folder, ports, after) = stop(gateway);
+        assert!(after < Duration::from_secs(30), "{after:?}");
+        (folder, ports)
     });
-    println!("3 stops: {acknowledged} acknowledged, none lost");
+    println!("{stops} stops: {acknowledged} acknowledged, none lost");
     assert_eq!(doubled, 0, "the vendor answers everything, so that nothing need be sent twice");
+}
+
+#[test]
+fn nothing_acknowledged_is_lost_when_the_disk_is_made_full_under_load() {
+    let fills = how_often("FILLS", 4);
+    let mut sides = Sides::new(true, PADDING);
+    let setup = Setup::usual(Shards::One, sides.vendor.address).journaled().rows("[journal]\nsegment_mb = 8\n");
+    let (one, two) = (setup.text(), setup.text_with(Shards::Two));
+    let Some(disk) = SmallDisk::ext4(&setup.folder.path().join("data"), DISK_MIB) else {
+        println!("not run: a small file system takes root to mount");
+        return;
+    };
+    let mut gateway = setup.launch();
+    gateway.log.wait_for(1, &["journal taken over", "\"direct I/O\""]);
+    sides.load(gateway.address());
+    let mut random = Random(0x2545_F491_4F6C_DD1D);
+    for time in 0..fills {
+        gateway =
+            fill_and_make_room(gateway, time, &sides, &disk, if time % 2 == 0 { &two } else { &one }, &mut random);
+        sides.books.wait_for_acknowledged(200);
+    }
+    let (acknowledged, doubled) = sides.settle(gateway);
+    assert!(acknowledged > 100 * fills as usize, "only {acknowledged} were acknowledged");
+    println!("{fills} times full: {acknowledged} acknowledged, none lost; {doubled} came to the vendor more than once");
+}
+
+/// Makes the disk full at a random moment, and room again: with the same gateway, which must be there still; with one that was
+/// killed and started again when there was room; and with one that was killed and started, stopped and started again before.
+fn fill_and_make_room(
+    gateway: Gateway,
+    time: u32,
+    sides: &Sides,
+    disk: &SmallDisk,
+    text: &str,
+    random: &mut Random,
+) -> Gateway {
+    let failures = gateway.log.count(&CANNOT);
+    thread::sleep(Duration::from_millis(300 + random.below(900)));
+    // Without receipts nothing ends, and no segment becomes free to be used again.
+    sides.vendor.hold_receipts(true);
+    disk.fill();
+    // Now and then it is killed before it may have noticed.
+    let is_noticed = time % 6 != 4;
+    if is_noticed {
+        gateway.log.wait_for(failures + 1, &CANNOT);
+        sides.books.wait_for_refused(50);
+    }
+    // Receipts have to find room where new messages find none.
+    sides.vendor.hold_receipts(random.below(2) == 0);
+    thread::sleep(Duration::from_millis(random.below(500)));
+    let gateway = match time % 3 {
+        0 => {
+            disk.make_room();
+            gateway
+        }
+        1 => {
+            let (folder, ports) = gateway.kill();
+            disk.make_room();
+            Gateway::launch(folder, ports, text, None)
+        }
+        _ => {
+            let (folder, ports) = gateway.kill();
+            // What has come to its end meanwhile may have left some room.
+            disk.fill();
+            disk.make_room_of(ROOM_FOR_A_FOLDER_MIB);
+            let gateway = Gateway::launch(folder, ports, text, None);
+            gateway.log.wait_for(1, &CANNOT);
+            let (folder, ports, after) = stop(gateway);
+            assert!(after < Duration::from_secs(10), "{after:?}");
+            let gateway = Gateway::launch(folder, ports, text, None);
+            gateway.log.wait_for(1, &CANNOT);
+            disk.make_room();
+            gateway.log.wait_for(1, &CAN_AGAIN);
+            gateway
+        }
+    };
+    sides.vendor.hold_receipts(false);
+    gateway
+}
+
+/// What the environment says, or so often.
+fn how_often(variable: &str, otherwise: u32) -> u32 {
+    std::env::var(variable).map_or(otherwise, |text| text.parse().unwrap())
+}
+
+/// Stops it with SIGTERM, and how long that took.
+fn stop(mut gateway: Gateway) -> (Folder, Ports, Duration) {
+    let ended = gateway.terminate();
+    assert_eq!(ended.status.code(), Some(0), "{ended:?}");
+    let (folder, ports) = gateway.kill();
+    (folder, ports, ended.after)
 }
 
 /// Ends the gateway so often under load, each time starting it again; how many messages were acknowledged, and how many of
 /// all came to the vendor more than once. With `is_cut`, connections are reset at random moments all the while.
 fn restart_under_load(times: u32, is_cut: bool, end: impl Fn(Gateway) -> (Folder, Ports)) -> (usize, usize) {
-    let scissors = Arc::new(Scissors::new(is_cut));
-    let vendor = Vendor::start(&scissors);
-    let setup = Setup::usual(Shards::One, vendor.address).journaled();
+    let mut sides = Sides::new(is_cut, 0);
+    let setup = Setup::usual(Shards::One, sides.vendor.address).journaled();
     let (one, two) = (setup.text(), setup.text_with(Shards::Two));
     let mut gateway = setup.launch();
-    let books = Arc::new(Books { scissors: scissors.clone(), ..Books::default() });
-    let customers: Vec<_> = (0..SESSIONS).map(|_| books.session(gateway.address())).collect();
+    sides.load(gateway.address());
     let mut random = Random(0x9E37_79B9_7F4A_7C15);
     for time in 0..times {
         thread::sleep(Duration::from_millis(300 + random.below(900)));
@@ -71,331 +155,7 @@ fn restart_under_load(times: u32, is_cut: bool, end: impl Fn(Gateway) -> (Folder
         gateway = Gateway::launch(folder, ports, text, None);
     }
     thread::sleep(Duration::from_secs(1));
-    books.is_over.store(true, Ordering::Release);
-    scissors.is_out.store(false, Ordering::Release);
-    books.settle(&vendor);
-    let acknowledged = books.acknowledged.lock().unwrap().len();
+    let (acknowledged, doubled) = sides.settle(gateway);
     assert!(acknowledged > 100 * times as usize, "only {acknowledged} were acknowledged");
-    books.is_ended.store(true, Ordering::Release);
-    customers.into_iter().for_each(|customer| customer.join().unwrap());
-    gateway.end_well();
-    let cuts = scissors.cuts.load(Ordering::Relaxed);
-    assert_eq!(cuts > 0, is_cut, "{cuts} connections were cut");
-    println!("{cuts} connections cut");
-    (acknowledged, vendor.doubled())
-}
-
-struct Random(u64);
-
-impl Random {
-    fn below(&mut self, bound: u64) -> u64 {
-        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        (self.0 >> 33) % bound
-    }
-}
-
-/// Cuts connections at random moments. What has come and was not read makes it a reset.
-#[derive(Default)]
-struct Scissors {
-    is_out: AtomicBool,
-    random: Mutex<Random>,
-    cuts: AtomicU64,
-}
-
-impl Default for Random {
-    fn default() -> Self {
-        Self(0x5851_F42D_4C95_7F2D)
-    }
-}
-
-impl Scissors {
-    fn new(is_out: bool) -> Self {
-        Self { is_out: AtomicBool::new(is_out), ..Self::default() }
-    }
-
-    /// When a connection that begins now is cut.
-    fn moment(&self, (least, most): (u64, u64)) -> Instant {
-        Instant::now() + Duration::from_millis(least + self.random.lock().unwrap().below(most - least))
-    }
-
-    fn cut(&self, moment: Instant) -> io::Result<()> {
-        if Instant::now() < moment || !self.is_out.load(Ordering::Acquire) {
-            return Ok(());
-        }
-        self.cuts.fetch_add(1, Ordering::Relaxed);
-        Err(io::ErrorKind::ConnectionAborted.into())
-    }
-}
-
-/// What the customer knows.
-#[derive(Default)]
-struct Books {
-    texts: AtomicU64,
-    /// Our id and the text of each message that was answered ESME_ROK.
-    acknowledged: Mutex<HashMap<String, String>>,
-    /// The ids for which a receipt came.
-    receipts: Mutex<HashSet<String>>,
-    /// Those of them that say that the message failed: a submit that was cut off twice is sent no third time.
-    failed: Mutex<HashSet<String>>,
-    scissors: Arc<Scissors>,
-    /// No new messages.
-    is_over: AtomicBool,
-    /// The sessions end.
-    is_ended: AtomicBool,
-}
-
-impl Books {
-    /// A session that binds again whenever it is cut off.
-    fn session(self: &Arc<Self>, address: SocketAddr) -> JoinHandle<()> {
-        let books = self.clone();
-        thread::spawn(move || {
-            while !books.is_ended.load(Ordering::Acquire) {
-                if books.serve(address).is_err() {
-                    thread::sleep(Duration::from_millis(20));
-                }
-            }
-        })
-    }
-
-    fn serve(&self, address: SocketAddr) -> io::Result<()> {
-        let mut link = Link::new(TcpStream::connect(address)?)?;
-        link.write(&esme::bind_pdu(CommandId::BIND_TRANSCEIVER, 1, "acme", PASSWORD, 0x34))?;
-        let mut open: HashMap<u32, String> = HashMap::new();
-        let mut sequence = 1;
-        let mut is_bound = false;
-        let moment = self.scissors.moment(CUSTOMER_CUT_MS);
-        while !self.is_ended.load(Ordering::Acquire) {
-            while is_bound && open.len() < WINDOW && !self.is_over.load(Ordering::Acquire) {
-                sequence += 1;
-                let text = format!("message {}", self.texts.fetch_add(1, Ordering::Relaxed));
-                let one = ShortMessage { registered_delivery: 1, ..message(text.as_bytes()) };
-                link.queue(&submit_sm(sequence, &one));
-                open.insert(sequence, text);
-            }
-            link.flush()?;
-            self.scissors.cut(moment)?;
-            for (header, pdu) in link.read()? {
-                match header.command_id {
-                    CommandId::BIND_TRANSCEIVER_RESP if header.command_status.is_ok() => is_bound = true,
-                    CommandId::BIND_TRANSCEIVER_RESP => return Err(io::ErrorKind::ConnectionRefused.into()),
-                    CommandId::SUBMIT_SM_RESP => {
-                        let text = open.remove(&header.sequence_number).unwrap();
-                        if header.command_status.is_ok() {
-                            let id = String::from_utf8(resp_message_id(&pdu).to_vec()).unwrap();
-                            self.acknowledged.lock().unwrap().insert(id, text);
-                        }
-                    }
-                    CommandId::DELIVER_SM => {
-                        let delivered = ShortMessage::decode(&pdu).unwrap();
-                        let receipt = Receipt::parse(delivered.text());
-                        let id = String::from_utf8(receipt.id.unwrap().to_vec()).unwrap();
-                        if receipt.state() != Some(MessageState::Delivered) {
-                            self.failed.lock().unwrap().insert(id.clone());
-                        }
-                        self.receipts.lock().unwrap().insert(id);
-                        link.answer(header);
-                    }
-                    _ if !header.command_id.is_response() => link.answer(header),
-                    _ => {}
-                }
-            }
-        }
-        Ok(())
-    }
-
-    /// Waits until the vendor has every acknowledged message that the customer was not told has failed, and the customer a receipt for each.
-    fn settle(&self, vendor: &Vendor) {
-        let until = Instant::now() + SETTLE;
-        loop {
-            let acknowledged = self.acknowledged.lock().unwrap().clone();
-            let lost: Vec<_> = {
-                let seen = vendor.shared.seen.lock().unwrap();
-                let failed = self.failed.lock().unwrap();
-                assert!(failed.len() * 2 < acknowledged.len(), "{} failed", failed.len());
-                let is_lost = |(id, text): &(&String, &String)| !seen.contains_key(*text) && !failed.contains(*id);
-                acknowledged.iter().filter(is_lost).map(|(_, text)| text.clone()).collect()
-            };
-            let silent: Vec<_> = {
-                let receipts = self.receipts.lock().unwrap();
-                acknowledged.keys().filter(|id| !receipts.contains(*id)).cloned().collect()
-            };
-            if lost.is_empty() && silent.is_empty() {
-                return;
-            }
-            assert!(
-                Instant::now() < until,
-                "of {} acknowledged messages {} never came to the vendor, such as {:?}, and {} have no receipt, such as {:?}",
-                acknowledged.len(),
-                lost.len(),
-                lost.first(),
-                silent.len(),
-                silent.first()
-            );
-            thread::sleep(Duration::from_millis(100));
-        }
-    }
-}
-
-/// A vendor that notes every message, and repeats each receipt until it is acknowledged.
-struct Vendor {
-    address: SocketAddr,
-    shared: Arc<VendorBooks>,
-}
-
-#[derive(Default)]
-struct VendorBooks {
-    /// How often each text came.
-    seen: Mutex<HashMap<String, u32>>,
-    /// Ids whose receipts are to be sent.
-    receipts: Mutex<VecDeque<String>>,
-    ids: AtomicU64,
-    scissors: Arc<Scissors>,
-}
-
-impl Vendor {
-    fn start(scissors: &Arc<Scissors>) -> Self {
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
-        let address = listener.local_addr().unwrap();
-        let shared = Arc::new(VendorBooks { scissors: scissors.clone(), ..VendorBooks::default() });
-        let books = shared.clone();
-        thread::spawn(move || {
-            for stream in listener.incoming().flatten() {
-                let books = books.clone();
-                thread::spawn(move || {
-                    // It ends when the gateway is killed, or with a cut.
-                    let _ = books.serve(stream);
-                });
-            }
-        });
-        Self { address, shared }
-    }
-
-    fn doubled(&self) -> usize {
-        self.shared.seen.lock().unwrap().values().filter(|count| **count > 1).count()
-    }
-}
-
-impl VendorBooks {
-    fn serve(&self, stream: TcpStream) -> io::Result<()> {
-        let mut link = Link::new(stream)?;
-        let mut unacknowledged: HashMap<u32, String> = HashMap::new();
-        let result = self.serve_bound(&mut link, &mut unacknowledged);
-        // What was not acknowledged is sent again to whoever binds next.
-        self.receipts.lock().unwrap().extend(unacknowledged.into_values());
-        result
-    }
-
-    fn serve_bound(&self, link: &mut Link, unacknowledged: &mut HashMap<u32, String>) -> io::Result<()> {
-        let mut sequence = 0;
-        let mut is_bound = false;
-        let moment = self.scissors.moment(VENDOR_CUT_MS);
-        loop {
-            while is_bound && unacknowledged.len() < WINDOW {
-                let Some(id) = self.receipts.lock().unwrap().pop_front() else { break };
-                sequence += 1;
-                link.queue(&receipt(sequence, &id));
-                unacknowledged.insert(sequence, id);
-            }
-            link.flush()?;
-            for (header, pdu) in link.read()? {
-                match header.command_id {
-                    CommandId::SUBMIT_SM => {
-                        let text = ShortMessage::decode(&pdu).unwrap().text().to_vec();
-                        *self.seen.lock().unwrap().entry(String::from_utf8(text).unwrap()).or_default() += 1;
-                        let id = format!("{:08x}", self.ids.fetch_add(1, Ordering::Relaxed));
-                        let mut answer = Vec::new();
-                        encode::submit_sm_resp(&mut answer, header.sequence_number, id.as_bytes());
-                        link.queue(&answer);
-                        self.receipts.lock().unwrap().push_back(id);
-                    }
-                    CommandId::DELIVER_SM_RESP => {
-                        let id = unacknowledged.remove(&header.sequence_number).unwrap();
-                        if !header.command_status.is_ok() {
-                            self.receipts.lock().unwrap().push_back(id);
-                        }
-                    }
-                    command if command.is_bind() => {
-                        let mut answer = Vec::new();
-                        let sequence = header.sequence_number;
-                        encode::bind_resp(&mut answer, command.response(), sequence, b"smsc", Some(0x34));
-                        link.queue(&answer);
-                        is_bound = true;
-                    }
-                    command if !command.is_response() => link.answer(header),
-                    _ => {}
-                }
-            }
-            // With the answers to what it has just read: it has those messages, and the gateway cannot know.
-            self.scissors.cut(moment)?;
-        }
-    }
-}
-
-fn receipt(sequence: u32, id: &str) -> Vec<u8> {
-    let text = format!(
-        "id:{id} sub:001 dlvrd:001 submit date:2311142213 done date:2311142214 stat:DELIVRD err:000 text:message"
-    );
-    let source = Address { ton: 1, npi: 1, addr: b"15551234567" };
-    deliver_sm(sequence, &ShortMessage { esm_class: 0x04, source, ..message(text.as_bytes()) })
-}
-
-/// A connection that is read and written by one thread and never waits long.
-struct Link {
-    stream: TcpStream,
-    unread: Vec<u8>,
-    unwritten: Vec<u8>,
-}
-
-impl Link {
-    fn new(stream: TcpStream) -> io::Result<Self> {
-        stream.set_read_timeout(Some(Duration::from_millis(5)))?;
-        stream.set_nodelay(true)?;
-        Ok(Self { stream, unread: Vec::new(), unwritten: Vec::new() })
-    }
-
-    fn write(&mut self, octets: &[u8]) -> io::Result<()> {
-        self.queue(octets);
-        self.flush()
-    }
-
-    fn queue(&mut self, octets: &[u8]) {
-        self.unwritten.extend_from_slice(octets);
-    }
-
-    /// Answers a request with nothing but ESME_ROK.
-    fn answer(&mut self, header: Header) {
-        let mut out = Vec::new();
-        match header.command_id {
-            CommandId::DELIVER_SM => encode::deliver_sm_resp(&mut out, CommandStatus::ESME_ROK, header.sequence_number),
-            command => {
-                encode::header_only(&mut out, command.response(), CommandStatus::ESME_ROK, header.sequence_number);
-            }
-        }
-        self.queue(&out);
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        self.stream.write_all(&self.unwritten)?;
-        self.unwritten.clear();
-        Ok(())
-    }
-
-    /// The PDUs that have come; none after a while without any.
-    fn read(&mut self) -> io::Result<Vec<(Header, Vec<u8>)>> {
-        let mut chunk = [0; 65_536];
-        match self.stream.read(&mut chunk) {
-            Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
-            Ok(count) => self.unread.extend_from_slice(&chunk[..count]),
-            Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut) => {}
-            Err(error) => return Err(error),
-        }
-        let mut pdus = Vec::new();
-        let mut used = 0;
-        while let Deframed::Pdu { header, pdu } = deframe(&self.unread[used..], 1 << 20) {
-            used += pdu.len();
-            pdus.push((header, pdu.to_vec()));
-        }
-        self.unread.drain(..used);
-        Ok(pdus)
-    }
+    (acknowledged, doubled)
 }

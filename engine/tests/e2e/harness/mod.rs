@@ -7,6 +7,7 @@
 pub(crate) mod bench;
 pub(crate) mod capture;
 pub(crate) mod certificates;
+pub(crate) mod disk;
 pub(crate) mod esme;
 pub(crate) mod folder;
 pub(crate) mod gateway;
