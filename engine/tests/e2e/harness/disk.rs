@@ -12,21 +12,19 @@ const MIB: u64 = 1 << 20;
 /// The step in which the last MiB is filled, octets.
 const BLOCK: u64 = 4_096;
 
-/// A mounted file system, for as long as this value lives. What stands on it is ended before.
+/// A file system mounted in a test's folder, for as long as this value lives: a gateway on it ends before.
 #[derive(Debug)]
 pub(crate) struct SmallDisk {
     mounted: PathBuf,
-    /// The file that is the disk.
-    image: Option<PathBuf>,
 }
 
 impl SmallDisk {
-    /// One in memory, where there is no direct I/O before Linux 6.6; `None` without the right to mount.
+    /// One in memory; `None` without the right to mount.
     pub(crate) fn in_memory(path: &Path, mib: u32) -> Option<Self> {
         fs::create_dir_all(path).unwrap();
         let size = format!("size={mib}m");
         is_done(Command::new("mount").args(["-t", "tmpfs", "-o", &size, "tmpfs"]).arg(path))
-            .then(|| Self { mounted: path.to_owned(), image: None })
+            .then(|| Self { mounted: path.to_owned() })
     }
 
     /// An ext4 in a file beside the path; `None` without the right to mount, or without a loop device.
@@ -36,7 +34,7 @@ impl SmallDisk {
         File::create(&image).unwrap().set_len(u64::from(mib) * MIB).unwrap();
         let is_mounted = is_done(Command::new("mkfs.ext4").args(["-q", "-F", "-m", "0"]).arg(&image))
             && is_done(Command::new("mount").args(["-o", "loop"]).arg(&image).arg(path));
-        is_mounted.then(|| Self { mounted: path.to_owned(), image: Some(image) })
+        is_mounted.then(|| Self { mounted: path.to_owned() })
     }
 
     /// Takes all the room that there is.
@@ -72,12 +70,10 @@ impl SmallDisk {
 
 impl Drop for SmallDisk {
     fn drop(&mut self) {
-        let _ = is_done(Command::new("umount").arg("-l").arg(&self.mounted));
-        if !std::thread::panicking() {
+        let is_unmounted = is_done(Command::new("umount").arg("-l").arg(&self.mounted));
+        if is_unmounted && !std::thread::panicking() {
             // The test's folder could not go as long as this was mounted in it.
-            let _ = self.image.as_ref().map_or(Ok(()), fs::remove_file);
-            let _ = fs::remove_dir(&self.mounted);
-            let _ = self.mounted.parent().map_or(Ok(()), fs::remove_dir);
+            let _ = self.mounted.parent().map(fs::remove_dir_all);
         }
     }
 }

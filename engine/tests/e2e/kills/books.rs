@@ -4,7 +4,7 @@
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::io::{self, Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
@@ -129,6 +129,10 @@ pub(super) struct Books {
     acknowledged: Mutex<HashMap<String, String>>,
     /// The ids for which a receipt came.
     receipts: Mutex<HashSet<String>>,
+    /// Those that were acknowledged and still await theirs; locked after `receipts`.
+    awaited: Mutex<HashSet<String>>,
+    /// With so many of these there are no new messages for now, but where it is 0.
+    awaited_max: AtomicUsize,
     /// Those of them that say that the message failed: a submit that was cut off twice is sent no third time.
     failed: Mutex<HashSet<String>>,
     /// How many messages were refused with ESME_RSYSERR.
@@ -144,6 +148,16 @@ impl Books {
     /// How many messages were acknowledged.
     pub(super) fn acknowledged(&self) -> usize {
         self.acknowledged.lock().unwrap().len()
+    }
+
+    /// Lets no more than so many messages await their receipts, about; 0 lets any number.
+    pub(super) fn bound_awaited(&self, most: usize) {
+        self.awaited_max.store(most, Ordering::Release);
+    }
+
+    fn is_submitting(&self) -> bool {
+        let most = self.awaited_max.load(Ordering::Acquire);
+        !self.is_over.load(Ordering::Acquire) && (most == 0 || self.awaited.lock().unwrap().len() < most)
     }
 
     /// Waits until so many more are acknowledged.
@@ -180,7 +194,7 @@ impl Books {
         let moment = self.scissors.moment(CUSTOMER_CUT_MS);
         let mut paused_until = Instant::now();
         while !self.is_ended.load(Ordering::Acquire) {
-            let is_submitting = is_bound && paused_until <= Instant::now() && !self.is_over.load(Ordering::Acquire);
+            let is_submitting = is_bound && paused_until <= Instant::now() && self.is_submitting();
             while is_submitting && open.len() < WINDOW {
                 sequence += 1;
                 let text = format!("message {}", self.texts.fetch_add(1, Ordering::Relaxed));
@@ -199,6 +213,11 @@ impl Books {
                         let text = open.remove(&header.sequence_number).unwrap();
                         if header.command_status.is_ok() {
                             let id = String::from_utf8(resp_message_id(&pdu).to_vec()).unwrap();
+                            let receipts = self.receipts.lock().unwrap();
+                            if !receipts.contains(&id) {
+                                self.awaited.lock().unwrap().insert(id.clone());
+                            }
+                            drop(receipts);
                             self.acknowledged.lock().unwrap().insert(id, text);
                         } else if header.command_status == CommandStatus::ESME_RSYSERR {
                             self.refused.fetch_add(1, Ordering::Relaxed);
@@ -212,7 +231,9 @@ impl Books {
                         if receipt.state() != Some(MessageState::Delivered) {
                             self.failed.lock().unwrap().insert(id.clone());
                         }
-                        self.receipts.lock().unwrap().insert(id);
+                        let mut receipts = self.receipts.lock().unwrap();
+                        self.awaited.lock().unwrap().remove(&id);
+                        receipts.insert(id);
                         link.answer(header);
                     }
                     _ if !header.command_id.is_response() => link.answer(header),
