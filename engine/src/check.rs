@@ -147,7 +147,8 @@ fn open_files() -> Finding {
     }
 }
 
-fn cores(configuration: &Configuration) -> Vec<Finding> {
+/// Whether the shards' cores are there and enough.
+pub(crate) fn cores(configuration: &Configuration) -> Vec<Finding> {
     let (allowed, quota) = (platform::allowed_cores(), platform::cpu_quota());
     let shards = crate::start::shard_cores(&configuration.shards);
     let mut findings = vec![Finding::fine(format!("{} shard(s), on cores {shards:?} of {allowed:?}", shards.len()))];

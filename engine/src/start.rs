@@ -116,7 +116,7 @@ impl Gateway {
         rows: Option<Opened>,
         signals: &mut StartSignals<'_>,
     ) -> Result<Self, StartError> {
-        check_machine()?;
+        check_machine(&configuration)?;
         let cores = shard_cores(&configuration.shards);
         let count = u16::try_from(cores.len()).unwrap_or(u16::MAX);
         let log = Log::to_stdout(configuration.log).map_err(|error| StartError::Io("no thread for the log", error))?;
@@ -272,9 +272,12 @@ fn attachments() -> Attachments {
     Attachments { vendor_tls: Some(Arc::new(vendor_tls)), ..Attachments::default() }
 }
 
-fn check_machine() -> Result<(), StartError> {
-    let failures: Vec<Finding> =
-        check::machine().into_iter().filter(|finding| finding.severity == Severity::Failure).collect();
+fn check_machine(configuration: &Configuration) -> Result<(), StartError> {
+    let mut findings = check::machine();
+    if configuration.shards.pin {
+        findings.extend(check::cores(configuration));
+    }
+    let failures: Vec<Finding> = findings.into_iter().filter(|finding| finding.severity == Severity::Failure).collect();
     if failures.is_empty() { Ok(()) } else { Err(StartError::Machine(failures)) }
 }
 

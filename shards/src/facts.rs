@@ -2,7 +2,7 @@
 
 use smpp_pdu::coding::Alphabet;
 use smpp_pdu::concat::{Reference, part_count};
-use smpp_pdu::message::ESM_UDHI;
+use smpp_pdu::message::{ESM_UDHI, SHORT_MESSAGE_MAX};
 use smpp_pdu::time::SmppTime;
 use smpp_pdu::{CommandStatus, ShortMessage, Tag};
 
@@ -21,7 +21,8 @@ pub struct Facts {
     pub priority: u8,
     /// Where registered_delivery stands.
     pub registered_at: u16,
-    /// Stray octets stand behind the body, or TLVs of SMPP 5.0 in it, so that it cannot be copied as it is.
+    /// It cannot be copied as it is for every peer: stray octets stand behind the body, or TLVs of SMPP 5.0 in it, or its text
+    /// is longer than SMPP 3.4 has it, or there are two of which one is empty.
     pub is_untidy: bool,
     /// Short messages that it makes on the air, 1 to 255. One that is a part of a longer message is one.
     pub segments: u8,
@@ -37,7 +38,7 @@ impl Facts {
             registered_delivery: message.registered_delivery,
             priority: message.priority_flag,
             registered_at: message.offsets.registered_delivery as u16,
-            is_untidy: message.tlvs.whole_length() != message.tlvs.as_bytes().len() || message.tlvs.has_version_5(),
+            is_untidy: is_long(&message) || check_optional(&message).unwrap_or(true),
             segments: segments(&message),
             valid_until,
         }
@@ -54,7 +55,7 @@ impl Facts {
             registered_delivery: message.registered_delivery,
             priority: message.priority_flag,
             registered_at: message.offsets.registered_delivery as u16,
-            is_untidy: false,
+            is_untidy: is_long(message),
             segments: segments(message),
             valid_until: Time::NEVER,
         };
@@ -71,7 +72,7 @@ impl Facts {
             facts.valid_until = validity(message.validity_period, statuses, now)?;
         }
         if !message.tlvs.as_bytes().is_empty() {
-            facts.is_untidy = check_optional(message)?;
+            facts.is_untidy |= check_optional(message)?;
         }
         Ok(facts)
     }
@@ -86,15 +87,24 @@ fn validity(text: &[u8], statuses: &Statuses, now: Now) -> Result<Time, CommandS
     }
 }
 
-/// Whether stray octets follow the TLVs, or some are of SMPP 5.0; refuses what contradicts itself.
+/// Whether short_message is longer than SMPP 3.4 has it.
+#[inline]
+const fn is_long(message: &ShortMessage<'_>) -> bool {
+    message.short_message.len() > SHORT_MESSAGE_MAX
+}
+
+/// Whether stray octets follow the TLVs, some are of SMPP 5.0, or one is an empty second text; refuses what contradicts itself.
 fn check_optional(message: &ShortMessage<'_>) -> Result<bool, CommandStatus> {
-    let (mut whole, mut has_version_5) = (0, false);
+    let (mut whole, mut is_untidy) = (0, false);
     for tlv in message.tlvs {
         whole += 4 + tlv.value.len();
-        has_version_5 |= tlv.tag.is_version_5();
+        is_untidy |= tlv.tag.is_version_5();
         match tlv.tag {
-            Tag::MESSAGE_PAYLOAD if !message.short_message.is_empty() && !tlv.value.is_empty() => {
-                return Err(CommandStatus::ESME_RINVMSGLEN);
+            Tag::MESSAGE_PAYLOAD if !message.short_message.is_empty() => {
+                if !tlv.value.is_empty() {
+                    return Err(CommandStatus::ESME_RINVMSGLEN);
+                }
+                is_untidy = true;
             }
             Tag::SAR_MSG_REF_NUM if message.esm_class & ESM_UDHI != 0 => {
                 return Err(CommandStatus::ESME_RINVESMCLASS);
@@ -102,7 +112,7 @@ fn check_optional(message: &ShortMessage<'_>) -> Result<bool, CommandStatus> {
             _ => {}
         }
     }
-    Ok(has_version_5 || whole != message.tlvs.as_bytes().len())
+    Ok(is_untidy || whole != message.tlvs.as_bytes().len())
 }
 
 /// Short messages that a submit_sm makes on the air.

@@ -203,6 +203,16 @@ impl Ledger {
         self.is_stalled || matches!(self.state, Flight::Failed(_) | Flight::WritingAgain)
     }
 
+    /// Whether there is no file for a segment to come.
+    pub(crate) const fn is_short(&self) -> bool {
+        self.is_short
+    }
+
+    /// Whether it fails or runs short of files. It is told once when that begins, whichever comes first, and once when it is over.
+    pub(crate) const fn is_in_trouble(&self) -> bool {
+        self.is_failing() || self.is_short
+    }
+
     /// Whether something new may be accepted: the disk works and keeps up, and there is room.
     #[inline]
     pub(crate) fn has_room(&self) -> bool {

@@ -127,6 +127,12 @@ fn receipt_of(id: &str, stat: &str) -> Vec<u8> {
     deliver(90, &ShortMessage { esm_class: 0x04, ..message(text.as_bytes()) })
 }
 
+/// What a receipt says; `None` for any other PDU.
+fn stat_of(pdu: &[u8]) -> Option<MessageState> {
+    let message = ShortMessage::decode(pdu).ok()?;
+    Receipt::parse(message.short_message).state()
+}
+
 #[test]
 fn the_customer_is_answered_when_its_message_is_on_disk_and_not_before() {
     let mut kept = Kept::new(settings());
@@ -179,6 +185,23 @@ fn a_receipt_that_was_there_before_the_commit_follows_the_answer_at_once() {
     kept.commit();
     let commands: Vec<CommandId> = kept.stage.pdus(kept.customer).iter().map(|pdu| pdu.command).collect();
     assert_eq!(commands, [CommandId::SUBMIT_SM_RESP, CommandId::DELIVER_SM]);
+}
+
+#[test]
+fn what_a_receipt_says_makes_no_difference_to_its_waiting_for_the_answer() {
+    let mut kept = Kept::new(settings());
+    let sequence = kept.submit(5, 0x11);
+    kept.stage.feed(kept.link, &submit_resp(sequence, b"v1"));
+    for stat in ["ENROUTE", "ACCEPTD", "DELIVRD"] {
+        kept.stage.feed(kept.link, &receipt_of("v1", stat));
+    }
+    assert!(kept.stage.pdus(kept.customer).is_empty(), "the customer does not know the message's id yet");
+    kept.commit();
+    kept.stage.pass_ms(1000);
+    let got: Vec<_> = kept.stage.pdus(kept.customer).iter().map(|pdu| (pdu.command, stat_of(&pdu.bytes))).collect();
+    let receipt = |state| (CommandId::DELIVER_SM, Some(state));
+    assert_eq!(got[..2], [(CommandId::SUBMIT_SM_RESP, None), receipt(MessageState::Enroute)]);
+    assert_eq!(got[2..], [receipt(MessageState::Accepted), receipt(MessageState::Delivered)]);
 }
 
 #[test]
@@ -279,6 +302,17 @@ fn an_outcome_nobody_knows_is_sent_again_to_the_same_vendor_and_counted() {
     assert_eq!(sent.len(), 1, "once more, and no third time: {sent:?}");
     let report = kept.stage.shard.report();
     assert!(report.vendors[0].possible_duplicates >= 1);
+}
+
+#[test]
+fn a_message_whose_outcome_stays_unknown_is_told_as_unknown_and_not_as_failed() {
+    let mut kept = Kept::new(settings());
+    kept.submit(5, 1);
+    kept.commit();
+    assert_eq!(kept.stage.pdu(kept.customer).status, OK);
+    kept.stage.pass_ms(140_000);
+    let told: Vec<_> = kept.stage.pdus(kept.customer).iter().filter_map(|pdu| stat_of(&pdu.bytes)).collect();
+    assert_eq!(told, [MessageState::Unknown]);
 }
 
 #[test]
@@ -512,6 +546,21 @@ fn told(kept: &mut Kept) -> Vec<&'static str> {
         _ => None,
     });
     events.collect()
+}
+
+#[test]
+fn a_disk_that_is_full_is_told_once_and_once_that_it_is_written_again() {
+    let mut kept = Kept::new(settings());
+    kept.submit(5, 0);
+    let reason = "no space left";
+    // The file ahead cannot be made, then there is none for the next batch either.
+    kept.stage.shard.journal_short(Some(reason), &mut kept.stage.out);
+    kept.stage.shard.journal_stalled(reason, &mut kept.stage.out);
+    assert_eq!(told(&mut kept), ["disk"]);
+    kept.stage.shard.journal_short(None, &mut kept.stage.out);
+    assert!(told(&mut kept).is_empty(), "nothing has been written yet");
+    kept.commit();
+    assert_eq!(told(&mut kept), ["disk"]);
 }
 
 #[test]

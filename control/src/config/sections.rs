@@ -306,6 +306,9 @@ fn read_gateway(
     put(&mut settings.retry_count, section.retry_count);
     put(&mut settings.retry_interval_ms, section.retry_interval_ms);
     let data_dir = section.data_dir.unwrap_or_else(|| PathBuf::from(DATA_DIR));
+    if data_dir.as_os_str().is_empty() {
+        reader.fault("gateway", 0, "data_dir", "is empty", "name a folder, or leave it out");
+    }
     Gateway { node_id, accept: section.accept, data_dir }
 }
 

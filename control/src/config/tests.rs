@@ -307,7 +307,7 @@ fn a_rules_pattern_is_looked_at_although_its_vendor_is_not_there() {
 }
 
 /// A line of the example, what is put in its place, and words of what is said of it.
-const CHANGED: [(&str, &str, &str); 19] = [
+const CHANGED: [(&str, &str, &str); 20] = [
     ("cores = [0]", "cores = []", "[shards] cores is empty"),
     ("cores = [0]", "cores = [1, 0, 1]", "[shards] cores names core 1 twice"),
     ("cores = [0]", "cores = 0", "[shards] cores is integer `0`; write a list in brackets"),
@@ -319,6 +319,7 @@ const CHANGED: [(&str, &str, &str); 19] = [
         "late_answer_ms = 86400001",
         "[gateway] late_answer_ms is 86400001; give at most 86400000: a day",
     ),
+    ("data_dir = \"data\"", "data_dir = \"\"", "[gateway] data_dir is empty; name a folder, or leave it out"),
     (
         "listen = \"127.0.0.1:2775\"",
         "listen = [\"127.0.0.1:2775\", \"sms.example:2775\"]",

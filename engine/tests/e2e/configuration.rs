@@ -111,6 +111,21 @@ fn a_port_that_is_taken_is_told_by_check_and_run() {
 }
 
 #[test]
+fn a_core_that_is_not_there_is_told_with_those_that_are() {
+    let folder = Folder::new();
+    let addresses = [(); 3].map(|()| free_address());
+    let [smpp, control, metrics] = addresses;
+    let text = format!(
+        "[shards]\ncores = [4095]\npin = true\n[smpp]\nlisten = \"{smpp}\"\n\
+         [control]\nlisten = \"{control}\"\nmetrics_listen = \"{metrics}\"\n"
+    );
+    let output = smpp_gateway("run", &folder.write("gateway.toml", &text));
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    assert!(said.contains("core 4095 of shards.cores") && said.contains("name cores of ["), "{said}");
+}
+
+#[test]
 fn a_data_dir_that_cannot_be_written_is_told_by_check() {
     let folder = Folder::new();
     folder.write("file", "");

@@ -258,7 +258,13 @@ impl Shard {
         if carried.origin.kept == KeptRef::NONE || !wants_failures(carried.facts.registered_delivery) {
             return self.finish(slot, status, &[], now, out);
         }
-        let state = if status == self.snapshot.statuses.expired { Final::Expired } else { Final::Undeliverable };
+        let statuses = &self.snapshot.statuses;
+        let state = match status {
+            status if status == statuses.expired => Final::Expired,
+            // The last that is known of it is that a vendor may have it.
+            status if status == statuses.unknown_outcome && carried.is_doubtful => Final::Unknown,
+            _ => Final::Undeliverable,
+        };
         let mut pdu = core::mem::take(&mut self.scratch);
         pdu.clear();
         super::rewrite::own_receipt(&mut pdu, &mut self.text, &message.pdu, carried, state, status, now);

@@ -69,7 +69,7 @@ impl Shard {
         let Some(ledger) = &mut self.ledger else { return };
         let was_failing = ledger.is_failing();
         let segment = ledger.written(&mut pending);
-        if was_failing {
+        if was_failing && !ledger.is_short() {
             out.push(Action::Log(Event::JournalWorks));
         }
         for some in pending.chunks(AHEAD) {
@@ -110,7 +110,7 @@ impl Shard {
     /// again, for another segment.
     pub fn batch_failed(&mut self, reason: &str, now: Now, out: &mut Output) {
         let Some(ledger) = &mut self.ledger else { return };
-        if !ledger.is_failing() {
+        if !ledger.is_in_trouble() {
             out.push(Action::Log(Event::JournalFails { reason: reason.to_owned() }));
         }
         ledger.failed(now.mono);
@@ -120,7 +120,7 @@ impl Shard {
     /// what is new is refused. `None` when it could be made after all.
     pub fn journal_short(&mut self, reason: Option<&str>, out: &mut Output) {
         let Some(ledger) = &mut self.ledger else { return };
-        if ledger.set_short(reason.is_some()) {
+        if ledger.set_short(reason.is_some()) && !ledger.is_failing() {
             out.push(Action::Log(match reason {
                 Some(reason) => Event::JournalFails { reason: reason.to_owned() },
                 None => Event::JournalWorks,
@@ -131,7 +131,7 @@ impl Shard {
     /// There is nowhere to write a batch to: what is new is refused until one is written again.
     pub fn journal_stalled(&mut self, reason: &str, out: &mut Output) {
         let Some(ledger) = &mut self.ledger else { return };
-        if !ledger.is_failing() {
+        if !ledger.is_in_trouble() {
             out.push(Action::Log(Event::JournalFails { reason: reason.to_owned() }));
         }
         ledger.stall();

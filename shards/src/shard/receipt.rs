@@ -274,13 +274,20 @@ impl Shard {
             Some((_, None)) => CommandStatus::ESME_RX_T_APPN,
             Some((customer, Some(shard))) => {
                 let whole = message.offsets.tlvs + message.tlvs.whole_length();
-                let mut marked = core::mem::take(&mut self.scratch);
+                let mut written = core::mem::take(&mut self.scratch);
                 let mut pdu = &pdu[..whole];
-                if message.tlvs.has_version_5() {
-                    marked.clear();
-                    marked.extend_from_slice(pdu);
-                    super::rewrite::mark_version_5(&mut marked);
-                    pdu = &marked;
+                let (has_two_texts, has_version_5) = (message.has_two_texts(), message.tlvs.has_version_5());
+                if has_two_texts || has_version_5 {
+                    written.clear();
+                    if has_two_texts {
+                        super::rewrite::with_one_text(&mut written, pdu, message);
+                    } else {
+                        written.extend_from_slice(pdu);
+                    }
+                    if has_version_5 {
+                        super::rewrite::mark_version_5(&mut written);
+                    }
+                    pdu = &written;
                 }
                 let kept = KeptRef::NONE;
                 let deliver = Deliver { origin, vendor, customer, kept, is_final: false, is_double: false, pdu };
@@ -290,7 +297,7 @@ impl Shard {
                 } else {
                     self.rings.send(shard, &Record::Deliver(deliver));
                 }
-                self.scratch = marked;
+                self.scratch = written;
                 return;
             }
         };

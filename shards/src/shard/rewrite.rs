@@ -2,6 +2,7 @@
 
 use smpp_pdu::concat::{Part, UserDataHeader};
 use smpp_pdu::encode::Encoder;
+use smpp_pdu::frame::HEADER_LENGTH;
 use smpp_pdu::message::{
     ADDRESS_MAX, ESM_RECEIPT, ESM_UDHI, REGISTERED_RECEIPT_MASK, SERVICE_TYPE_MAX, SHORT_MESSAGE_MAX, TIME_LENGTH,
 };
@@ -56,6 +57,10 @@ pub(super) fn submit_sm(
         }
         None => Form::of(&message, long_messages(vendor)),
     };
+    let text_most = if settings.interface_version >= VERSION_5 { usize::from(u8::MAX) } else { SHORT_MESSAGE_MAX };
+    if has_tlvs && form.header.len() + form.text.len() > text_most {
+        form = Form::of(&message, LongMessages::MessagePayload);
+    }
     if part + 1 < parts {
         // The last part's receipt is the message's.
         registered &= !REGISTERED_RECEIPT_MASK;
@@ -86,8 +91,10 @@ pub(super) fn submit_sm(
     }
     let mut pdu = pdu;
     let takes_version_5 = settings.interface_version >= VERSION_5;
+    // Beside a text it is empty.
+    let drops_payload = form.drops_payload || !message.short_message.is_empty();
     for tlv in message.tlvs.into_iter().filter(|tlv| takes_version_5 || !tlv.tag.is_version_5()) {
-        if !(form.drops_sar && is_sar(tlv.tag) || form.drops_payload && tlv.tag == Tag::MESSAGE_PAYLOAD) {
+        if !(form.drops_sar && is_sar(tlv.tag) || drops_payload && tlv.tag == Tag::MESSAGE_PAYLOAD) {
             pdu = pdu.tlv(tlv.tag, tlv.value);
         }
     }
@@ -260,6 +267,16 @@ pub(super) fn receipt(
     if has_version_5 {
         mark_version_5(&mut out[start..]);
     }
+}
+
+/// Writes a deliver_sm that has two texts with the one that counts.
+pub(super) fn with_one_text(out: &mut Vec<u8>, pdu: &[u8], message: &ShortMessage<'_>) {
+    let mut pdu = Encoder::new(out, CommandId::DELIVER_SM, CommandStatus::ESME_ROK, 0)
+        .octets(&pdu[HEADER_LENGTH..message.offsets.tlvs]);
+    for tlv in message.tlvs.into_iter().filter(|tlv| tlv.tag != Tag::MESSAGE_PAYLOAD) {
+        pdu = pdu.tlv(tlv.tag, tlv.value);
+    }
+    pdu.finish();
 }
 
 /// Marks a deliver_sm that has TLVs of SMPP 5.0, for the shard that sends it and knows its peer's version. The mark is a

@@ -340,7 +340,7 @@ impl Model {
         if in_parameter.is_some_and(|other| other != id) {
             violation!(self, "{} gets a receipt with two ids: {delivered:?}", self.name(net));
         }
-        if !matches!(state, MessageState::Undeliverable | MessageState::Expired) {
+        if !matches!(state, MessageState::Undeliverable | MessageState::Expired | MessageState::Unknown) {
             violation!(self, "{} gets a receipt {state:?} that no vendor sent", self.name(net));
         }
         let Some(&number) = self.ids.get(&(customer, id.to_vec())) else {
@@ -354,6 +354,9 @@ impl Model {
             return None;
         };
         let message = &self.messages[number];
+        if state == MessageState::Unknown && message.emissions.is_empty() {
+            violation!(self, "{} is told UNKNOWN of message {number}, which no vendor was given", self.name(net));
+        }
         if !message.wants(state) || !self.may_fail(message) {
             violation!(self, "{} gets {state:?} for message {number}: {message:?}", self.name(net));
         }
