@@ -84,8 +84,9 @@ fn nothing_acknowledged_is_lost_when_the_disk_is_made_full_under_load() {
     println!("{fills} times full: {acknowledged} acknowledged, none lost; {doubled} came to the vendor more than once");
 }
 
-/// Makes the disk full at a random moment, and room again: with the same gateway, which must be there still; with one that was
-/// killed and started again when there was room; and with one that was killed and started, stopped and started again before.
+/// Makes the disk full at a random moment, and room again: with the same gateway, which must be there still; with one that
+/// was killed, and started again when there was room; and with one that was killed, and started, stopped and started again
+/// before.
 fn fill_and_make_room(
     gateway: Gateway,
     time: u32,

@@ -46,8 +46,8 @@ pub(super) struct Sides {
 }
 
 impl Sides {
-    /// The vendor; the customer comes with [`Sides::load`], each of whose messages has so many octets in a TLV. With `is_cut`,
-    /// connections are reset at random moments all the while.
+    /// The vendor; the customer comes with [`Sides::load`], each of whose messages has so many octets in a TLV. With
+    /// `is_cut`, connections are reset at random moments all the while.
     pub(super) fn new(is_cut: bool, padding: usize) -> Self {
         let scissors = Arc::new(Scissors { is_out: AtomicBool::new(is_cut), ..Scissors::default() });
         let vendor = Vendor::start(&scissors);
@@ -244,7 +244,8 @@ impl Books {
         Ok(())
     }
 
-    /// Waits until the vendor has every acknowledged message that the customer was not told has failed, and the customer a receipt for each.
+    /// Waits until the vendor has every acknowledged message that the customer was not told has failed, and the customer a
+    /// receipt for each.
     fn settle(&self, vendor: &Vendor) {
         let until = Instant::now() + SETTLE;
         loop {
