@@ -1,7 +1,7 @@
 //! `smpp-gateway check`, and the same look at kernel and limits at start: each line says what is the case, and
 //! where that will not do, what to set.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::{fmt, fs, io};
 
 use smpp_control::config::{Accept, Certificate, PostgresSettings, RedisSettings, StoreChoice};
@@ -80,6 +80,7 @@ pub fn configuration(configuration: &Configuration) -> Vec<Finding> {
     findings.extend(smpp.certificates.iter().map(certificate));
     findings.extend(Clients::of(smpp).map(client_authority));
     findings.extend(data_folder(configuration));
+    findings.extend(journal_room(configuration));
     findings.extend(configuration.postgres.as_ref().map(|settings| rows(configuration, settings)));
     findings.extend(configuration.redis.as_ref().map(redis));
     for vendor in configuration.settings.vendors.iter().filter(|vendor| vendor.is_active) {
@@ -201,13 +202,37 @@ fn data_folder(configuration: &Configuration) -> Option<Finding> {
     })
 }
 
+/// Whether the journal has its room where it is to stand: beside what it takes over, a start writes it anew.
+fn journal_room(configuration: &Configuration) -> Option<Finding> {
+    if configuration.gateway.accept != Accept::Journal {
+        return None;
+    }
+    let there = nearest(&configuration.gateway.data_dir).ok()?;
+    let system = rustix::fs::statvfs(&there).ok()?;
+    let whole_mb = system.f_blocks.saturating_mul(system.f_frsize) >> 20;
+    let max_mb = u64::from(configuration.journal.max_mb);
+    let text = format!("journal.max_mb is {max_mb}, and the file system of gateway.data_dir has {whole_mb} MiB");
+    Some(if max_mb > whole_mb / 2 {
+        let cure = format!("give max_mb at most {}: a start needs room beside what it takes over", whole_mb / 2);
+        Finding::warning(text, cure)
+    } else {
+        Finding::fine(text)
+    })
+}
+
 /// Tries it out, in the folder or, as long as there is none, in the nearest one above it that is there.
 fn can_be_written(folder: &Path) -> io::Result<()> {
-    let folder = std::path::absolute(folder)?;
-    let there = folder.ancestors().find(|above| above.symlink_metadata().is_ok()).unwrap_or(&folder);
+    let there = nearest(folder)?;
     let trial = there.join(format!(".smpp-gateway-check-{}", std::process::id()));
     fs::create_dir(&trial)?;
     fs::remove_dir(trial)
+}
+
+/// The folder, or as long as there is none, the nearest one above it that is there.
+fn nearest(folder: &Path) -> io::Result<PathBuf> {
+    let folder = std::path::absolute(folder)?;
+    let there = folder.ancestors().find(|above| above.symlink_metadata().is_ok());
+    Ok(there.unwrap_or(&folder).to_owned())
 }
 
 fn rows(configuration: &Configuration, settings: &PostgresSettings) -> Finding {

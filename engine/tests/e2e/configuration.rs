@@ -126,13 +126,13 @@ fn a_core_that_is_not_there_is_told_with_those_that_are() {
 }
 
 #[test]
-fn a_data_dir_that_cannot_be_written_is_told_by_check() {
+fn a_data_dir_that_cannot_be_written_or_is_too_small_is_told_by_check() {
     let folder = Folder::new();
     folder.write("file", "");
     let addresses = [(); 3].map(|()| free_address());
-    let check = |data_dir: &str| {
+    let check_with = |data_dir: &str, more: &str| {
         let text = format!(
-            "[gateway]\ndata_dir = {:?}\n[smpp]\nlisten = \"{}\"\n[control]\nlisten = \"{}\"\nmetrics_listen = \"{}\"\n",
+            "{more}[gateway]\ndata_dir = {:?}\n[smpp]\nlisten = \"{}\"\n[control]\nlisten = \"{}\"\nmetrics_listen = \"{}\"\n",
             folder.path().join(data_dir),
             addresses[0],
             addresses[1],
@@ -141,6 +141,7 @@ fn a_data_dir_that_cannot_be_written_is_told_by_check() {
         let output = smpp_gateway("check", &folder.write("gateway.toml", &text));
         (output.status.code(), String::from_utf8(output.stdout).unwrap())
     };
+    let check = |data_dir| check_with(data_dir, "");
     let (code, said) = check("file/data");
     assert_eq!(code, Some(1), "{said}");
     assert!(
@@ -150,7 +151,11 @@ fn a_data_dir_that_cannot_be_written_is_told_by_check() {
     let (code, said) = check("not/there/yet");
     assert_eq!(code, Some(0), "{said}");
     assert!(said.contains("not/there/yet can be written"), "{said}");
+    assert!(said.lines().any(|line| line.contains("journal.max_mb is 16384, and the file system")), "{said}");
     assert!(!folder.path().join("not").exists(), "nothing is left behind");
+    let (code, said) = check_with("data", "[journal]\nmax_mb = 4294967295\n");
+    assert_eq!(code, Some(0), "{said}");
+    assert!(said.lines().any(|line| line.starts_with("warn") && line.contains("give max_mb at most")), "{said}");
 }
 
 #[test]
