@@ -42,6 +42,9 @@ const DRAIN_MS_MAX: u64 = 15_000;
 /// Milliseconds between looks at the shards' reports.
 const LOOK_MS: u64 = 100;
 
+/// Milliseconds from one probe to the next: slower than any limit, so that each must succeed.
+const PROBE_EVERY_MS: u64 = 210;
+
 /// What came of a run.
 #[derive(Clone, Debug)]
 pub struct Outcome {
@@ -290,6 +293,9 @@ impl World {
             self.ground.model.counts.add("runs that end at messages_kept", 1);
             return;
         }
+        // What was submitted last may have been the last that a limit allowed.
+        let until = self.ground.schedule.now().after_ms(PROBE_EVERY_MS);
+        self.run_until(until);
         // A lane rests after a throttle of before.
         let throttled_at = self.ground.model.throttled_at;
         if throttled_at > Time::default() {
@@ -302,8 +308,7 @@ impl World {
             for session in 0..self.sessions.len() {
                 if self.sessions[session].is_ready() {
                     self.sessions[session].probe(vendor, &mut self.ground);
-                    // One at a time, and slower than any limit.
-                    let until = self.ground.schedule.now().after_ms(210);
+                    let until = self.ground.schedule.now().after_ms(PROBE_EVERY_MS);
                     self.run_until(until);
                 }
             }

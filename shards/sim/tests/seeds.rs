@@ -243,6 +243,12 @@ fn probes_wait_until_lanes_have_rested() {
     play(1_795_279_196_398_451);
 }
 
+/// A customer of five messages a second had used its last one up just before the probes came: the check wanted one at once.
+#[test]
+fn probes_wait_until_limits_allow_them() {
+    play(1_795_303_370_866_535);
+}
+
 /// A session that had read slowly did not see that its connection was reset, and waited for answers.
 #[test]
 fn a_slow_reader_sees_the_end_of_its_connection() {
