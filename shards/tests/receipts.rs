@@ -6,7 +6,7 @@ use common::*;
 use smpp_pdu::message::resp_message_id;
 use smpp_pdu::receipt::Receipt;
 use smpp_pdu::{Address, CommandId, CommandStatus, ShortMessage, Tag, Tlvs};
-use smpp_shards::settings::{InboundRouteSettings, VendorIdFormat};
+use smpp_shards::settings::VendorIdFormat;
 use smpp_shards::{CloseCause, Conn, Settings};
 
 const OK: CommandStatus = CommandStatus::ESME_ROK;
@@ -65,12 +65,7 @@ fn a_receipt_carries_our_id_and_the_customers_addresses_and_is_acknowledged_when
 fn tlvs_of_version_5_come_to_customers_of_version_5_alone() {
     let tlvs = b"\x04\x28\x00\x01\x10\x14\x00\x00\x02zz";
     for (version, has_version_5, has_other) in [(0x50, true, true), (0x34, false, true), (0x33, false, false)] {
-        let mut settings = settings();
-        settings.inbound_routes.push(InboundRouteSettings {
-            did: "12025550100".into(),
-            smpp_system_id: "acme".into(),
-            ..InboundRouteSettings::default()
-        });
+        let settings = settings_with_inbound("12025550100");
         let (mut stage, links) = Stage::with_vendors(settings);
         let customer = stage.accept();
         stage.bind(customer, 0, CommandId::BIND_TRANSCEIVER, version);
@@ -312,12 +307,7 @@ fn a_3_3_customer_gets_its_receipt_without_tlvs() {
 
 #[test]
 fn mobile_originated_messages_reach_the_customer_whose_number_it_is() {
-    let mut settings = settings();
-    settings.inbound_routes.push(InboundRouteSettings {
-        did: "+15550001111".into(),
-        smpp_system_id: "acme".into(),
-        ..InboundRouteSettings::default()
-    });
+    let settings = settings_with_inbound("+15550001111");
     let (mut stage, link, customer) = stage_with(settings);
     let to = |addr| ShortMessage { dest: Address { ton: 1, npi: 1, addr }, ..message(b"STOP") };
     stage.feed(link, &deliver(1, &to(b"15550001111")));

@@ -7,7 +7,6 @@ mod common;
 use common::*;
 use smpp_pdu::message::Address;
 use smpp_pdu::{CommandId, CommandStatus, ShortMessage, Tag, Tlvs};
-use smpp_shards::settings::InboundRouteSettings;
 
 /// message_payload with so much in it.
 fn payload(text: &[u8]) -> Vec<u8> {
@@ -47,12 +46,7 @@ fn a_text_of_255_octets_is_a_short_message_for_version_5_alone() {
 
 #[test]
 fn a_vendors_second_text_does_not_reach_the_customer() {
-    let mut settings = settings();
-    settings.inbound_routes.push(InboundRouteSettings {
-        did: "12025550100".into(),
-        smpp_system_id: "acme".into(),
-        ..InboundRouteSettings::default()
-    });
+    let settings = settings_with_inbound("12025550100");
     let (mut stage, links) = Stage::with_vendors(settings);
     let customer = stage.bound(0, CommandId::BIND_TRANSCEIVER);
     let dest = Address { ton: 1, npi: 1, addr: b"12025550100" };

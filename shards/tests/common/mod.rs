@@ -10,7 +10,7 @@ use smpp_pdu::bind::Bind;
 use smpp_pdu::encode::{self, Encoder};
 use smpp_pdu::{Address, CommandId, CommandStatus, Deframed, Header, ShortMessage, Tlvs, deframe};
 use smpp_shards::restore::Restored;
-use smpp_shards::settings::{CustomerSettings, RuleSettings, VendorSettings};
+use smpp_shards::settings::{CustomerSettings, InboundRouteSettings, RuleSettings, VendorSettings};
 use smpp_shards::{
     Action, Conn, CustomerId, FeedEnd, JournalSetup, LinkId, Now, Output, ReadMode, Settings, Shard, ShardId,
     ShardSetup, Snapshot, Time, Verdict, feed, mesh,
@@ -42,6 +42,13 @@ pub fn settings() -> Settings {
         routing_rules: vec![rule("^1.*", "north")],
         ..Settings::default()
     }
+}
+
+/// The usual settings, and what comes to that number is the usual customer's.
+pub fn settings_with_inbound(did: &str) -> Settings {
+    let route =
+        InboundRouteSettings { did: did.into(), smpp_system_id: "acme".into(), ..InboundRouteSettings::default() };
+    Settings { inbound_routes: vec![route], ..settings() }
 }
 
 pub fn customer(system_id: &str) -> CustomerSettings {
