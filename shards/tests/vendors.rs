@@ -6,7 +6,7 @@ mod common;
 use common::*;
 use smpp_pdu::message::resp_message_id;
 use smpp_pdu::{CommandId, CommandStatus, ShortMessage, Tag, Tlvs};
-use smpp_shards::settings::{LongMessages, RequestReceipts, VendorSettings};
+use smpp_shards::settings::{BindType, LongMessages, RequestReceipts, VendorSettings};
 use smpp_shards::{Action, CloseCause, Conn, ConnectFailure, ConnectStep, Settings};
 
 const OK: CommandStatus = CommandStatus::ESME_ROK;
@@ -557,4 +557,18 @@ fn a_drain_refuses_new_work_finishes_what_is_open_and_unbinds_everyone() {
     stage.pass_ms(60_000);
     stage.drain_actions();
     assert!(!stage.actions.iter().any(|action| matches!(action, Action::Connect { .. })));
+}
+
+#[test]
+fn nothing_waits_for_a_vendor_that_is_only_received_from() {
+    let mut settings = settings();
+    settings.vendors[0].bind_type = BindType::Receiver;
+    settings.vendors.push(vendor("south"));
+    settings.routing_rules.push(rule("^1.*", "south"));
+    let mut stage = Stage::new(settings);
+    let customer = stage.bound(0, CommandId::BIND_TRANSCEIVER);
+    stage.feed(customer, &submit(1, &message(b"hello")));
+    let links = stage.bind_links();
+    let sent: Vec<_> = links.iter().map(|link| stage.pdus(*link).len()).collect();
+    assert_eq!(sent, [0, 1], "the first vendor of the route never takes one");
 }

@@ -249,6 +249,12 @@ fn probes_wait_until_limits_allow_them() {
     play(1_795_303_370_866_535);
 }
 
+/// A message waited for a vendor that is only received from, while another one of its route came back.
+#[test]
+fn nothing_waits_for_a_vendor_that_takes_no_submits() {
+    play(1_795_303_342_558_434);
+}
+
 /// A session that had read slowly did not see that its connection was reset, and waited for answers.
 #[test]
 fn a_slow_reader_sees_the_end_of_its_connection() {

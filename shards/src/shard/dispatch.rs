@@ -13,6 +13,7 @@ use crate::link::LinkState;
 use crate::messages::MessageState;
 use crate::names::{LinkId, ShardId, VendorId};
 use crate::output::Output;
+use crate::settings::BindType;
 use crate::time::{Now, Time};
 use crate::tried::Tried;
 use crate::wire::{Carried, Record, Submit, SubmitAnswer};
@@ -29,7 +30,8 @@ impl Shard {
     #[inline]
     fn may_take(&self, vendor: VendorId, bytes: usize) -> bool {
         let Some(configured) = self.snapshot.vendor(vendor) else { return false };
-        if self.views[vendor.index()].is_full {
+        // One that is only received from will never have a bind that can submit: what waited for it would wait for good.
+        if self.views[vendor.index()].is_full || configured.settings.bind_type == BindType::Receiver {
             return false;
         }
         let home = configured.home;
