@@ -12,6 +12,9 @@ use crate::schedule::{Event, Schedule};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct NetId(pub usize);
 
+/// Milliseconds after which nothing is held up any more, once faults are over.
+const CLEARING_MS: u64 = 10;
+
 /// One end of a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Side {
@@ -147,6 +150,24 @@ impl Network {
     /// Whether that end has closed its socket.
     pub(crate) fn is_closed(&self, net: NetId, side: Side) -> bool {
         self.connections[net.0].closed[index(side)]
+    }
+
+    /// That weather from now on; what the one before holds up arrives within [`CLEARING_MS`], in its order.
+    pub(crate) fn clear_up(&mut self, weather: Weather, schedule: &mut Schedule) {
+        self.weather = weather;
+        let soon = schedule.now().after_ms(CLEARING_MS);
+        for (number, connection) in self.connections.iter_mut().enumerate() {
+            for side in [Side::Gateway, Side::Peer] {
+                let pipe = &mut connection.pipes[index(side)];
+                if pipe.latest <= soon {
+                    continue;
+                }
+                pipe.latest = soon;
+                pipe.finished = pipe.finished.map(|at| at.min(soon));
+                pipe.flying.iter_mut().for_each(|(at, _)| *at = (*at).min(soon));
+                schedule.at(soon, Event::Arrive(NetId(number), side));
+            }
+        }
     }
 
     /// Takes what the kernels have room for; the rest is to be tried again at [`Event::Room`].

@@ -171,7 +171,7 @@ impl World {
     fn heal(&mut self) {
         self.ground.trace.line(self.ground.schedule.now(), format_args!("faults are over"));
         self.ground.healed = true;
-        self.ground.network.weather = fair_weather();
+        self.ground.network.clear_up(fair_weather(), &mut self.ground.schedule);
         self.ground.turn_pauses = 0;
         for session in &mut self.sessions {
             session.heal(&mut self.ground);

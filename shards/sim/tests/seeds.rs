@@ -255,6 +255,14 @@ fn nothing_waits_for_a_vendor_that_takes_no_submits() {
     play(1_795_303_342_558_434);
 }
 
+/// Octets were held up beyond the end of all faults: a vendor saw our unbind when the probes had begun, and another one answered
+/// after its timer.
+#[test]
+fn nothing_is_held_up_when_faults_are_over() {
+    play(1_795_305_086_445_553);
+    play(1_795_303_239_122_318);
+}
+
 /// A session that had read slowly did not see that its connection was reset, and waited for answers.
 #[test]
 fn a_slow_reader_sees_the_end_of_its_connection() {
