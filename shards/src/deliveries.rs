@@ -54,6 +54,8 @@ pub(crate) struct Delivery {
     pub(crate) kept: KeptRef,
     /// And with which that message ends.
     pub(crate) is_final: bool,
+    /// Some of its TLVs are of SMPP 5.0.
+    pub(crate) has_version_5: bool,
     /// The segment in which its record stands, once that is known.
     pub(crate) segment: Option<u32>,
     /// The vendor has our answer.
@@ -115,7 +117,7 @@ impl Deliveries {
         delivery.since_ms = now.unix_ms as u32;
         delivery.is_held = false;
         delivery.number = 0;
-        (delivery.kept, delivery.is_final) = (KeptRef::NONE, false);
+        (delivery.kept, delivery.is_final, delivery.has_version_5) = (KeptRef::NONE, false, false);
         delivery.segment = None;
         delivery.is_acknowledged = origin.is_own;
         self.due.set(slot as usize, due);

@@ -232,6 +232,7 @@ mod tests {
             customer: CustomerId(2),
             kept: KeptRef::NONE,
             is_final: false,
+            has_version_5: false,
             is_double: false,
             pdu: &octets[..length],
         })
@@ -305,6 +306,7 @@ mod tests {
             customer: CustomerId(2),
             kept: KeptRef::NONE,
             is_final: false,
+            has_version_5: false,
             is_double: false,
             pdu: &octets,
         };

@@ -103,6 +103,8 @@ pub struct Deliver<'a> {
     pub kept: KeptRef,
     /// And with which that message ends.
     pub is_final: bool,
+    /// Some of its TLVs are of SMPP 5.0: not for every peer.
+    pub has_version_5: bool,
     /// There may be another one for the same message: a vendor may have it twice, or two may.
     pub is_double: bool,
     /// The whole deliver_sm as the customer shall get it, its sequence_number still open.
@@ -217,6 +219,7 @@ const DOUBTFUL: u8 = 2;
 // The bits of one octet of a delivery.
 const FINAL: u8 = 1;
 const DOUBLE: u8 = 2;
+const VERSION_5: u8 = 4;
 
 /// The prefix and the `FIELDS` octets of known place of one record. Every place is known when this is compiled, so that
 /// no more is left of it than stores.
@@ -269,8 +272,10 @@ impl<'a> Record<'a> {
                 head.put(deliver.vendor.0.to_le_bytes());
                 head.put(deliver.customer.0.to_le_bytes());
                 deliver.kept.write(&mut head);
-                let is_final = if deliver.is_final { FINAL } else { 0 };
-                head.put([is_final | if deliver.is_double { DOUBLE } else { 0 }]);
+                let is_final = u8::from(deliver.is_final) * FINAL;
+                let is_double = u8::from(deliver.is_double) * DOUBLE;
+                let has_version_5 = u8::from(deliver.has_version_5) * VERSION_5;
+                head.put([is_final | is_double | has_version_5]);
                 head.append(to);
                 to.extend_from_slice(deliver.pdu);
             }
@@ -316,8 +321,16 @@ impl<'a> Record<'a> {
                 let origin = DeliveryOrigin::read(&mut fields);
                 let (vendor, customer) = (VendorId(fields.u32()), CustomerId(fields.u32()));
                 let (kept, bits) = (KeptRef::read(&mut fields), fields.u8());
-                let (is_final, is_double) = (bits & FINAL != 0, bits & DOUBLE != 0);
-                Self::Deliver(Deliver { origin, vendor, customer, kept, is_final, is_double, pdu: fields.0 })
+                Self::Deliver(Deliver {
+                    origin,
+                    vendor,
+                    customer,
+                    kept,
+                    is_final: bits & FINAL != 0,
+                    has_version_5: bits & VERSION_5 != 0,
+                    is_double: bits & DOUBLE != 0,
+                    pdu: fields.0,
+                })
             }
             DELIVER_ANSWER => Self::DeliverAnswer {
                 origin: DeliveryOrigin::read(&mut fields),
@@ -627,6 +640,7 @@ mod tests {
                 customer: CustomerId(2),
                 kept,
                 is_final: false,
+                has_version_5: true,
                 is_double: true,
                 pdu: b"deliver",
             }),

@@ -406,6 +406,22 @@ fn a_receipt_finds_a_message_from_before_a_restart() {
 }
 
 #[test]
+fn tlvs_of_version_5_are_kept_from_older_customers_after_a_restart_too() {
+    let mut kept = Kept::new(settings());
+    let sequence = kept.submit(5, 1);
+    kept.commit();
+    kept.stage.feed(kept.link, &submit_resp(sequence, b"v1"));
+    let text = "id:v1 stat:DELIVRD err:000";
+    let tlvs = smpp_pdu::Tlvs::new(b"\x04\x28\x00\x01\x10\x14\x00\x00\x02zz");
+    kept.stage.feed(kept.link, &deliver(90, &ShortMessage { esm_class: 0x04, tlvs, ..message(text.as_bytes()) }));
+    kept.commit();
+    let mut kept = kept.restarted();
+    let delivered = kept.stage.pdu(kept.customer);
+    let seen = ShortMessage::decode(&delivered.bytes).unwrap();
+    assert!(seen.tlvs.find(smpp_pdu::Tag(0x1400)).is_some() && !seen.tlvs.has_version_5());
+}
+
+#[test]
 fn a_receipt_that_was_acknowledged_reaches_its_customer_after_a_restart() {
     let mut kept = Kept::new(settings());
     let sequence = kept.submit(5, 1);

@@ -6,7 +6,7 @@ use smpp_pdu::frame::HEADER_LENGTH;
 use smpp_pdu::message::SHORT_MESSAGE_MAX;
 use smpp_pdu::{CommandId, CommandStatus, ShortMessage, Tlvs, encode};
 
-use super::rewrite::{VERSION_5, may_have_version_5};
+use super::rewrite::VERSION_5;
 use super::{Role, Shard};
 use crate::bounds::{
     CUSTOMER_SILENT_MS, DELIVER_RESPONSE_MS_MAX, DELIVERIES_HELD_PER_VENDOR_MAX, DELIVERY_REST_MS,
@@ -31,6 +31,7 @@ impl Shard {
         let slot = self.deliveries.allocate(deliver.customer, deliver.vendor, deliver.origin, deliver.pdu, due, now);
         let delivery = self.deliveries.get_mut(slot);
         (delivery.kept, delivery.is_final) = (deliver.kept, deliver.is_final);
+        delivery.has_version_5 = deliver.has_version_5;
         let is_kept = self.may_keep_delivery(deliver) && self.keep_delivery(slot, deliver, now);
         if self.is_untold(slot) {
             self.wait_until_told(slot, now);
@@ -189,7 +190,7 @@ impl Shard {
         let start = buffer.len();
         if is_plain {
             write_without_tlvs(buffer, &delivery.pdu);
-        } else if session.interface_version < VERSION_5 && may_have_version_5(&delivery.pdu) {
+        } else if session.interface_version < VERSION_5 && delivery.has_version_5 {
             write_for_version(buffer, &delivery.pdu, session.interface_version);
         } else {
             buffer.extend_from_slice(&delivery.pdu);

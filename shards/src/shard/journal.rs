@@ -252,7 +252,8 @@ impl Shard {
             let customer = kept.customer;
             let origin = DeliveryOrigin { is_own: true, awaited: NOT_AWAITED, ..DeliveryOrigin::default() };
             let (vendor, pdu) = (answer.vendor, answer.octets);
-            let deliver = Deliver { origin, vendor, customer, kept: meant, is_final: true, is_double: false, pdu };
+            let (kept, is_final, has_version_5, is_double) = (meant, true, false, false);
+            let deliver = Deliver { origin, vendor, customer, kept, is_final, has_version_5, is_double, pdu };
             self.deliver(&deliver, now, out);
         }
         self.end_if_through(meant, out);

@@ -136,9 +136,9 @@ impl Shard {
         let origin = if is_final { origin } else { DeliveryOrigin { awaited: NOT_AWAITED, ..origin } };
         let mut pdu = core::mem::take(&mut self.scratch);
         pdu.clear();
-        super::rewrite::receipt(&mut pdu, &mut self.text, message, receipt, &awaited, state, now);
+        let has_version_5 = super::rewrite::receipt(&mut pdu, &mut self.text, message, receipt, &awaited, state, now);
         let Awaited { customer, kept, is_double, .. } = awaited;
-        let deliver = Deliver { origin, vendor, customer, kept, is_final, is_double, pdu: &pdu };
+        let deliver = Deliver { origin, vendor, customer, kept, is_final, has_version_5, is_double, pdu: &pdu };
         self.lanes[vendor.index()].counters.deliveries_waiting += 1;
         if awaited.customer_home == self.id {
             self.deliver(&deliver, now, out);
@@ -276,21 +276,14 @@ impl Shard {
                 let whole = message.offsets.tlvs + message.tlvs.whole_length();
                 let mut written = core::mem::take(&mut self.scratch);
                 let mut pdu = &pdu[..whole];
-                let (has_two_texts, has_version_5) = (message.has_two_texts(), message.tlvs.has_version_5());
-                if has_two_texts || has_version_5 {
+                if message.has_two_texts() {
                     written.clear();
-                    if has_two_texts {
-                        super::rewrite::with_one_text(&mut written, pdu, message);
-                    } else {
-                        written.extend_from_slice(pdu);
-                    }
-                    if has_version_5 {
-                        super::rewrite::mark_version_5(&mut written);
-                    }
+                    super::rewrite::with_one_text(&mut written, pdu, message);
                     pdu = &written;
                 }
-                let kept = KeptRef::NONE;
-                let deliver = Deliver { origin, vendor, customer, kept, is_final: false, is_double: false, pdu };
+                let (kept, is_final, is_double) = (KeptRef::NONE, false, false);
+                let has_version_5 = message.tlvs.has_version_5();
+                let deliver = Deliver { origin, vendor, customer, kept, is_final, has_version_5, is_double, pdu };
                 self.lanes[vendor.index()].counters.deliveries_waiting += 1;
                 if shard == self.id {
                     self.deliver(&deliver, now, out);

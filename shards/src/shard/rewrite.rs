@@ -224,7 +224,7 @@ fn is_sar(tag: Tag) -> bool {
 }
 
 /// Writes a vendor's receipt as its customer shall see it: our id in the text and in receipted_message_id, the
-/// addresses as the customer gave them. `text` is lent for the text. See [`mark_version_5`] for its command_status.
+/// addresses as the customer gave them; tells whether it has TLVs of SMPP 5.0. `text` is lent for the text.
 pub(super) fn receipt(
     out: &mut Vec<u8>,
     text: &mut Vec<u8>,
@@ -233,9 +233,8 @@ pub(super) fn receipt(
     awaited: &Awaited,
     state: MessageState,
     now: Now,
-) {
+) -> bool {
     let id = awaited.id.text(awaited.style);
-    let start = out.len();
     text.clear();
     receipt_text(text, message.text(), receipt, &id, awaited, state, now);
     text.truncate(SHORT_MESSAGE_MAX);
@@ -264,9 +263,7 @@ pub(super) fn receipt(
     let mut terminated = [0; smpp_pdu::message::MESSAGE_ID_MAX + 1];
     terminated[..id.len()].copy_from_slice(&id);
     pdu.tlv(Tag::RECEIPTED_MESSAGE_ID, &terminated[..=id.len()]).tlv(Tag::MESSAGE_STATE, &[state.wire()]).finish();
-    if has_version_5 {
-        mark_version_5(&mut out[start..]);
-    }
+    has_version_5
 }
 
 /// Writes a deliver_sm that has two texts with the one that counts.
@@ -277,17 +274,6 @@ pub(super) fn with_one_text(out: &mut Vec<u8>, pdu: &[u8], message: &ShortMessag
         pdu = pdu.tlv(tlv.tag, tlv.value);
     }
     pdu.finish();
-}
-
-/// Marks a deliver_sm that has TLVs of SMPP 5.0, for the shard that sends it and knows its peer's version. The mark is a
-/// command_status other than 0, of which a request makes no use and which never leaves the gateway.
-pub(super) fn mark_version_5(pdu: &mut [u8]) {
-    pdu[8..12].fill(0xFF);
-}
-
-/// Whether a deliver_sm may have TLVs of SMPP 5.0: what a vendor wrote into command_status looks like the mark.
-pub(super) fn may_have_version_5(pdu: &[u8]) -> bool {
-    pdu[8..12] != [0; 4]
 }
 
 /// Writes a receipt of our own, for a message that failed after its customer was told that we have it.
