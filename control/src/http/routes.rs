@@ -64,6 +64,7 @@ async fn respond(request: Request<Incoming>, peer: SocketAddr, port: Port, site:
     let (route, variables) = route;
     let is_too_large = request.body().size_hint().lower() > BODY_BYTES_MAX as u64;
     let is_read = route.body.is_some() && !is_too_large;
+    let audited = route.is_audited.then(|| audit::Audited::new(site, peer, &method, &path));
     let outcome = if is_too_large {
         Err(Refusal::too_large())
     } else if route.is_audited && site.token.is_none() && is_cross_site(request.headers()) {
@@ -72,8 +73,8 @@ async fn respond(request: Request<Incoming>, peer: SocketAddr, port: Port, site:
         call(request, route, variables, may, site).await
     };
     let response = outcome.unwrap_or_else(Refusal::into_response);
-    if route.is_audited {
-        audit::call(site, peer, &method, &path, response.status());
+    if let Some(audited) = audited {
+        audited.answered(response.status());
     }
     (response, is_read)
 }

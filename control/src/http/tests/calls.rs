@@ -1,6 +1,7 @@
 //! What the calls answer, with a pretended shard, store and reloader behind them.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use serde_json::{Value, json};
 use smpp_pdu::{CommandStatus, ShortMessage};
@@ -9,6 +10,7 @@ use smpp_shards::{Command, Conn, CustomerId, Reply, SessionFacts, SessionName, V
 
 use super::*;
 use crate::attachments::Attachments;
+use crate::channel::ToShard;
 use crate::live::{ReloadError, ReloadHandle, Reloaded, RowFault};
 use crate::store_lookup::{Lookup, MessageLookup, StoredMessage};
 
@@ -328,6 +330,32 @@ fn calls_that_cause_something_leave_a_line_each() {
     assert_eq!(line["path"], "/api/v1/admin/log-level");
     assert!(line["peer"].as_str().is_some_and(|peer| peer.starts_with("127.0.0.1:")));
     assert!(!lines.iter().any(|line| line.to_string().contains("opensesame")));
+}
+
+#[test]
+fn a_call_whose_caller_goes_away_leaves_its_line() {
+    let bench = Bench::start("");
+    let mut caller = TcpStream::connect(bench.control.control_address()).unwrap();
+    write!(
+        caller,
+        "POST /api/v1/messages HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n{MESSAGE}",
+        MESSAGE.len()
+    )
+    .unwrap();
+    // The message is at the shard, and nobody has answered the caller.
+    assert!(matches!(bench.verdicts.recv_timeout(Duration::from_secs(10)), Ok(ToShard::Command(..))));
+    drop(caller);
+    let is_told = || {
+        let lines = bench.page.lines();
+        let called = lines.into_iter().find(|line| line["message"] == "control port called")?;
+        Some((called["path"].clone(), called["reason"].clone(), called.get("status").cloned()))
+    };
+    let end = Instant::now() + Duration::from_secs(10);
+    while is_told().is_none() && Instant::now() < end {
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    let reason = "the caller went away before the answer";
+    assert_eq!(is_told(), Some(("/api/v1/messages".into(), reason.into(), None)));
 }
 
 #[test]
