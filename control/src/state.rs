@@ -22,7 +22,7 @@ use crate::rates::{self, RecentAnswers, RecentLatencies};
 use crate::recovery::{RecoveryFigures, RecoveryProgress};
 use crate::service::Service;
 use crate::store::Store;
-use crate::vendor_news::VendorNews;
+use crate::vendor_news::{Trouble, VendorNews};
 
 /// A shard that has not reported for that long counts as degraded; it reports once a second.
 const SILENCE_MAX: Duration = Duration::from_secs(5);
@@ -372,7 +372,8 @@ impl State {
         for vendor in snapshot.vendors.iter().filter(|vendor| vendor.is_active()) {
             let report = shards.get(vendor.home.index()).and_then(|shard| shard.report.as_ref());
             let Some(counters) = report.and_then(|report| report.vendors.get(vendor.id.index())) else { continue };
-            if let Some(reason) = complaint(vendor, counters) {
+            let trouble = self.vendor_news.of(vendor.id).trouble;
+            if let Some(reason) = complaint(vendor, counters, trouble) {
                 let name = vendor.settings.instance_name.clone();
                 found.push(Degraded::new("vendor", name, reason));
             }
@@ -436,7 +437,7 @@ fn journal_complaints(journal: &JournalReport) -> Vec<String> {
     found.into_iter().filter(|(is_so, _)| *is_so).map(|(_, reason)| reason).collect()
 }
 
-fn complaint(vendor: &Vendor, counters: &VendorCounters) -> Option<String> {
+fn complaint(vendor: &Vendor, counters: &VendorCounters, trouble: Option<Trouble>) -> Option<String> {
     let is_up = match counters.state {
         VendorState::Bound => true,
         VendorState::ReceiverOnly => vendor.settings.bind_type == BindType::Receiver,
@@ -453,8 +454,10 @@ fn complaint(vendor: &Vendor, counters: &VendorCounters) -> Option<String> {
     if counters.failures_in_a_row > 0 {
         reason.push_str(&format!("; {} failures in a row", counters.failures_in_a_row));
     }
-    if let Some(end) = counters.last_end {
-        reason.push_str(&format!("; last: {}", crate::log::reason_text(end)));
+    // Why a link ended may be long ago: since then it may not even have been connected.
+    let last = trouble.map(|trouble| format!("{}: {}", trouble.step, trouble.reason));
+    if let Some(last) = last.or_else(|| counters.last_end.map(crate::log::reason_text)) {
+        reason.push_str(&format!("; last: {last}"));
     }
     Some(reason)
 }

@@ -9,7 +9,10 @@ use crate::control::tests::{Bench, exchange};
 use crate::recovery::RecoveryProgress;
 use serde_json::Value;
 use smpp_shards::report::JournalReport;
-use smpp_shards::{CustomerId, Report, ShardId, VendorState};
+use smpp_shards::{
+    ConnectFailure, ConnectStep, CustomerId, EndReason, Event, LinkId, Report, ShardId, VendorCounters, VendorId,
+    VendorState,
+};
 use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::sync::Arc;
@@ -79,6 +82,32 @@ fn health_says_alive_and_names_what_is_degraded() {
     assert_eq!(value["shards"][0]["snapshot_version"], 1);
     assert_eq!(value["version"], env!("CARGO_PKG_VERSION"));
     assert!(value["uptime_seconds"].is_u64() && value["started_at"].is_string());
+}
+
+#[test]
+fn health_tells_what_went_wrong_with_a_vendor_last() {
+    let bench = Bench::start("");
+    let refused = ConnectFailure { step: ConnectStep::Tcp, local: None, reason: "connection refused".into() };
+    let (vendor, link) = (VendorId(0), LinkId(0));
+    let events = [
+        Event::LinkDown {
+            vendor,
+            link,
+            local: None,
+            reason: EndReason::BindUnanswered,
+            again_ms: Some(1),
+            unanswered: 0,
+        },
+        Event::LinkConnectFailed { vendor, link, failure: refused, again_ms: 1 },
+    ];
+    events.into_iter().for_each(|event| bench.sender.event(ShardId(0), event));
+    let last_end = Some(EndReason::BindUnanswered);
+    let counters =
+        VendorCounters { state: VendorState::Connecting, failures_in_a_row: 2, last_end, ..VendorCounters::default() };
+    bench.take(Report { snapshot_version: 1, vendors: vec![counters], ..Report::default() });
+    let health = bench.ask("GET /health", "").json();
+    let reason = "is not bound; 2 failures in a row; last: tcp: connection refused";
+    assert_eq!(health["degraded"][0]["reason"], reason);
 }
 
 #[test]
