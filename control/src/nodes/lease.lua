@@ -57,13 +57,26 @@ local function fair_part(full, wants)
   return full
 end
 
+-- What is kept of a limit, if anything is. What another program has put there, of whatever type, counts for nothing and is written
+-- over: it must not keep the other limits of the call from being counted.
+local function kept(key)
+  local value = redis.pcall('GET', key)
+  if type(value) == 'table' and not string.find(value.err, 'WRONGTYPE', 1, true) then
+    call('GET', key) -- Says so.
+  end
+  local is_read, limit = pcall(unpack_value, value)
+  if is_read and type(limit) == 'table' and type(limit.nodes) == 'table' and tonumber(limit.at) and tonumber(limit.since) then
+    return limit
+  end
+  return { at = now, since = 0, nodes = {} }
+end
+
 local function renew(key, told)
   local rate, burst, tokens, made, short, last = told[1], told[2], told[3], told[4], told[5] == 1, told[6]
   local full = rate * lease / 1000000
   local slack = max(1, nodes > 1 and full / 2 or full)
 
-  local value = call('GET', key)
-  local limit = value and unpack_value(value) or { at = now, since = 0, nodes = {} }
+  local limit = kept(key)
   local level, at, since, mine = limit.level, limit.at, limit.since, limit.nodes[node]
   local others, held = {}, 0
   for name, other in pairs(limit.nodes) do

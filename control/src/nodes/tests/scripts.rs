@@ -311,6 +311,27 @@ fn a_redis_that_forgot_everything_gives_no_second_burst() {
 }
 
 #[test]
+fn what_another_program_left_under_a_limits_key_counts_for_nothing() {
+    let key = "rate:customer:acme:1s";
+    for left in [
+        &["SET", key, "53"][..],
+        &["SET", key, ""],
+        &["SET", key, "x"],
+        &["ZADD", key, "1", "a"],
+        &["HSET", key, "a", "1"],
+    ] {
+        let mut world = World::new(100, 100);
+        redis::Cmd::new().arg(left).exec(&mut world.connection).unwrap();
+        let mut node = Node::new("a", 0);
+        world.renew(&mut node);
+        assert_eq!(node.tokens, 100, "{left:?}");
+        world.now += ROUND_US;
+        world.renew(&mut node);
+        assert_eq!(node.tokens, 100, "{left:?}: it is written over");
+    }
+}
+
+#[test]
 fn who_holds_more_than_it_needs_gives_it_back() {
     let mut world = World::new(100, 100);
     let mut a = Node::new("a", 0);
