@@ -110,4 +110,4 @@ impl Nodes {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -105,16 +105,13 @@ pub(crate) fn reason(error: &RedisError) -> String {
     }
 }
 
-/// The word with which the server's answer begins, and the answer where it is one of many: a batch has thousands, and the
-/// first that is an error tells enough.
+/// The word with which the server's answer begins, and the answer where there is one: a batch has thousands, and the first that
+/// is an error tells enough.
 fn first_answer(error: &RedisError) -> (Option<String>, Option<String>) {
-    if let Some(code) = error.code() {
-        return (Some(code.to_owned()), None);
-    }
     let errors = error.clone().into_server_errors();
     match errors.as_deref().and_then(<[_]>::first) {
         Some((_, first)) => (Some(first.code().to_owned()), Some(first.to_string())),
-        None => (None, None),
+        None => (error.code().map(str::to_owned), None),
     }
 }
 
@@ -149,6 +146,21 @@ fn connection_info(settings: &RedisSettings, database: i64) -> RedisResult<Conne
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::nodes::tests::server::Server;
+
+    #[test]
+    fn of_a_batch_that_is_refused_the_first_answer_tells_why() {
+        let server = Server::start();
+        let mut connection = server.connect();
+        redis::cmd("REPLICAOF").arg("127.0.0.1").arg(1).exec(&mut connection).unwrap();
+        let mut batch = redis::pipe();
+        for number in 0..1_000 {
+            batch.cmd("SET").arg(number).arg("").ignore();
+        }
+        let refused = batch.exec(&mut connection).unwrap_err();
+        let told = "answers with an error: ReadOnly: You can't write against a read only replica.";
+        assert_eq!(reason(&refused), told);
+    }
 
     #[test]
     fn a_policy_that_forgets_at_random_is_seen_where_memory_is_bounded() {

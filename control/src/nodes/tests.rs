@@ -1,4 +1,4 @@
 //! The scripts against a real Redis, at times that the tests make up: nodes that ask, fall silent, come back.
 
 mod scripts;
-mod server;
+pub(crate) mod server;

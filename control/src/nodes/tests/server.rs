@@ -8,13 +8,13 @@ use std::time::{Duration, Instant};
 /// How long it may take to start, on a machine that is busy with other tests.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-pub(super) struct Server {
+pub(crate) struct Server {
     process: Child,
     folder: PathBuf,
 }
 
 impl Server {
-    pub(super) fn start() -> Self {
+    pub(crate) fn start() -> Self {
         static NEXT: AtomicU32 = AtomicU32::new(0);
         let number = NEXT.fetch_add(1, Ordering::Relaxed);
         let folder = std::env::temp_dir().join(format!("smpp-nodes-{}-{number}", std::process::id()));
@@ -32,7 +32,7 @@ impl Server {
     }
 
     /// A connection, once the server answers.
-    pub(super) fn connect(&self) -> redis::Connection {
+    pub(crate) fn connect(&self) -> redis::Connection {
         let url = format!("redis+unix://{}", self.folder.join("socket").display());
         let client = redis::Client::open(url).unwrap();
         let until = Instant::now() + PATIENCE;
