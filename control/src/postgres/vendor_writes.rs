@@ -312,6 +312,10 @@ impl Writer<'_> {
 
     /// The vendor of that id, else of that name, locked until the transaction ends.
     async fn find(&self, id: &str) -> Result<Found, Failure> {
+        if id.contains('\0') {
+            // PostgreSQL has no such text, and would refuse the question.
+            return Err(VendorTableError::NotFound.into());
+        }
         let statement = format!(
             "SELECT id::text, instance_name::text FROM {} AS vendor WHERE (id::text = $1 OR instance_name = $1)
                 AND {IS_SMPP_VENDOR} AND instance_name IS NOT NULL

@@ -105,7 +105,7 @@ fn a_vendor_is_replaced_patched_and_removed_by_its_id_or_its_name() {
         assert_eq!(replaced.unwrap(), WrittenVendor { id: north.id.clone(), instance_name: "west".into() });
         assert_eq!(all(), "south|1|1||f\nwest|2|1||f");
         assert_eq!(bench.vendors.delete(&north.id).await.unwrap().instance_name, "west");
-        for gone in [north.id.as_str(), "north", "' OR true --"] {
+        for gone in [north.id.as_str(), "north", "' OR true --", "nor\0th"] {
             assert_eq!(bench.vendors.delete(gone).await, Err(VendorTableError::NotFound));
             assert_eq!(bench.vendors.patch(gone, fields(json!({"port": 2}))).await, Err(VendorTableError::NotFound));
             assert_eq!(bench.vendors.replace(gone, row("east")).await, Err(VendorTableError::NotFound));
