@@ -8,7 +8,7 @@ use smpp_pdu::id::parse_uuid;
 
 use super::answer::{self, Answer, Refusal};
 use super::call::Call;
-use super::vendors;
+use super::{probes, vendors};
 use crate::store_lookup::StoredMessage;
 
 /// How long the store may take.
@@ -60,6 +60,10 @@ async fn find(call: &Call) -> Result<StoredMessage, Refusal> {
     let id = call.variable().to_ascii_lowercase();
     if id.len() != 36 || parse_uuid(id.as_bytes()).is_none() {
         return Err(Refusal::not_found("There is no message of that id; ids are UUIDs of 36 characters."));
+    }
+    if call.site.snapshot().version == 0 {
+        // The store is opened with the rest, so that none is here yet, whatever is configured.
+        return Err(Refusal::unavailable("not_ready", probes::WAITING));
     }
     let Some(store) = &call.site.attachments.messages else {
         let message = "No message store is configured, so that messages cannot be looked up.";

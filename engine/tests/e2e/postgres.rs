@@ -259,10 +259,14 @@ fn refuses_what_it_cannot_know(gateway: &Gateway) {
     let message = json!({"from": "ACME", "to": "15551234567", "content": "x", "customer_id": "acme"});
     let question = json!({"from": "ACME", "to": "15551234567", "customer_id": "acme"});
     let none = Value::Null;
-    for (path, body) in
-        [("admin/reload", &none), ("admin/reload-vendors", &none), ("messages", &message), ("routes/test", &question)]
-    {
-        let (status, answer) = call(gateway, "POST", &format!("/api/v1/{path}"), body);
+    for (method, path, body) in [
+        ("POST", "admin/reload", &none),
+        ("POST", "admin/reload-vendors", &none),
+        ("POST", "messages", &message),
+        ("GET", "messages/018bcfe5-6800-73cd-8040-0dd7044c3cd8", &none),
+        ("POST", "routes/test", &question),
+    ] {
+        let (status, answer) = call(gateway, method, &format!("/api/v1/{path}"), body);
         assert_eq!((status, &answer["error"]["code"]), (503, &"not_ready".into()), "{path}: {answer}");
         let sentence = answer["error"]["message"].as_str().unwrap();
         assert!(sentence.contains("gateway waits for PostgreSQL to start with"), "{path}: {answer}");
