@@ -210,10 +210,13 @@ impl Variables {
             let (host, port) = split_port(host.trim());
             (variables.host, port_of_host) = (Some(host.to_owned()), port);
         }
-        // Kubernetes sets NAME_PORT=tcp://ADDRESS:PORT for a service of that name, which is as good as the port.
+        // Kubernetes sets NAME_PORT=tcp://ADDRESS:PORT for a service of that name, which is as good as the port of the host that is
+        // named beside it; of another one, such as the url's, it says nothing.
         if let Some(text) = set("POSTGRES_PORT") {
             match text.trim().rsplit(':').next().and_then(|port| port.parse().ok()) {
-                Some(port) if text.starts_with("tcp://") => port_of_host = port_of_host.or(Some(port)),
+                Some(port) if text.starts_with("tcp://") => {
+                    port_of_host = port_of_host.or(Some(port).filter(|_| variables.host.is_some()));
+                }
                 Some(port) if !text.contains(':') => variables.port = Some(port),
                 _ => {
                     let reason = format!("is {text:?}, which is no port");
@@ -393,6 +396,8 @@ mod tests {
         let settings = postgres("", &[("POSTGRES_HOST", "db"), ("POSTGRES_PORT", "tcp://10.0.0.9:5433")]);
         assert_eq!((host(&settings).as_str(), settings.connection.get_ports()), ("db", [5433].as_slice()));
         assert!(parsed("", &[("POSTGRES_PORT", "tcp://10.0.0.9:5433")]).unwrap().postgres.is_none());
+        let settings = postgres(URL, &[("POSTGRES_PORT", "tcp://10.0.0.9:5433")]);
+        assert_eq!(settings.connection.get_ports(), postgres(URL, &[("", "")]).connection.get_ports());
     }
 
     #[test]
