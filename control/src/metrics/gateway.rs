@@ -163,8 +163,13 @@ fn write_vendors(out: &mut Exposition, picture: &Picture<'_>) {
     }
     let help = "Binds to a vendor that are up now.";
     picture.per_vendor(out, "smpp_gateway_vendor_binds", Kind::Gauge, help, |it| u64::from(it.links_bound));
-    let help = "Failed attempts to bind in a row.";
-    picture.per_vendor(out, "smpp_gateway_vendor_failures", Kind::Gauge, help, |it| u64::from(it.failures_in_a_row));
+    let help = "Failed attempts to bind in a row; 0 for a vendor that is not in use.";
+    out.family("smpp_gateway_vendor_failures", Kind::Gauge, help);
+    for (vendor, counters, _) in &picture.vendors {
+        // Of one that is gone the last attempt may have been one of many that failed: nobody is to be called for that any more.
+        let failures = if vendor.is_active() { counters.failures_in_a_row } else { 0 };
+        out.sample(&[("vendor_id", vendor.settings.vendor_id())], u64::from(failures));
+    }
     let help = "submit_sm that a vendor has not answered yet.";
     picture.per_vendor(out, "smpp_gateway_vendor_in_flight", Kind::Gauge, help, |it| u64::from(it.in_flight));
     let help = "Messages that wait in a vendor's queue.";

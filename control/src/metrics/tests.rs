@@ -203,6 +203,25 @@ fn a_row_that_got_another_name_has_its_series_once_and_counts_in_sums() {
 }
 
 #[test]
+fn a_vendor_that_is_not_in_use_keeps_failing_no_more() {
+    let state = state();
+    let before = state.snapshot();
+    let mut vendors: Vec<_> = before.vendors.iter().map(|vendor| vendor.settings.clone()).collect();
+    vendors[0].is_active = false;
+    vendors.truncate(1);
+    let settings = smpp_shards::Settings { gateway: before.gateway.clone(), vendors, ..Default::default() };
+    let report = |shard| {
+        let vendor = VendorCounters { failures_in_a_row: 7, ..VendorCounters::default() };
+        Report { shard: ShardId(shard), vendors: vec![vendor; 2], ..Report::default() }
+    };
+    [0, 1].map(report).into_iter().for_each(|report| state.take_report(report));
+    let failures = |vendor| value(&render(&state), &format!("smpp_gateway_vendor_failures{{vendor_id=\"{vendor}\"}}"));
+    assert_eq!((failures("north"), failures("south")), (Some(7.0), Some(7.0)));
+    state.replace_snapshot(Arc::new(before.succeed(settings, &mut Default::default()).unwrap()));
+    assert_eq!((failures("north"), failures("south")), (Some(0.0), Some(0.0)), "switched off, and removed");
+}
+
+#[test]
 fn throughput_is_what_was_sent_between_two_reports() {
     let state = state();
     let [zero, _] = reports();
