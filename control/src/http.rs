@@ -28,13 +28,15 @@ mod trial;
 mod vendor_rows;
 mod vendors;
 
+use std::collections::VecDeque;
 use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::AtomicU8;
+use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 use std::time::Duration;
 
 use hyper::body::Incoming;
+use hyper::header::{CONNECTION, HeaderValue};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper::{Request, Response};
@@ -42,7 +44,9 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use ring::hmac;
 use smpp_shards::Snapshot;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::task::AbortHandle;
+use tokio::time::Instant;
 
 use crate::attachments::Attachments;
 use crate::auth::Homes;
@@ -52,8 +56,12 @@ use crate::state::State;
 use crate::trace::Traces;
 use answer::Body;
 
-/// Connections at one time on one port. Beyond it new ones wait to be accepted.
+/// Connections at one time on one port. Beyond it a new one takes the place of the oldest that has been silent for
+/// [`SILENCE_MAX`]; where none has, it waits, and none is kept open for another request.
 const CONNECTIONS_MAX: usize = 64;
+
+/// How long a connection may ask nothing while others wait for its place.
+const SILENCE_MAX: Duration = Duration::from_millis(500);
 
 /// From the start of a connection, or of waiting for its next request, to the request's last header.
 const HEADER_TIME_MAX: Duration = Duration::from_secs(5);
@@ -131,26 +139,75 @@ impl Site {
 /// Serves one port until the runtime ends.
 pub(crate) async fn serve(listener: TcpListener, port: Port, site: Arc<Site>) {
     let places = Arc::new(Semaphore::new(CONNECTIONS_MAX));
+    let mut silent = VecDeque::new();
     loop {
-        let Ok(place) = Arc::clone(&places).acquire_owned().await else { return };
-        match listener.accept().await {
-            Ok((stream, peer)) => {
-                let site = Arc::clone(&site);
-                tokio::spawn(async move {
-                    let _ = tokio::time::timeout(CONNECTION_TIME_MAX, converse(stream, peer, port, site)).await;
-                    drop(place);
-                });
-            }
-            Err(_) => tokio::time::sleep(ACCEPT_PAUSE).await,
+        let Ok((stream, peer)) = listener.accept().await else {
+            tokio::time::sleep(ACCEPT_PAUSE).await;
+            continue;
+        };
+        let Ok(place) = place(&places, &mut silent).await else { return };
+        let has_asked = Arc::new(AtomicBool::new(false));
+        let (asks, free, site) = (Arc::clone(&has_asked), Arc::clone(&places), Arc::clone(&site));
+        let connection = tokio::spawn(async move {
+            let conversing = converse(stream, peer, port, site, &asks, &free);
+            let _ = tokio::time::timeout(CONNECTION_TIME_MAX, conversing).await;
+            drop(place);
+        });
+        silent.push_back(Silent { since: Instant::now(), has_asked, connection: connection.abort_handle() });
+    }
+}
+
+/// A connection that may have asked nothing yet.
+struct Silent {
+    since: Instant,
+    has_asked: Arc<AtomicBool>,
+    connection: AbortHandle,
+}
+
+impl Silent {
+    fn is_so(&self) -> bool {
+        !self.has_asked.load(Ordering::Relaxed) && !self.connection.is_finished()
+    }
+}
+
+/// A place for a connection that is there: one that is free, or becomes so, or that of who has been silent for too long.
+async fn place(
+    places: &Arc<Semaphore>,
+    silent: &mut VecDeque<Silent>,
+) -> Result<OwnedSemaphorePermit, tokio::sync::AcquireError> {
+    let mut free = std::pin::pin!(Arc::clone(places).acquire_owned());
+    loop {
+        silent.retain(Silent::is_so);
+        let patience = silent.front().map(|oldest| oldest.since + SILENCE_MAX);
+        tokio::select! {
+            biased;
+            place = &mut free => return place,
+            () = tokio::time::sleep_until(patience.unwrap_or_else(Instant::now)), if patience.is_some() => {}
+        }
+        // It may have asked meanwhile.
+        if let Some(oldest) = silent.pop_front().filter(Silent::is_so) {
+            oldest.connection.abort();
+            return free.await;
         }
     }
 }
 
-async fn converse(stream: TcpStream, peer: SocketAddr, port: Port, site: Arc<Site>) {
+async fn converse(
+    stream: TcpStream,
+    peer: SocketAddr,
+    port: Port,
+    site: Arc<Site>,
+    asks: &AtomicBool,
+    places: &Semaphore,
+) {
     let service = service_fn(move |request: Request<Incoming>| {
         let site = Arc::clone(&site);
+        asks.store(true, Ordering::Relaxed);
         async move {
-            let response: Response<Body> = routes::answer(request, peer, port, site).await;
+            let mut response: Response<Body> = routes::answer(request, peer, port, site).await;
+            if places.available_permits() == 0 {
+                response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+            }
             Ok::<_, Infallible>(response)
         }
     });
