@@ -40,7 +40,7 @@ impl Drop for Audited<'_> {
     fn drop(&mut self) {
         let end = match self.status {
             Some(status) => ("status", Field::Number(u64::from(status.as_u16()))),
-            None => ("reason", Field::Text("the caller went away before the answer")),
+            None => ("reason", Field::Text("the connection ended before the answer")),
         };
         let log = &self.site.state.log;
         line(self.peer, who(self.site, true), self.method, self.path, end, |fields| {

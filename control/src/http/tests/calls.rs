@@ -354,7 +354,7 @@ fn a_call_whose_caller_goes_away_leaves_its_line() {
     while is_told().is_none() && Instant::now() < end {
         std::thread::sleep(Duration::from_millis(1));
     }
-    let reason = "the caller went away before the answer";
+    let reason = "the connection ended before the answer";
     assert_eq!(is_told(), Some(("/api/v1/messages".into(), reason.into(), None)));
 }
 
