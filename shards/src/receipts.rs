@@ -157,6 +157,8 @@ pub(crate) struct Awaited {
     pub(crate) kept: KeptRef,
     /// It was sent more than once: a receipt may come of each time, and one is enough.
     pub(crate) is_double: bool,
+    /// Its final receipt is on its way to the customer, and the vendor has no answer to it yet.
+    pub(crate) is_passed_on: bool,
     pub(crate) submitted_unix_ms: u64,
     /// As the customer gave them.
     pub(crate) source: KeptAddress,
@@ -266,6 +268,14 @@ impl AwaitedReceipts {
         self.place(position).map(|place| &place.awaited)
     }
 
+    /// Notes of the entry at that position, if it is there, whether its final receipt is on its way.
+    #[inline]
+    pub(crate) fn set_passed_on(&mut self, position: u64, is_passed_on: bool) {
+        if let Some(place) = self.place_mut(position) {
+            place.awaited.is_passed_on = is_passed_on;
+        }
+    }
+
     /// A number by which a key is known again after its entry has gone.
     #[inline]
     pub(crate) fn mark_of(&self, key: ReceiptKey) -> u64 {
@@ -363,6 +373,12 @@ impl AwaitedReceipts {
     }
 
     #[inline]
+    fn place_mut(&mut self, position: u64) -> Option<&mut Place> {
+        let index = usize::try_from(position.checked_sub(self.base)?).ok()?;
+        self.chunks.get_mut(index / CHUNK)?.get_mut(index % CHUNK)?.as_mut()
+    }
+
+    #[inline]
     fn named(&mut self, name: u32) -> &mut Place {
         let index = (self.position(name) - self.base) as usize;
         self.chunks[index / CHUNK][index % CHUNK].as_mut().expect("what is chained is there")
@@ -385,6 +401,7 @@ impl Awaited {
             customer_home: ShardId(0),
             kept: KeptRef::NONE,
             is_double: false,
+            is_passed_on: false,
             submitted_unix_ms: 0,
             source: KeptAddress::default(),
             dest: KeptAddress::default(),

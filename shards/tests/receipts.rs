@@ -318,3 +318,37 @@ fn mobile_originated_messages_reach_the_customer_whose_number_it_is() {
     stage.feed(link, &deliver(2, &to(b"15559999999")));
     assert_eq!(stage.pdu(link).status, CommandStatus::ESME_RX_P_APPN);
 }
+
+#[test]
+fn a_receipt_that_comes_again_while_its_customer_has_not_answered_is_given_on_once() {
+    let mut settings = settings();
+    settings.vendors[0].binds = 2;
+    let (mut stage, links) = Stage::with_vendors(settings);
+    let customer = stage.bound(0, CommandId::BIND_TRANSCEIVER);
+    stage.feed(customer, &submit(5, &ShortMessage { registered_delivery: 1, ..message(b"hello") }));
+    let sent = links.iter().find_map(|link| Some((*link, stage.pdus(*link).pop()?.sequence)));
+    let (link, sequence) = sent.unwrap();
+    stage.feed(link, &submit_resp(sequence, b"abc1"));
+    assert_eq!(stage.pdu(customer).status, OK);
+    let receipt = |sequence| receipt_pdu(sequence, &text_of("ABC1", "DELIVRD"), b"");
+    let again = |stage: &mut Stage, sequence| {
+        stage.feed(links[1], &receipt(sequence));
+        let answer = stage.pdu(links[1]);
+        assert_eq!(answer.sequence, sequence);
+        answer.status
+    };
+    stage.feed(links[0], &receipt(70));
+    let delivered = stage.pdu(customer);
+    // As over a bind that is there instead of the first one.
+    assert_eq!(again(&mut stage, 71), CommandStatus::ESME_RX_T_APPN);
+    assert!(stage.pdus(customer).is_empty());
+    stage.feed(customer, &deliver_resp(delivered.sequence, CommandStatus::ESME_RX_T_APPN));
+    assert_eq!(stage.pdu(links[0]).status, CommandStatus::ESME_RX_T_APPN);
+    // The customer has not taken it, so that it gets the next one.
+    stage.feed(links[1], &receipt(72));
+    let delivered = stage.pdu(customer);
+    stage.feed(customer, &deliver_resp(delivered.sequence, OK));
+    assert_eq!(stage.pdu(links[1]).status, OK);
+    assert_eq!(again(&mut stage, 73), OK);
+    assert!(stage.pdus(customer).is_empty(), "it has it");
+}

@@ -205,6 +205,7 @@ impl Shard {
             customer_home: carried.customer_home,
             kept: carried.origin.kept,
             is_double: carried.is_doubtful,
+            is_passed_on: false,
             submitted_unix_ms,
             source: KeptAddress::new(view.source),
             dest: KeptAddress::new(view.dest),

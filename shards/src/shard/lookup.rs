@@ -171,6 +171,7 @@ impl Shard {
             customer_home,
             kept: KeptRef::NONE,
             is_double: false,
+            is_passed_on: false,
             submitted_unix_ms: remembered.sent_unix_ms,
             source: address(&remembered.source),
             dest: address(&remembered.dest),

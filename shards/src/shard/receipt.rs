@@ -121,10 +121,16 @@ impl Shard {
     ) {
         let Some(awaited) = self.awaited.get(origin.awaited).copied() else { return };
         let state = receipt_state(message, receipt);
+        let is_final = state.is_final();
+        if is_final && awaited.is_passed_on {
+            // A vendor whose bind ended before our answer gives it again over another one. Given on as well, the customer would
+            // have it twice; when it comes later, what became of the first is known.
+            self.answer_delivery(origin, CommandStatus::ESME_RX_T_APPN, out);
+            return;
+        }
         let counters = &mut self.lanes[vendor.index()].counters;
         counters.receipts[usize::from(state.wire()) - 1] += 1;
         self.note_receipt(vendor, &awaited, state, message, receipt, now);
-        let is_final = state.is_final();
         if !is_wanted(awaited.registered_delivery, message.esm_class, state) {
             if is_final {
                 self.end_awaited(origin.awaited);
@@ -134,6 +140,7 @@ impl Shard {
             return;
         }
         let origin = if is_final { origin } else { DeliveryOrigin { awaited: NOT_AWAITED, ..origin } };
+        self.awaited.set_passed_on(origin.awaited, true);
         let mut pdu = core::mem::take(&mut self.scratch);
         pdu.clear();
         let has_version_5 = super::rewrite::receipt(&mut pdu, &mut self.text, message, receipt, &awaited, state, now);
@@ -308,8 +315,9 @@ impl Shard {
         out: &mut Output,
     ) {
         self.lanes[vendor.index()].counters.deliveries_waiting -= 1;
-        if status.is_ok() {
-            self.end_awaited(origin.awaited);
+        match status.is_ok() {
+            true => self.end_awaited(origin.awaited),
+            false => self.awaited.set_passed_on(origin.awaited, false),
         }
         self.answer_delivery(origin, status, out);
     }
