@@ -69,6 +69,11 @@ impl fmt::Display for SecretError {
 impl std::error::Error for SecretError {}
 
 impl KeyRing {
+    /// The keys' names, oldest first.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.keys.iter().map(|(name, _)| name.as_str())
+    }
+
     /// Reads lines `NAME:BASE64`, oldest key first; blank lines and those that open with `#` are passed over. Commas
     /// part keys as line ends do, for environment variables.
     ///

@@ -204,6 +204,8 @@ impl Reloader {
             ("[log]", file.log != started.log),
             ("[redis]", file.redis != started.redis),
             ("[postgres]", file.postgres != started.postgres),
+            ("[store]", file.store != started.store),
+            ("[secrets]", !file.secrets.names().eq(started.secrets.names())),
         ];
         gateway.node = kept.node;
         gateway.receipts_awaited = kept.receipts_awaited;

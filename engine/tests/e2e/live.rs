@@ -319,9 +319,13 @@ fn what_needs_a_restart_is_said_and_left_as_it_is(shards: Shards) {
     let live = Live::launch(shards, &[&rows]);
     live.gateway.wait_until_accepting();
     let text = format!("{}{rows}", live.head).replace("node_id = \"test\"", "node_id = \"other\"");
-    live.reload_text(&text.replace("pin = false", "pin = true"));
-    live.gateway.log.wait_for(1, &["a changed setting needs a restart", "[gateway] node_id"]);
-    live.gateway.log.wait_for(1, &["a changed setting needs a restart", "[shards]"]);
+    let keys = live.gateway.folder.path().join("keys");
+    std::fs::write(&keys, format!("2026:{}=\n", "A".repeat(43))).unwrap();
+    let more = format!("[store]\nkind = \"embedded\"\n[secrets]\nkey_file = {keys:?}\n");
+    live.reload_text(&(text.replace("pin = false", "pin = true") + &more));
+    for key in ["[gateway] node_id", "[shards]", "[store]", "[secrets]"] {
+        live.gateway.log.wait_for(1, &["a changed setting needs a restart", key]);
+    }
     live.gateway.log.wait_for(1, &["configuration read, nothing has changed"]);
     assert_eq!(live.health()["node_id"], "test");
     live.gateway.end_well_without(());
