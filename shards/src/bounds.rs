@@ -235,7 +235,7 @@ pub const FEED_RING_BYTES: usize = 4 * 1024 * 1024;
 pub const FEED_STAGED_BYTES: usize = 64 * 1024;
 
 /// Places for marks of messages whose last receipt was passed on, so that one which comes again is not looked up and
-/// delivered again; a mark goes when another one takes its place.
+/// delivered again; a mark goes when newer ones take its place.
 pub const RECEIPTS_ENDED: usize = 1 << 16;
 
 /// Receipts of one shard that are being looked up in the message store. Beyond it ESME_RX_T_APPN.
