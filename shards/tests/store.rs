@@ -4,6 +4,8 @@
 
 mod common;
 
+use std::sync::Arc;
+
 use common::*;
 use smpp_pdu::message::resp_message_id;
 use smpp_pdu::receipt::Receipt;
@@ -12,6 +14,7 @@ use smpp_shards::bounds::{LOOKUP_AGAIN_MS, LOOKUPS_AGAIN_PER_VENDOR_MAX, LOOKUPS
 use smpp_shards::feed::{FeedRecord, Happening, Remembered};
 use smpp_shards::journal::{Batch, LogName};
 use smpp_shards::message_id::{IdStyle, MessageId};
+use smpp_shards::routing::Patterns;
 use smpp_shards::{Amount, Conn, FeedEnd, JournalSetup, Settings, StoreAnswer, StoreFinding};
 
 const OK: CommandStatus = CommandStatus::ESME_ROK;
@@ -208,6 +211,24 @@ fn a_receipt_that_comes_again_after_it_was_taken_is_not_looked_up() {
     stored.receipt(10, "77");
     assert_eq!((stored.told(), stored.asked()), (vec![OK], vec![]));
     assert_eq!(stored.stage.pdus(stored.customer), []);
+}
+
+#[test]
+fn a_receipt_of_a_vendor_that_was_added_is_looked_up_as_any_other() {
+    let mut stored = Stored::new(settings());
+    let mut more = settings();
+    more.vendors.push(vendor("south"));
+    let next = stored.stage.shard.snapshot().succeed(more, &mut Patterns::default()).unwrap();
+    stored.stage.shard.apply(Arc::new(next), &mut stored.stage.out);
+    stored.stage.pass_ms(50);
+    stored.link = stored.stage.bind_links()[0];
+    stored.receipt(9, "77");
+    for _ in 0..2 {
+        let asked = stored.asked();
+        stored.answer(asked[0], StoreFinding::NotThere);
+        stored.stage.pass_ms(LOOKUP_AGAIN_MS + 10);
+    }
+    assert_eq!(stored.told(), [OK]);
 }
 
 #[test]

@@ -144,6 +144,7 @@ impl Shard {
             // Full for everybody until its home says otherwise: not every shard knows it yet.
             self.views.push(VendorView { is_up: false, is_full: true });
             self.held.push(0);
+            self.lookups.again.push(0);
             room -= 1;
         }
         self.desks.len() >= coming.customers.len() && self.lanes.len() >= coming.vendors.len()
