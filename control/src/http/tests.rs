@@ -4,6 +4,7 @@ mod calls;
 mod traces;
 mod vendor_changes;
 
+use super::{AtomicBool, SILENCE_MAX, Semaphore, Silent, VecDeque, place};
 use crate::attachments::Attachments;
 use crate::control::tests::{Bench, exchange};
 use crate::recovery::RecoveryProgress;
@@ -341,8 +342,7 @@ fn malformed_json_is_told_with_its_place() {
 fn garbage_and_silent_clients_leave_the_port_quick() {
     let bench = Bench::start("");
     let address = bench.control.control_address();
-    // Many more than there is room for at one time.
-    let silent: Vec<TcpStream> = (0..400).map(|_| TcpStream::connect(address).unwrap()).collect();
+    let silent: Vec<TcpStream> = (0..20).map(|_| TcpStream::connect(address).unwrap()).collect();
     let mut garbage = TcpStream::connect(address).unwrap();
     garbage.write_all(b"\x00\x00\x00\x10\x00\x00\x00\x15\r\n\r\n").unwrap();
     garbage.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
@@ -351,4 +351,24 @@ fn garbage_and_silent_clients_leave_the_port_quick() {
     assert!(answer.starts_with(b"HTTP/1.1 400"), "{}", answer.escape_ascii());
     assert_eq!(bench.ask("GET /health", "").status, 200);
     drop(silent);
+}
+
+#[test]
+fn who_asks_nothing_makes_room_and_who_has_asked_does_not() {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+    runtime.block_on(async {
+        // Whoever has the only place never gives it up.
+        for (has_asked, patience, is_given) in [(false, 600 * SILENCE_MAX, true), (true, 2 * SILENCE_MAX, false)] {
+            let places = Arc::new(Semaphore::new(1));
+            let taken = Arc::clone(&places).acquire_owned().await.unwrap();
+            let connection = tokio::spawn(async move {
+                std::future::pending::<()>().await;
+                drop(taken);
+            });
+            let (has_asked, connection) = (Arc::new(AtomicBool::new(has_asked)), connection.abort_handle());
+            let mut silent = VecDeque::from([Silent { since: tokio::time::Instant::now(), has_asked, connection }]);
+            let given = tokio::time::timeout(patience, place(&places, &mut silent)).await;
+            assert_eq!(given.is_ok_and(|place| place.is_ok()), is_given);
+        }
+    });
 }
