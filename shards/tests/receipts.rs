@@ -119,6 +119,21 @@ fn a_receipt_by_tlv_alone_gets_a_text_of_ours() {
 }
 
 #[test]
+fn an_intermediate_notification_never_ends_the_wait_for_the_receipt() {
+    for stat in ["BUFFRED", "UNDELIV", "UNKNOWN"] {
+        let (mut stage, link, customer) = stage_with(settings());
+        let ours = sent_with_receipt(&mut stage, link, customer, b"77");
+        let text = text_of("77", stat);
+        stage.feed(link, &deliver(1, &ShortMessage { esm_class: 0x20, ..message(&text) }));
+        assert_eq!((stage.pdu(link).status, stage.pdus(customer).len()), (OK, 0), "{stat}: nobody asked for it");
+        stage.feed(link, &receipt_pdu(2, &text_of("77", "DELIVRD"), b""));
+        let delivered = stage.pdu(customer);
+        let seen = ShortMessage::decode(&delivered.bytes).unwrap();
+        assert_eq!(Receipt::parse(seen.short_message).id, Some(&ours[..]), "{stat}");
+    }
+}
+
+#[test]
 fn a_receipt_that_overtakes_its_answer_waits_for_it() {
     let (mut stage, link, customer) = stage_with(settings());
     stage.feed(customer, &submit(5, &ShortMessage { registered_delivery: 1, ..message(b"hello") }));

@@ -124,7 +124,8 @@ impl Shard {
         let counters = &mut self.lanes[vendor.index()].counters;
         counters.receipts[usize::from(state.wire()) - 1] += 1;
         self.note_receipt(vendor, &awaited, state, message, receipt, now);
-        let is_final = state.is_final();
+        // Whatever an intermediate notification says, the receipt is still to come.
+        let is_final = state.is_final() && !is_intermediate(message.esm_class);
         if !is_wanted(awaited.registered_delivery, message.esm_class, state) {
             if is_final {
                 self.end_awaited(origin.awaited);
@@ -336,21 +337,26 @@ pub(super) fn receipt_id<'a>(
     }
 }
 
-/// What a receipt says of its message; a word that nobody knows counts as unknown.
+/// What a receipt says of its message; a word that nobody knows counts as unknown, and before the end as enroute.
 fn receipt_state(message: &ShortMessage<'_>, receipt: &Receipt<'_>) -> MessageState {
+    let otherwise = if is_intermediate(message.esm_class) { MessageState::Enroute } else { MessageState::Unknown };
     receipt
         .state()
         .or_else(|| {
             let value = message.tlvs.find(Tag::MESSAGE_STATE)?.integer()?;
             MessageState::from_wire(u8::try_from(value).ok()?)
         })
-        .unwrap_or(MessageState::Unknown)
+        .unwrap_or(otherwise)
+}
+
+/// Whether esm_class marks an intermediate notification, which tells of a message before its end.
+const fn is_intermediate(esm_class: u8) -> bool {
+    esm_class & ESM_TYPE_MASK == ESM_INTERMEDIATE
 }
 
 /// Whether registered_delivery (section 5.2.17) asked for such a receipt.
 fn is_wanted(registered_delivery: u8, esm_class: u8, state: MessageState) -> bool {
-    let is_intermediate = esm_class & ESM_TYPE_MASK == ESM_INTERMEDIATE || state == MessageState::Enroute;
-    if is_intermediate {
+    if is_intermediate(esm_class) || state == MessageState::Enroute {
         return registered_delivery & REGISTERED_INTERMEDIATE != 0;
     }
     let is_success = matches!(state, MessageState::Delivered | MessageState::Accepted);
