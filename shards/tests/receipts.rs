@@ -107,6 +107,21 @@ fn ids_match_across_hex_decimal_zeros_and_case() {
 }
 
 #[test]
+fn an_intermediate_notification_never_ends_the_wait_for_the_receipt() {
+    for stat in ["BUFFRED", "UNDELIV", "UNKNOWN"] {
+        let (mut stage, link, customer) = stage_with(settings());
+        let ours = sent_with_receipt(&mut stage, link, customer, b"77");
+        let text = text_of("77", stat);
+        stage.feed(link, &deliver(1, &ShortMessage { esm_class: 0x20, ..message(&text) }));
+        assert_eq!((stage.pdu(link).status, stage.pdus(customer).len()), (OK, 0), "{stat}: nobody asked for it");
+        stage.feed(link, &receipt_pdu(2, &text_of("77", "DELIVRD"), b""));
+        let delivered = stage.pdu(customer);
+        let seen = ShortMessage::decode(&delivered.bytes).unwrap();
+        assert_eq!(Receipt::parse(seen.short_message).id, Some(&ours[..]), "{stat}");
+    }
+}
+
+#[test]
 fn a_receipt_by_tlv_alone_gets_a_text_of_ours() {
     let (mut stage, link, customer) = stage_with(settings());
     let ours = sent_with_receipt(&mut stage, link, customer, b"77");
@@ -119,17 +134,18 @@ fn a_receipt_by_tlv_alone_gets_a_text_of_ours() {
 }
 
 #[test]
-fn an_intermediate_notification_never_ends_the_wait_for_the_receipt() {
-    for stat in ["BUFFRED", "UNDELIV", "UNKNOWN"] {
+fn a_text_of_ours_is_told_as_what_it_is_whatever_the_vendors_was() {
+    let tlvs = Tlvs::new(b"\x00\x1e\x00\x0377\0\x04\x27\x00\x01\x02");
+    for (esm_class, data_coding, text) in
+        [(0x04, 8, &b"\0i\0d\0:\x007\x007"[..]), (0x44, 0, b"\x05\0\x03\x01\x01\x01ok")]
+    {
         let (mut stage, link, customer) = stage_with(settings());
         let ours = sent_with_receipt(&mut stage, link, customer, b"77");
-        let text = text_of("77", stat);
-        stage.feed(link, &deliver(1, &ShortMessage { esm_class: 0x20, ..message(&text) }));
-        assert_eq!((stage.pdu(link).status, stage.pdus(customer).len()), (OK, 0), "{stat}: nobody asked for it");
-        stage.feed(link, &receipt_pdu(2, &text_of("77", "DELIVRD"), b""));
+        stage.feed(link, &deliver(1, &ShortMessage { esm_class, data_coding, tlvs, ..message(text) }));
         let delivered = stage.pdu(customer);
         let seen = ShortMessage::decode(&delivered.bytes).unwrap();
-        assert_eq!(Receipt::parse(seen.short_message).id, Some(&ours[..]), "{stat}");
+        assert_eq!(Receipt::parse(seen.short_message).id, Some(&ours[..]));
+        assert_eq!((seen.esm_class, seen.data_coding), (0x04, 0));
     }
 }
 
