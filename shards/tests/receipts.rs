@@ -87,6 +87,23 @@ fn tlvs_of_version_5_come_to_customers_of_version_5_alone() {
 }
 
 #[test]
+fn a_text_of_255_octets_comes_to_customers_before_version_5_as_message_payload() {
+    let text = [b'z'; 255];
+    for (version, in_place) in [(0x50, 255), (0x34, 0)] {
+        let (mut stage, links) = Stage::with_vendors(settings_with_inbound("12025550100"));
+        let customer = stage.accept();
+        stage.bind(customer, 0, CommandId::BIND_TRANSCEIVER, version);
+        let dest = Address { ton: 1, npi: 1, addr: b"12025550100" };
+        let tlvs = Tlvs::new(b"\x14\x00\x00\x01z");
+        stage.feed(links[0], &deliver(1, &ShortMessage { dest, tlvs, ..message(&text) }));
+        let came = stage.pdu(customer);
+        let seen = ShortMessage::decode(&came.bytes).unwrap();
+        assert_eq!((seen.short_message.len(), seen.text()), (in_place, &text[..]), "{version:#x}");
+        assert_eq!(seen.tlvs.find(Tag(0x1400)).unwrap().value, b"z");
+    }
+}
+
+#[test]
 fn ids_match_across_hex_decimal_zeros_and_case() {
     type Case = (VendorIdFormat, &'static [u8], VendorIdFormat, &'static str);
     let cases: [Case; 4] = [

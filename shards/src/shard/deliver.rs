@@ -4,7 +4,7 @@
 use smpp_pdu::encode::Encoder;
 use smpp_pdu::frame::HEADER_LENGTH;
 use smpp_pdu::message::SHORT_MESSAGE_MAX;
-use smpp_pdu::{CommandId, CommandStatus, ShortMessage, Tlvs, encode};
+use smpp_pdu::{CommandId, CommandStatus, ShortMessage, Tag, Tlvs, encode};
 
 use super::rewrite::VERSION_5;
 use super::{Role, Shard};
@@ -376,13 +376,21 @@ fn write_without_tlvs(out: &mut Vec<u8>, pdu: &[u8]) {
     encode::short_message(out, CommandId::DELIVER_SM, 0, &plain);
 }
 
-/// Writes a deliver_sm for a peer of that version, which may not know all of its TLVs.
+/// Writes a deliver_sm for a peer of that version, which may not know all of its TLVs, nor a short_message of 255 octets.
 #[cold]
 fn write_for_version(out: &mut Vec<u8>, pdu: &[u8], interface_version: u8) {
     // It was decoded when it came in.
     let Ok(message) = ShortMessage::decode(pdu) else { return out.extend_from_slice(pdu) };
-    Encoder::new(out, CommandId::DELIVER_SM, CommandStatus::ESME_ROK, 0)
-        .octets(&pdu[HEADER_LENGTH..message.offsets.tlvs])
-        .tlvs_for(message.tlvs, interface_version)
-        .finish();
+    let is_long = message.short_message.len() > SHORT_MESSAGE_MAX;
+    let mut written = Encoder::new(out, CommandId::DELIVER_SM, CommandStatus::ESME_ROK, 0);
+    if is_long {
+        written = written.octets(&pdu[HEADER_LENGTH..message.offsets.short_message - 1]).u8(0);
+    } else {
+        written = written.octets(&pdu[HEADER_LENGTH..message.offsets.tlvs]);
+    }
+    written = written.tlvs_for(message.tlvs, interface_version);
+    if is_long {
+        written = written.tlv(Tag::MESSAGE_PAYLOAD, message.short_message);
+    }
+    written.finish();
 }

@@ -283,7 +283,7 @@ impl Shard {
                     pdu = &written;
                 }
                 let (kept, is_final, is_double) = (KeptRef::NONE, false, false);
-                let has_version_5 = message.tlvs.has_version_5();
+                let has_version_5 = message.has_version_5();
                 let deliver = Deliver { origin, vendor, customer, kept, is_final, has_version_5, is_double, pdu };
                 self.lanes[vendor.index()].counters.deliveries_waiting += 1;
                 if shard == self.id {
