@@ -104,6 +104,20 @@ fn a_text_of_255_octets_comes_to_customers_before_version_5_as_message_payload()
 }
 
 #[test]
+fn a_part_told_by_sar_tlvs_is_told_by_a_header_to_customers_of_version_3_3() {
+    let (mut stage, links) = Stage::with_vendors(settings_with_inbound("12025550100"));
+    let customer = stage.accept();
+    stage.bind(customer, 0, CommandId::BIND_TRANSCEIVER, 0x33);
+    let dest = Address { ton: 1, npi: 1, addr: b"12025550100" };
+    let tlvs = Tlvs::new(b"\x02\x0c\x00\x02\x01\x02\x02\x0e\x00\x01\x03\x02\x0f\x00\x01\x02");
+    stage.feed(links[0], &deliver(1, &ShortMessage { dest, tlvs, ..message(b"hello") }));
+    let came = stage.pdu(customer);
+    let seen = ShortMessage::decode(&came.bytes).unwrap();
+    assert_eq!((seen.esm_class, seen.short_message), (0x40, &b"\x06\x08\x04\x01\x02\x03\x02hello"[..]));
+    assert_eq!(seen.tlvs.as_bytes(), b"");
+}
+
+#[test]
 fn ids_match_across_hex_decimal_zeros_and_case() {
     type Case = (VendorIdFormat, &'static [u8], VendorIdFormat, &'static str);
     let cases: [Case; 4] = [
