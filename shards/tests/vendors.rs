@@ -457,6 +457,23 @@ fn a_vendors_ways_are_settings() {
     assert_eq!(seen.tlvs.find(Tag::SAR_SEGMENT_SEQNUM).unwrap().integer(), Some(1));
 }
 
+#[test]
+fn where_receipts_are_always_asked_for_they_are_of_every_end() {
+    for long_messages in [LongMessages::AsSent, LongMessages::Udh] {
+        let mut settings = settings();
+        settings.vendors[0].request_receipts = RequestReceipts::Always;
+        settings.vendors[0].long_messages = long_messages;
+        let (mut stage, links) = Stage::with_vendors(settings);
+        let customer = stage.bound(0, CommandId::BIND_TRANSCEIVER);
+        for (registered_delivery, expected) in [(0, 1), (1, 1), (2, 1), (3, 1), (0x12, 0x11)] {
+            stage.feed(customer, &submit(1, &ShortMessage { registered_delivery, ..message(b"hello") }));
+            let sent = stage.pdu(links[0]);
+            let seen = ShortMessage::decode(&sent.bytes).unwrap();
+            assert_eq!(seen.registered_delivery, expected, "asked for {registered_delivery:#x}");
+        }
+    }
+}
+
 /// One vendor that takes long messages in that form, and a customer.
 fn with_long_messages(form: LongMessages) -> (Stage, Conn, Conn) {
     let mut settings = settings();

@@ -47,7 +47,7 @@ pub(super) fn submit_sm(
         (0, Some(coding)) => coding,
         (coding, _) => coding,
     };
-    let mut registered = message.registered_delivery | u8::from(vendor.always_receipts());
+    let mut registered = vendor.registered_delivery(message.registered_delivery);
     let has_tlvs = takes_tlvs(vendor);
     let mut parts = 1;
     let mut form = match Pieces::of(&message, vendor) {
