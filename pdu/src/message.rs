@@ -170,6 +170,11 @@ impl<'a> ShortMessage<'a> {
         !self.short_message.is_empty() && self.tlvs.find(Tag::MESSAGE_PAYLOAD).is_some()
     }
 
+    /// Whether peers before SMPP 5.0 may not know all of it: a TLV of that version, or a short_message of 255 octets.
+    pub fn has_version_5(&self) -> bool {
+        self.short_message.len() > SHORT_MESSAGE_MAX || self.tlvs.has_version_5()
+    }
+
     /// Whether esm_class marks a delivery receipt or an intermediate notification (deliver_sm only).
     #[inline]
     pub const fn is_receipt(&self) -> bool {

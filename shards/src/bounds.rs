@@ -9,6 +9,9 @@ pub const PDU_BYTES_MAX: usize = 70_000;
 /// Octets waiting to be sent to one customer session. Beyond it the session's reading stops until half is gone.
 pub const SESSION_OUTPUT_BYTES_MAX: usize = 256 * 1024;
 
+/// Octets waiting to be sent to one connection that is not bound yet. Beyond it its reading stops until half is gone.
+pub const LOBBY_OUTPUT_BYTES_MAX: usize = 4 * 1024;
+
 /// Octets waiting to be sent to one vendor link. Beyond it the link's window counts as full.
 pub const LINK_OUTPUT_BYTES_MAX: usize = 1024 * 1024;
 

@@ -54,7 +54,7 @@ pub(crate) struct Delivery {
     pub(crate) kept: KeptRef,
     /// And with which that message ends.
     pub(crate) is_final: bool,
-    /// Some of its TLVs are of SMPP 5.0.
+    /// Some of its TLVs, or the length of its text, are of SMPP 5.0.
     pub(crate) has_version_5: bool,
     /// The segment in which its record stands, once that is known.
     pub(crate) segment: Option<u32>,

@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 
-use crate::bounds::{THROTTLE_PAUSE_MS_MAX, THROTTLE_PAUSE_MS_MIN};
+use crate::bounds::{ALERT_FAILURES, THROTTLE_PAUSE_MS_MAX, THROTTLE_PAUSE_MS_MIN};
 use crate::early::EarlyReceipts;
 use crate::lease::Limit;
 use crate::names::LinkId;
@@ -87,6 +87,13 @@ impl Lane {
         self.links.retain(|other| *other != link);
         self.turn = 0;
         self.run = 0;
+    }
+
+    /// A link is bound, so many binds of which were refused or dropped in a row: those go on counting until this one has
+    /// stood for a while.
+    pub(crate) const fn bound_after(&mut self, refusals: u32) {
+        self.counters.failures_in_a_row = refusals;
+        self.alerted &= refusals >= ALERT_FAILURES;
     }
 
     /// Whether a message of that many octets may wait here.

@@ -77,7 +77,7 @@ pub struct VendorCounters {
     pub connects: u64,
     /// Bound links that ended.
     pub disconnects: u64,
-    /// Failed attempts in a row.
+    /// Failed attempts in a row, binds that did not stand for a while among them.
     pub failures_in_a_row: u32,
     /// submit_sm sent, retries included.
     pub submits: u64,

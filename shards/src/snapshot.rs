@@ -6,6 +6,7 @@ mod compile;
 use core::net::IpAddr;
 use std::collections::HashMap;
 
+use smpp_pdu::message::REGISTERED_RECEIPT_MASK;
 use smpp_pdu::{CommandStatus, ShortMessage};
 
 use crate::addresses::{IpNetwork, SourceAddresses};
@@ -121,6 +122,13 @@ impl Vendor {
     /// Whether receipts are asked for every message.
     pub fn always_receipts(&self) -> bool {
         self.settings.request_receipts == RequestReceipts::Always
+    }
+
+    /// What this vendor is asked for, of a message whose customer has asked for that (registered_delivery, section 5.2.17).
+    #[inline]
+    pub(crate) fn registered_delivery(&self, asked: u8) -> u8 {
+        // Of failures alone, or of deliveries alone, would not be always.
+        if self.always_receipts() { asked & !REGISTERED_RECEIPT_MASK | 1 } else { asked }
     }
 }
 

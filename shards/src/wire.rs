@@ -103,7 +103,7 @@ pub struct Deliver<'a> {
     pub kept: KeptRef,
     /// And with which that message ends.
     pub is_final: bool,
-    /// Some of its TLVs are of SMPP 5.0: not for every peer.
+    /// Some of its TLVs, or the length of its text, are of SMPP 5.0: not for every peer.
     pub has_version_5: bool,
     /// There may be another one for the same message: a vendor may have it twice, or two may.
     pub is_double: bool,

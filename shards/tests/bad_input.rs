@@ -47,6 +47,22 @@ fn half_a_header_is_waited_for_and_the_bind_timer_ends_it() {
 }
 
 #[test]
+fn who_does_not_take_his_answers_before_a_bind_is_not_read_any_more_until_he_does() {
+    let mut stage = stage();
+    let conn = stage.accept();
+    let asked: Vec<u8> = (1..=1_000).flat_map(|sequence| header_only(CommandId::ENQUIRE_LINK, sequence)).collect();
+    stage.feed(conn, &asked[..16]);
+    assert_eq!(stage.read_mode(conn), Some(ReadMode::Once));
+    stage.actions.clear();
+    stage.feed(conn, &asked[16..]);
+    assert_eq!(stage.read_mode(conn), None, "16,000 octets wait");
+    assert_eq!(stage.pdus(conn).len(), 1_000);
+    stage.shard.sent(conn, stage.now, &mut stage.out);
+    assert_eq!(stage.read_mode(conn), Some(ReadMode::Once));
+    assert_eq!(stage.bind(conn, 0, CommandId::BIND_TRANSCEIVER, 0x34).status, CommandStatus::ESME_ROK);
+}
+
+#[test]
 fn one_octet_at_a_time_is_as_good_as_any_other_way() {
     let mut stage = stage();
     let conn = stage.accept();

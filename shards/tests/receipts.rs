@@ -87,6 +87,37 @@ fn tlvs_of_version_5_come_to_customers_of_version_5_alone() {
 }
 
 #[test]
+fn a_text_of_255_octets_comes_to_customers_before_version_5_as_message_payload() {
+    let text = [b'z'; 255];
+    for (version, in_place) in [(0x50, 255), (0x34, 0)] {
+        let (mut stage, links) = Stage::with_vendors(settings_with_inbound("12025550100"));
+        let customer = stage.accept();
+        stage.bind(customer, 0, CommandId::BIND_TRANSCEIVER, version);
+        let dest = Address { ton: 1, npi: 1, addr: b"12025550100" };
+        let tlvs = Tlvs::new(b"\x14\x00\x00\x01z");
+        stage.feed(links[0], &deliver(1, &ShortMessage { dest, tlvs, ..message(&text) }));
+        let came = stage.pdu(customer);
+        let seen = ShortMessage::decode(&came.bytes).unwrap();
+        assert_eq!((seen.short_message.len(), seen.text()), (in_place, &text[..]), "{version:#x}");
+        assert_eq!(seen.tlvs.find(Tag(0x1400)).unwrap().value, b"z");
+    }
+}
+
+#[test]
+fn a_part_told_by_sar_tlvs_is_told_by_a_header_to_customers_of_version_3_3() {
+    let (mut stage, links) = Stage::with_vendors(settings_with_inbound("12025550100"));
+    let customer = stage.accept();
+    stage.bind(customer, 0, CommandId::BIND_TRANSCEIVER, 0x33);
+    let dest = Address { ton: 1, npi: 1, addr: b"12025550100" };
+    let tlvs = Tlvs::new(b"\x02\x0c\x00\x02\x01\x02\x02\x0e\x00\x01\x03\x02\x0f\x00\x01\x02");
+    stage.feed(links[0], &deliver(1, &ShortMessage { dest, tlvs, ..message(b"hello") }));
+    let came = stage.pdu(customer);
+    let seen = ShortMessage::decode(&came.bytes).unwrap();
+    assert_eq!((seen.esm_class, seen.short_message), (0x40, &b"\x06\x08\x04\x01\x02\x03\x02hello"[..]));
+    assert_eq!(seen.tlvs.as_bytes(), b"");
+}
+
+#[test]
 fn ids_match_across_hex_decimal_zeros_and_case() {
     type Case = (VendorIdFormat, &'static [u8], VendorIdFormat, &'static str);
     let cases: [Case; 4] = [
@@ -107,6 +138,21 @@ fn ids_match_across_hex_decimal_zeros_and_case() {
 }
 
 #[test]
+fn an_intermediate_notification_never_ends_the_wait_for_the_receipt() {
+    for stat in ["BUFFRED", "UNDELIV", "UNKNOWN"] {
+        let (mut stage, link, customer) = stage_with(settings());
+        let ours = sent_with_receipt(&mut stage, link, customer, b"77");
+        let text = text_of("77", stat);
+        stage.feed(link, &deliver(1, &ShortMessage { esm_class: 0x20, ..message(&text) }));
+        assert_eq!((stage.pdu(link).status, stage.pdus(customer).len()), (OK, 0), "{stat}: nobody asked for it");
+        stage.feed(link, &receipt_pdu(2, &text_of("77", "DELIVRD"), b""));
+        let delivered = stage.pdu(customer);
+        let seen = ShortMessage::decode(&delivered.bytes).unwrap();
+        assert_eq!(Receipt::parse(seen.short_message).id, Some(&ours[..]), "{stat}");
+    }
+}
+
+#[test]
 fn a_receipt_by_tlv_alone_gets_a_text_of_ours() {
     let (mut stage, link, customer) = stage_with(settings());
     let ours = sent_with_receipt(&mut stage, link, customer, b"77");
@@ -116,6 +162,22 @@ fn a_receipt_by_tlv_alone_gets_a_text_of_ours() {
     let receipt = Receipt::parse(seen.short_message);
     assert_eq!((receipt.id, receipt.stat), (Some(&ours[..]), Some(&b"DELIVRD"[..])));
     assert_eq!(seen.tlvs.find(Tag::MESSAGE_STATE).unwrap().integer(), Some(2));
+}
+
+#[test]
+fn a_text_of_ours_is_told_as_what_it_is_whatever_the_vendors_was() {
+    let tlvs = Tlvs::new(b"\x00\x1e\x00\x0377\0\x04\x27\x00\x01\x02");
+    for (esm_class, data_coding, text) in
+        [(0x04, 8, &b"\0i\0d\0:\x007\x007"[..]), (0x44, 0, b"\x05\0\x03\x01\x01\x01ok")]
+    {
+        let (mut stage, link, customer) = stage_with(settings());
+        let ours = sent_with_receipt(&mut stage, link, customer, b"77");
+        stage.feed(link, &deliver(1, &ShortMessage { esm_class, data_coding, tlvs, ..message(text) }));
+        let delivered = stage.pdu(customer);
+        let seen = ShortMessage::decode(&delivered.bytes).unwrap();
+        assert_eq!(Receipt::parse(seen.short_message).id, Some(&ours[..]));
+        assert_eq!((seen.esm_class, seen.data_coding), (0x04, 0));
+    }
 }
 
 #[test]

@@ -349,6 +349,27 @@ fn binds_that_are_taken_and_dropped_at_once_are_tried_again_after_longer_and_lon
 }
 
 #[test]
+fn a_vendor_that_drops_every_bind_at_once_is_an_alert_until_one_stands() {
+    let mut settings = settings();
+    settings.vendors[0].enquire_link_ms = 0;
+    let mut stage = Stage::new(settings);
+    for _ in 0..7 {
+        let conn = stage.bind_links()[0];
+        stage.pass_ms(100);
+        stage.shard.closed(conn, CloseCause::EndOfStream, stage.now, &mut stage.out);
+        stage.pass_ms(36_100);
+    }
+    assert_eq!(stage.shard.report().vendors[0].failures_in_a_row, 7);
+    let alerts = stage.actions.iter().filter(|action| format!("{action:?}").contains("VendorAlert")).count();
+    assert_eq!(alerts, 1);
+    stage.bind_links();
+    stage.pass_ms(5_000);
+    assert_eq!(stage.shard.report().vendors[0].failures_in_a_row, 7, "it may be dropped as the others were");
+    stage.pass_ms(5_100);
+    assert_eq!(stage.shard.report().vendors[0].failures_in_a_row, 0);
+}
+
+#[test]
 fn tlvs_of_version_5_go_to_vendors_of_version_5_alone() {
     let tlvs = b"\x04\x28\x00\x01\x10\x14\x00\x00\x02zz\x06\x00\x00\x01\x01";
     for (version, expected) in [(0x50, &tlvs[..]), (0x34, b"\x14\x00\x00\x02zz"), (0x33, b"")] {
@@ -434,6 +455,23 @@ fn a_vendors_ways_are_settings() {
     assert_eq!(seen.tlvs.find(Tag::SAR_MSG_REF_NUM).unwrap().integer(), Some(0x2A));
     assert_eq!(seen.tlvs.find(Tag::SAR_TOTAL_SEGMENTS).unwrap().integer(), Some(2));
     assert_eq!(seen.tlvs.find(Tag::SAR_SEGMENT_SEQNUM).unwrap().integer(), Some(1));
+}
+
+#[test]
+fn where_receipts_are_always_asked_for_they_are_of_every_end() {
+    for long_messages in [LongMessages::AsSent, LongMessages::Udh] {
+        let mut settings = settings();
+        settings.vendors[0].request_receipts = RequestReceipts::Always;
+        settings.vendors[0].long_messages = long_messages;
+        let (mut stage, links) = Stage::with_vendors(settings);
+        let customer = stage.bound(0, CommandId::BIND_TRANSCEIVER);
+        for (registered_delivery, expected) in [(0, 1), (1, 1), (2, 1), (3, 1), (0x12, 0x11)] {
+            stage.feed(customer, &submit(1, &ShortMessage { registered_delivery, ..message(b"hello") }));
+            let sent = stage.pdu(links[0]);
+            let seen = ShortMessage::decode(&sent.bytes).unwrap();
+            assert_eq!(seen.registered_delivery, expected, "asked for {registered_delivery:#x}");
+        }
+    }
 }
 
 /// One vendor that takes long messages in that form, and a customer.

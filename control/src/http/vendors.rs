@@ -95,7 +95,7 @@ struct VendorDetail {
     /// Binds that came up since the start, and that ended.
     connects: u64,
     disconnects: u64,
-    /// Attempts that failed since the last one that did not.
+    /// Binds in a row that failed, those among them that were dropped within ten seconds.
     failures_in_a_row: u32,
     /// From which local address the last bind came up.
     local_address: Option<String>,

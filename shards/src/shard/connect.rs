@@ -137,17 +137,16 @@ impl Shard {
         link.state = LinkState::Bound;
         link.bound_at = now.mono;
         let (vendor, local) = (link.vendor, link.local);
-        let submits = link.can_submit();
+        let (submits, refusals) = (link.can_submit(), link.refusals);
         let lane = &mut self.lanes[vendor.index()];
         lane.submitting += u32::from(submits);
-        lane.alerted = false;
         if lane.counters.links_bound == 0 {
             lane.counters.connected_unix_ms = now.unix_ms;
         }
         lane.counters.last_bind_unix_ms = now.unix_ms;
         lane.counters.links_bound += 1;
         lane.counters.connects += 1;
-        lane.counters.failures_in_a_row = 0;
+        lane.bound_after(refusals);
         self.refresh_state(vendor);
         self.link_timer(link_id, now);
         out.push(Action::Log(Event::LinkBound { vendor, link: link_id, local }));
@@ -272,7 +271,8 @@ impl Shard {
             (_, Some(at)) => at.after_ms(settings.response_timeout_ms),
             (millis, None) => link.last_received.after_ms(millis).max(now.mono.after_ms(1)),
         };
-        self.link_timers.set(link_id.index(), due);
+        let steady = if link.refusals == 0 { Time::NEVER } else { link.bound_at.after_ms(STEADY_BIND_MS) };
+        self.link_timers.set(link_id.index(), due.min(steady));
     }
 
     pub(super) fn link_due(&mut self, link_id: LinkId, now: Now, out: &mut Output) {
@@ -288,6 +288,10 @@ impl Shard {
                 self.hang_up(conn, reason, now, out);
             }
             (LinkState::Bound, Some(conn)) => {
+                if link.refusals != 0 && now.mono.millis_since(link.bound_at) >= STEADY_BIND_MS {
+                    link.refusals = 0;
+                    self.lanes[link.vendor.index()].bound_after(0);
+                }
                 let silent_ms = now.mono.millis_since(link.last_received);
                 match link.enquired_at {
                     Some(at) if now.mono.millis_since(at) >= settings.response_timeout_ms && link.is_reading => {

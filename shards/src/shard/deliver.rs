@@ -1,10 +1,11 @@
 //! Receipts and MO on their customer's home shard: to a bind that can receive, kept for a while where there is none,
 //! and the customer's answer back to the vendor's shard.
 
+use smpp_pdu::concat::Part;
 use smpp_pdu::encode::Encoder;
 use smpp_pdu::frame::HEADER_LENGTH;
-use smpp_pdu::message::SHORT_MESSAGE_MAX;
-use smpp_pdu::{CommandId, CommandStatus, ShortMessage, Tlvs, encode};
+use smpp_pdu::message::{ESM_UDHI, SHORT_MESSAGE_MAX};
+use smpp_pdu::{CommandId, CommandStatus, ShortMessage, Tag, Tlvs, encode};
 
 use super::rewrite::VERSION_5;
 use super::{Role, Shard};
@@ -368,21 +369,40 @@ fn fits_without_tlvs(pdu: &[u8]) -> bool {
     ShortMessage::decode(pdu).is_ok_and(|message| message.text().len() <= SHORT_MESSAGE_MAX)
 }
 
-/// Writes a deliver_sm for a peer of version 3.3: no TLV, and the text in short_message wherever it stood.
+/// Writes a deliver_sm for a peer of version 3.3: no TLV, the text in short_message wherever it stood, and a part of a longer
+/// message told by a user data header.
 fn write_without_tlvs(out: &mut Vec<u8>, pdu: &[u8]) {
     // It was decoded when it came in.
     let Ok(message) = ShortMessage::decode(pdu) else { return out.extend_from_slice(pdu) };
-    let plain = ShortMessage { short_message: message.text(), tlvs: Tlvs::default(), ..message };
+    let mut plain = ShortMessage { short_message: message.text(), tlvs: Tlvs::default(), ..message };
+    let mut with_header = Vec::new();
+    if message.esm_class & ESM_UDHI == 0
+        && let Ok(Some(part)) = Part::of_sar(message.tlvs)
+        && part.reference.header_length() + plain.short_message.len() <= SHORT_MESSAGE_MAX
+    {
+        part.write_header(&mut with_header);
+        with_header.extend_from_slice(plain.short_message);
+        plain.short_message = &with_header;
+        plain.esm_class |= ESM_UDHI;
+    }
     encode::short_message(out, CommandId::DELIVER_SM, 0, &plain);
 }
 
-/// Writes a deliver_sm for a peer of that version, which may not know all of its TLVs.
+/// Writes a deliver_sm for a peer of that version, which may not know all of its TLVs, nor a short_message of 255 octets.
 #[cold]
 fn write_for_version(out: &mut Vec<u8>, pdu: &[u8], interface_version: u8) {
     // It was decoded when it came in.
     let Ok(message) = ShortMessage::decode(pdu) else { return out.extend_from_slice(pdu) };
-    Encoder::new(out, CommandId::DELIVER_SM, CommandStatus::ESME_ROK, 0)
-        .octets(&pdu[HEADER_LENGTH..message.offsets.tlvs])
-        .tlvs_for(message.tlvs, interface_version)
-        .finish();
+    let is_long = message.short_message.len() > SHORT_MESSAGE_MAX;
+    let mut written = Encoder::new(out, CommandId::DELIVER_SM, CommandStatus::ESME_ROK, 0);
+    if is_long {
+        written = written.octets(&pdu[HEADER_LENGTH..message.offsets.short_message - 1]).u8(0);
+    } else {
+        written = written.octets(&pdu[HEADER_LENGTH..message.offsets.tlvs]);
+    }
+    written = written.tlvs_for(message.tlvs, interface_version);
+    if is_long {
+        written = written.tlv(Tag::MESSAGE_PAYLOAD, message.short_message);
+    }
+    written.finish();
 }

@@ -324,7 +324,8 @@ impl Shard {
         } else {
             buffer.extend_from_slice(&message.pdu);
             if vendor.always_receipts() {
-                buffer[start + usize::from(message.carried.facts.registered_at)] |= 1;
+                let asked = message.carried.facts.registered_delivery;
+                buffer[start + usize::from(message.carried.facts.registered_at)] = vendor.registered_delivery(asked);
             }
         }
         // command_status is 0 in a request, whatever the customer put there; then our sequence_number.

@@ -7,7 +7,7 @@ use smpp_pdu::bind::Bind;
 use smpp_pdu::{CommandId, CommandStatus, Header, encode};
 
 use super::{Role, Shard};
-use crate::bounds::{CONNECTIONS_MAX, LOBBY_MAX};
+use crate::bounds::{CONNECTIONS_MAX, LOBBY_MAX, LOBBY_OUTPUT_BYTES_MAX};
 use crate::event::{EndReason, Event};
 use crate::names::{Conn, CustomerId};
 use crate::output::{Action, AuthRequest, Output, ReadMode, Verdict};
@@ -21,6 +21,8 @@ pub(super) struct Lobby {
     /// When the bind timer ends; a bind that is being checked is not cut off by it.
     until: Time,
     asking: Option<Asking>,
+    /// A receive was asked for; not while its answers wait to be taken.
+    is_reading: bool,
 }
 
 /// A bind that the control thread is checking.
@@ -48,7 +50,7 @@ impl Shard {
         }
         let until = now.mono.after_ms(self.snapshot.gateway.bind_timeout_ms);
         let peer = peer.ip().to_canonical();
-        self.occupy(conn, Role::Lobby(Box::new(Lobby { peer, tls, until, asking: None })));
+        self.occupy(conn, Role::Lobby(Box::new(Lobby { peer, tls, until, asking: None, is_reading: true })));
         self.lobby_count += 1;
         self.connection_timers.set(conn.index(), until);
         out.push(Action::Read { conn, mode: ReadMode::Once });
@@ -81,11 +83,26 @@ impl Shard {
         }
     }
 
-    /// After each receive of a lobby connection: read on, unless its bind is being checked.
+    /// After each receive of a lobby connection: read on, unless its bind is being checked or its answers are not taken.
     pub(super) fn lobby_read_on(&mut self, conn: Conn, out: &mut Output) {
-        if let Role::Lobby(lobby) = &self.connections[conn.index()].role
+        if let Role::Lobby(lobby) = &mut self.connections[conn.index()].role
             && !lobby.is_asking()
         {
+            lobby.is_reading = out.queued_bytes(conn) <= LOBBY_OUTPUT_BYTES_MAX;
+            if lobby.is_reading {
+                out.push(Action::Read { conn, mode: ReadMode::Once });
+            }
+        }
+    }
+
+    /// Some of a lobby connection's answers have been taken.
+    pub(super) fn lobby_sent(&mut self, conn: Conn, out: &mut Output) {
+        if let Role::Lobby(lobby) = &mut self.connections[conn.index()].role
+            && !lobby.is_reading
+            && !lobby.is_asking()
+            && out.queued_bytes(conn) <= LOBBY_OUTPUT_BYTES_MAX / 2
+        {
+            lobby.is_reading = true;
             out.push(Action::Read { conn, mode: ReadMode::Once });
         }
     }

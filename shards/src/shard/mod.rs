@@ -312,7 +312,8 @@ impl Shard {
                     self.pump_lane(vendor, now, out);
                 }
             }
-            Role::Lobby(_) | Role::Free => {}
+            Role::Lobby(_) => self.lobby_sent(conn, out),
+            Role::Free => {}
         }
     }
 

@@ -121,7 +121,8 @@ impl Shard {
     ) {
         let Some(awaited) = self.awaited.get(origin.awaited).copied() else { return };
         let state = receipt_state(message, receipt);
-        let is_final = state.is_final();
+        // Whatever an intermediate notification says, the receipt is still to come.
+        let is_final = state.is_final() && !is_intermediate(message.esm_class);
         if is_final && awaited.is_passed_on {
             // A vendor whose bind ended before our answer gives it again over another one. Given on as well, the customer would
             // have it twice; when it comes later, what became of the first is known.
@@ -289,7 +290,7 @@ impl Shard {
                     pdu = &written;
                 }
                 let (kept, is_final, is_double) = (KeptRef::NONE, false, false);
-                let has_version_5 = message.tlvs.has_version_5();
+                let has_version_5 = message.has_version_5();
                 let deliver = Deliver { origin, vendor, customer, kept, is_final, has_version_5, is_double, pdu };
                 self.lanes[vendor.index()].counters.deliveries_waiting += 1;
                 if shard == self.id {
@@ -315,9 +316,10 @@ impl Shard {
         out: &mut Output,
     ) {
         self.lanes[vendor.index()].counters.deliveries_waiting -= 1;
-        match status.is_ok() {
-            true => self.end_awaited(origin.awaited),
-            false => self.awaited.set_passed_on(origin.awaited, false),
+        if status.is_ok() {
+            self.end_awaited(origin.awaited);
+        } else {
+            self.awaited.set_passed_on(origin.awaited, false);
         }
         self.answer_delivery(origin, status, out);
     }
@@ -344,21 +346,26 @@ pub(super) fn receipt_id<'a>(
     }
 }
 
-/// What a receipt says of its message; a word that nobody knows counts as unknown.
+/// What a receipt says of its message; a word that nobody knows counts as unknown, and before the end as enroute.
 fn receipt_state(message: &ShortMessage<'_>, receipt: &Receipt<'_>) -> MessageState {
+    let otherwise = if is_intermediate(message.esm_class) { MessageState::Enroute } else { MessageState::Unknown };
     receipt
         .state()
         .or_else(|| {
             let value = message.tlvs.find(Tag::MESSAGE_STATE)?.integer()?;
             MessageState::from_wire(u8::try_from(value).ok()?)
         })
-        .unwrap_or(MessageState::Unknown)
+        .unwrap_or(otherwise)
+}
+
+/// Whether esm_class marks an intermediate notification, which tells of a message before its end.
+const fn is_intermediate(esm_class: u8) -> bool {
+    esm_class & ESM_TYPE_MASK == ESM_INTERMEDIATE
 }
 
 /// Whether registered_delivery (section 5.2.17) asked for such a receipt.
 fn is_wanted(registered_delivery: u8, esm_class: u8, state: MessageState) -> bool {
-    let is_intermediate = esm_class & ESM_TYPE_MASK == ESM_INTERMEDIATE || state == MessageState::Enroute;
-    if is_intermediate {
+    if is_intermediate(esm_class) || state == MessageState::Enroute {
         return registered_delivery & REGISTERED_INTERMEDIATE != 0;
     }
     let is_success = matches!(state, MessageState::Delivered | MessageState::Accepted);

@@ -220,7 +220,7 @@ impl Shard {
         let delivery = self.deliveries.get_mut(slot);
         delivery.number = number;
         (delivery.kept, delivery.is_final) = (kept, kept != KeptRef::NONE);
-        delivery.has_version_5 = ShortMessage::decode(&receipt.pdu).is_ok_and(|message| message.tlvs.has_version_5());
+        delivery.has_version_5 = ShortMessage::decode(&receipt.pdu).is_ok_and(|message| message.has_version_5());
         if let Some(kept) = self.kept.find(kept) {
             kept.has_final = true;
         }

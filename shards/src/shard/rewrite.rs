@@ -47,7 +47,7 @@ pub(super) fn submit_sm(
         (0, Some(coding)) => coding,
         (coding, _) => coding,
     };
-    let mut registered = message.registered_delivery | u8::from(vendor.always_receipts());
+    let mut registered = vendor.registered_delivery(message.registered_delivery);
     let has_tlvs = takes_tlvs(vendor);
     let mut parts = 1;
     let mut form = match Pieces::of(&message, vendor) {
@@ -238,18 +238,23 @@ pub(super) fn receipt(
     text.clear();
     receipt_text(text, message.text(), receipt, &id, awaited, state, now);
     text.truncate(SHORT_MESSAGE_MAX);
+    // What the vendor says of its text does not hold for one of ours.
+    let (esm_class, data_coding) = match receipt.id {
+        Some(_) => (message.esm_class, message.data_coding),
+        None => (message.esm_class & !ESM_UDHI, 0),
+    };
     let mut pdu = Encoder::new(out, CommandId::DELIVER_SM, CommandStatus::ESME_ROK, 0)
         .c_octets(message.service_type, SERVICE_TYPE_MAX)
         .address(awaited.dest.address(), ADDRESS_MAX)
         .address(awaited.source.address(), ADDRESS_MAX)
-        .u8(message.esm_class)
+        .u8(esm_class)
         .u8(message.protocol_id)
         .u8(message.priority_flag)
         .c_octets(message.schedule_delivery_time, TIME_LENGTH)
         .c_octets(message.validity_period, TIME_LENGTH)
         .u8(message.registered_delivery)
         .u8(message.replace_if_present_flag)
-        .u8(message.data_coding)
+        .u8(data_coding)
         .u8(message.sm_default_msg_id)
         .u8(text.len() as u8)
         .octets(text);

@@ -283,7 +283,7 @@ impl Model {
             // The last part's receipt is the message's.
             _ if is_part => asked == 0,
             RequestReceipts::AsAsked => sent.registered_delivery == original.registered_delivery,
-            RequestReceipts::Always => asked != 0,
+            RequestReceipts::Always => asked == 1,
         };
         let service_type = settings.service_type.as_deref().map_or(original.service_type, str::as_bytes);
         let (as_sent, mut as_asked) = (Shape::of(sent), Shape::of(&original));
