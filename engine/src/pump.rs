@@ -214,6 +214,7 @@ impl Pump {
             busy = self.take_completions();
             busy |= self.shake_hands();
             busy |= self.take_inboxes();
+            busy |= self.take_outcomes();
             busy |= self.shard.take_rings(self.now, &mut self.output);
             self.carry_out();
             self.run_timers();

@@ -56,8 +56,7 @@ struct World {
     links: Vec<Peer>,
     messages: u32,
     receipts: bool,
-    batch: Batch,
-    is_writing: bool,
+    writing: Option<Batch>,
     next_id: u64,
     sequence: u32,
     /// Ids of messages answered in the turn before.
@@ -98,8 +97,7 @@ impl World {
             links: links.into_iter().map(Peer::new).collect(),
             messages,
             receipts,
-            batch: Batch::default(),
-            is_writing: false,
+            writing: None,
             next_id: 0x0069_2000_0000_0000,
             sequence: 0,
             answered: Vec::new(),
@@ -114,11 +112,11 @@ impl World {
         for peer in self.customers.iter().chain(&self.links) {
             stage.shard.received(peer.conn, &peer.feed, stage.now, &mut stage.out);
         }
-        if core::mem::take(&mut self.is_writing) {
-            stage.shard.batch_written(stage.now, &mut stage.out);
+        if let Some(batch) = self.writing.take() {
+            stage.shard.batch_written(batch, stage.now, &mut stage.out);
         }
         stage.shard.tick(stage.now, &mut stage.out);
-        self.is_writing = stage.shard.take_batch(stage.now, &mut self.batch);
+        self.writing = stage.shard.take_batch(stage.now);
         let taken = begun.elapsed();
         for peer in self.customers.iter_mut().chain(&mut self.links) {
             peer.got.clear();

@@ -56,7 +56,9 @@ struct Host {
     slots: Vec<Option<Slot>>,
     asking: Vec<AuthRequest>,
     connecting: Vec<(LinkId, VendorId)>,
-    is_writing: Option<Batch>,
+    writing: Option<Batch>,
+    /// The batch after it, which is not begun.
+    next_batch: Option<Batch>,
     log: LogName,
 }
 
@@ -115,7 +117,8 @@ impl World {
                 slots: Vec::new(),
                 asking: Vec::new(),
                 connecting: Vec::new(),
-                is_writing: None,
+                writing: None,
+                next_batch: None,
                 log,
             });
         }
@@ -401,25 +404,33 @@ impl World {
         self.carry_out(host);
     }
 
-    /// A batch is begun, or the one under way is through or fails.
+    /// A batch is begun, or the one under way is through or fails, or the one after it is taken, or taken anew.
     pub(super) fn disk(&mut self, place: u8) {
         let host = self.host(place);
-        let Host { shard, out, is_writing, log, .. } = &mut self.hosts[host];
-        match is_writing.take() {
-            None => {
-                let mut batch = Batch::default();
-                if shard.take_batch(self.now, &mut batch) {
-                    *is_writing = Some(batch);
+        let Host { shard, out, writing, next_batch, log, .. } = &mut self.hosts[host];
+        match writing.take() {
+            None => *writing = shard.take_batch(self.now),
+            Some(batch) if place % 16 == 15 => {
+                if let Some(next) = next_batch.take() {
+                    shard.give_back_batch(next);
                 }
+                shard.batch_failed(batch, "no space left", self.now, out);
             }
-            Some(_) if place % 16 == 15 => shard.batch_failed("no space left", self.now, out),
-            Some(batch) => {
+            Some(batch) if place % 16 >= 8 => {
+                if let Some(next) = next_batch.take() {
+                    shard.give_back_batch(next);
+                }
+                *next_batch = shard.take_batch(self.now);
+                *writing = Some(batch);
+            }
+            Some(mut batch) => {
                 let segments = self.disk.entry(*log).or_default();
-                segments.resize(segments.len().max(batch.segment as usize + 1), Vec::new());
-                let file = &mut segments[batch.segment as usize];
-                assert_eq!(file.len() as u64, batch.offset, "batches follow one another");
-                file.extend_from_slice(&batch.bytes);
-                shard.batch_written(self.now, out);
+                segments.resize(segments.len().max(batch.segment() as usize + 1), Vec::new());
+                let file = &mut segments[batch.segment() as usize];
+                assert_eq!(file.len() as u64, batch.offset(), "batches follow one another");
+                file.extend_from_slice(batch.seal());
+                *writing = next_batch.take();
+                shard.batch_written(batch, self.now, out);
             }
         }
         self.carry_out(host);

@@ -167,8 +167,15 @@ pub const JOURNAL_COMPANY_BYTES: usize = 2 * BLOCK;
 /// Octets free in its last block with which a batch waits for no more: one more record might begin another block.
 pub const JOURNAL_COMPANY_FREE_BYTES: usize = 512;
 
-/// Full batches that wait for the disk. Beyond it new messages are refused, and receipts are not taken over from vendors.
-pub const JOURNAL_BATCHES_WAITING: usize = 16;
+/// Batches of the journal that the host has at the most: one that it writes, and the one after it, which it has not begun.
+pub const JOURNAL_BATCHES_OUT: usize = 2;
+
+/// Octets of records that wait for the disk beside those batches. Beyond it new messages are refused, and receipts are not
+/// taken over from vendors.
+pub const JOURNAL_WAITING_BYTES: usize = 16 * JOURNAL_BATCH_BYTES;
+
+/// Octets of memory that outlive a batch; what a larger one took goes back.
+pub const JOURNAL_BATCH_BYTES_KEPT: usize = 2 * JOURNAL_BATCH_BYTES;
 
 /// Milliseconds until a batch that could not be written is tried again.
 pub const JOURNAL_REST_MS: u64 = 500;

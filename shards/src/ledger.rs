@@ -1,23 +1,24 @@
 //! A shard's side of its journal: what goes into the next batch, where that is written, which segments are still wanted.
 //!
-//! Lives on the shard's thread and does no I/O: the host takes a batch, writes it, and says how that went. One batch is
-//! being written at a time, and all that comes meanwhile is the next one (group commit). A batch that could not be
-//! written is given out again for a new segment, after a rest, with the file that failed never used again. A small
-//! batch, which is mostly empty as the disk writes whole blocks, waits a little while others keep coming.
+//! Lives on the shard's thread and does no I/O: the host takes a batch, writes it, and gives it back with how that went. One batch
+//! is being written at a time, and all that comes meanwhile is the next one (group commit). That one the host has as well, so that
+//! it can begin it the moment it is through with the first, whatever the shard does then; as long as it has not begun it, it gives
+//! it back for what has come since to be added. A batch that could not be written is given out again for a new segment, after
+//! a rest, with the file that failed never used again. A small batch, which is mostly empty as the disk writes whole
+//! blocks, waits a little while others keep coming.
 //!
 //! Segments are freed in order, the oldest first, when every message and receipt that began in it has ended: so a record
 //! that ends something is never gone before the one that began it.
 
 use core::time::Duration;
 use std::collections::VecDeque;
-use std::sync::Arc;
 
 use crate::bounds::{
-    JOURNAL_BATCH_BYTES, JOURNAL_BATCHES_WAITING, JOURNAL_COMPANY_BYTES, JOURNAL_COMPANY_FREE_BYTES,
-    JOURNAL_COMPANY_US, JOURNAL_REST_MS, JOURNAL_ROOM_MS,
+    JOURNAL_BATCH_BYTES, JOURNAL_BATCH_BYTES_KEPT, JOURNAL_BATCHES_OUT, JOURNAL_COMPANY_BYTES,
+    JOURNAL_COMPANY_FREE_BYTES, JOURNAL_COMPANY_US, JOURNAL_REST_MS, JOURNAL_ROOM_MS, JOURNAL_WAITING_BYTES,
 };
 use crate::event::Event;
-use crate::journal::{BLOCK, Batch, BatchWriter, Entry, FIRST_BATCH, LogName, reseal, segment_header};
+use crate::journal::{BATCH_HEADER, BLOCK, Batch, Entry, FIRST_BATCH, LogName, Part};
 use crate::kept::KeptRef;
 use crate::lane::Ticket;
 use crate::report::JournalReport;
@@ -61,18 +62,25 @@ pub(crate) struct LedgerBounds {
 pub(crate) struct Ledger {
     log: LogName,
     bounds: LedgerBounds,
-    /// What is being collected, and batches that are full and wait for the disk.
-    collecting: Collected,
-    full: VecDeque<Collected>,
-    committing: Vec<Pending>,
-    /// The batch that is being written, without a segment's header, until it is known to be on disk.
-    flying: Arc<Vec<u8>>,
-    /// What a batch holds that nobody has to write any more: no octets.
-    nothing: Arc<Vec<u8>>,
+    /// What is being collected.
+    collecting: Part,
+    /// The batch that was given back, to be given out again with more.
+    given_back: Option<Batch>,
+    /// What was collected after that, and is more than a batch holds.
+    waiting: VecDeque<Part>,
+    /// Octets of `waiting`.
+    waiting_bytes: usize,
+    /// Empty ones, for their memory.
+    spare: Vec<Batch>,
+    /// Batches that the host has.
+    out: usize,
+    /// The batch that could not be written.
+    failed: Option<Batch>,
     state: Flight,
     /// What the next batch waits for, where it does.
     company: Option<Company>,
     last_number: u64,
+    /// The number of the batch that was given out last.
     batch: u64,
     segment: u32,
     /// Where the next batch goes in the segment; 0 for a new one.
@@ -98,19 +106,6 @@ enum Room {
     LeftAgain(Time),
 }
 
-/// A batch to come.
-#[derive(Debug)]
-struct Collected {
-    writer: BatchWriter,
-    pending: Vec<Pending>,
-}
-
-impl Collected {
-    fn new(log: LogName) -> Self {
-        Self { writer: BatchWriter::new(log), pending: Vec::new() }
-    }
-}
-
 /// What began in one segment.
 #[derive(Clone, Copy, Debug, Default)]
 struct Segment {
@@ -131,14 +126,13 @@ struct Company {
     due: Time,
 }
 
-/// What the batch that was given out last is doing.
+/// Whether batches are written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Flight {
-    None,
-    Writing,
-    /// It failed; to be given out again then.
+    Good,
+    /// The last one failed; to be given out again then.
     Failed(Time),
-    /// It failed before, and is being written again.
+    /// One that failed before is being written again.
     WritingAgain,
 }
 
@@ -148,12 +142,14 @@ impl Ledger {
         Self {
             log,
             bounds,
-            collecting: Collected::new(log),
-            full: VecDeque::new(),
-            committing: Vec::new(),
-            flying: Arc::default(),
-            nothing: Arc::default(),
-            state: Flight::None,
+            collecting: Part::default(),
+            given_back: None,
+            waiting: VecDeque::new(),
+            waiting_bytes: 0,
+            spare: Vec::new(),
+            out: 0,
+            failed: None,
+            state: Flight::Good,
             company: None,
             last_number: 0,
             batch: FIRST_BATCH - 1,
@@ -178,13 +174,13 @@ impl Ledger {
     /// Adds a record to the next batch.
     #[inline]
     pub(crate) fn append(&mut self, entry: &Entry<'_>) {
-        if self.collecting.writer.len() >= JOURNAL_BATCH_BYTES {
+        if self.collecting.len() >= JOURNAL_BATCH_BYTES {
             self.begin_another();
         }
-        self.collecting.writer.append(entry);
+        self.collecting.append(entry);
     }
 
-    /// Adds a record with which something begins; it is told of by [`Ledger::written`].
+    /// Adds a record with which something begins; who is meant is in the batch that is told as written.
     #[inline]
     pub(crate) fn begin(&mut self, entry: &Entry<'_>, pending: Pending) {
         self.append(entry);
@@ -193,8 +189,9 @@ impl Ledger {
 
     #[cold]
     fn begin_another(&mut self) {
-        let full = core::mem::replace(&mut self.collecting, Collected::new(self.log));
-        self.full.push_back(full);
+        let full = core::mem::take(&mut self.collecting);
+        self.waiting_bytes += full.len();
+        self.waiting.push_back(full);
     }
 
     /// Whether the disk takes what it is given.
@@ -221,7 +218,7 @@ impl Ledger {
 
     #[inline]
     fn is_unwritten(&self) -> bool {
-        self.is_failing() || self.is_short || self.full.len() >= JOURNAL_BATCHES_WAITING
+        self.is_failing() || self.is_short || self.waiting_bytes >= JOURNAL_WAITING_BYTES
     }
 
     /// Whether the segments take up all of their room.
@@ -272,9 +269,9 @@ impl Ledger {
         (u64::from(live) * 10 <= u64::from(begun) * tenths).then_some(self.first)
     }
 
-    /// Whether full batches wait for the disk: taking over waits as well.
+    /// Whether more waits for the disk than one batch: taking over waits as well.
     pub(crate) fn is_behind(&self) -> bool {
-        self.is_failing() || !self.full.is_empty()
+        self.is_failing() || !self.waiting.is_empty()
     }
 
     /// Octets of all segments, the present one as a whole.
@@ -285,7 +282,7 @@ impl Ledger {
 
     /// Whether everything that was recorded is on disk.
     pub(crate) fn is_idle(&self) -> bool {
-        self.state == Flight::None && self.full.is_empty() && self.collecting.writer.is_empty()
+        self.state == Flight::Good && self.out == 0 && !self.has_more()
     }
 
     /// When [`Ledger::take`] or [`Ledger::look_at_room`] has something again that it has not now; [`Time::NEVER`] when that
@@ -298,22 +295,28 @@ impl Ledger {
         };
         match self.state {
             Flight::Failed(at) => at.min(told_at),
-            Flight::None => self.company.map_or(told_at, |company| company.due.min(told_at)),
-            _ => told_at,
+            Flight::Good => self.company.map_or(told_at, |company| company.due.min(told_at)),
+            Flight::WritingAgain => told_at,
         }
+    }
+
+    /// Whether what is being collected would be a small batch, mostly empty.
+    #[inline]
+    fn is_small(&self) -> bool {
+        let octets = BATCH_HEADER + self.collecting.len();
+        let free = octets.next_multiple_of(BLOCK) - octets;
+        octets < JOURNAL_COMPANY_BYTES && free > JOURNAL_COMPANY_FREE_BYTES && !self.bounds.commit_wait.is_zero()
     }
 
     /// Whether the batch that is being collected is small, and its last record came so shortly before that more can be expected
     /// before that matters to anybody.
     #[inline]
     fn waits_for_company(&mut self, now: Time) -> bool {
-        let writer = &self.collecting.writer;
-        let (records, octets) = (writer.records(), writer.len());
-        let is_small = octets < JOURNAL_COMPANY_BYTES && writer.whole_len() - octets > JOURNAL_COMPANY_FREE_BYTES;
-        if self.bounds.commit_wait.is_zero() || records == 0 || !is_small {
+        if !self.is_small() {
             self.company = None;
             return false;
         }
+        let records = self.collecting.records();
         let until = self.company.map_or(now + self.bounds.commit_wait, |company| company.until);
         let due = match self.company {
             Some(company) if company.records == records => company.due,
@@ -324,47 +327,62 @@ impl Ledger {
         waits
     }
 
-    /// Fills in the next batch to be written; `false` when there is none, or one is being written.
+    /// Whether there are records that are with nobody.
     #[inline]
-    pub(crate) fn take(&mut self, now: Time, into: &mut Batch) -> bool {
+    pub(crate) fn has_more(&self) -> bool {
+        !self.collecting.is_empty() || self.given_back.is_some() || !self.waiting.is_empty()
+    }
+
+    /// The next batch to be written; `None` when there is none to be begun now, or after those that the host has.
+    #[inline]
+    pub(crate) fn take(&mut self, now: Time) -> Option<Batch> {
         match self.state {
-            Flight::None => {}
-            Flight::Failed(at) if at <= now => {
-                self.state = Flight::WritingAgain;
-                self.next_segment();
-                into.bytes = self.nothing.clone();
-                let flying: &mut Vec<u8> = Arc::make_mut(&mut self.flying);
-                reseal(self.log, self.segment, self.batch, flying);
-                self.give(into);
-                return true;
+            Flight::Good => {}
+            Flight::Failed(at) if at <= now => return self.take_again(),
+            Flight::Failed(_) | Flight::WritingAgain => return None,
+        }
+        if self.out == JOURNAL_BATCHES_OUT || !self.has_more() {
+            return None;
+        }
+        if self.given_back.is_none() && self.waiting.is_empty() {
+            // A small one is not given out beforehand: it would be written however much comes until then.
+            let waits = if self.out > 0 { self.is_small() } else { self.waits_for_company(now) };
+            if waits {
+                return None;
             }
-            _ => return false,
         }
-        if self.full.is_empty() && self.waits_for_company(now) {
-            return false;
+        self.company = None;
+        let (log, segment_bytes) = (self.log, self.bounds.segment_bytes);
+        let begun = self.given_back.take().or_else(|| self.spare.pop());
+        let mut batch = begun.unwrap_or_else(|| Batch::new(log, segment_bytes));
+        while let Some(part) = self.waiting.front().filter(|part| batch.has_room_for(part)) {
+            batch.add(part);
+            self.waiting_bytes -= part.len();
+            self.waiting.pop_front();
         }
-        let mut first = self.full.pop_front();
-        let next = first.as_mut().unwrap_or(&mut self.collecting);
-        if next.writer.is_empty() {
-            return false;
+        if self.waiting.is_empty() && batch.has_room_for(&self.collecting) {
+            batch.add(&self.collecting);
+            self.collecting.clear();
         }
-        self.state = Flight::Writing;
         self.batch += 1;
-        if self.offset > 0 && self.offset + next.writer.whole_len() as u64 > self.bounds.segment_bytes {
-            self.segment += 1;
-            self.offset = 0;
-            self.live.push_back(Segment::default());
+        if self.offset > 0 && self.offset + batch.len_behind_others() as u64 > self.bounds.segment_bytes {
+            self.next_segment();
         }
-        self.report.records += u64::from(next.writer.records());
-        into.bytes = self.nothing.clone();
-        if Arc::get_mut(&mut self.flying).is_none() {
-            // The host holds on to the batch before.
-            self.flying = Arc::default();
+        Some(self.placed(batch, self.batch))
+    }
+
+    /// The batch that failed, for another segment.
+    #[cold]
+    fn take_again(&mut self) -> Option<Batch> {
+        let batch = self.failed.take()?;
+        self.state = Flight::WritingAgain;
+        // Unless one was begun for the batch after it, which was not written.
+        if self.segment == batch.segment() {
+            self.next_segment();
         }
-        next.writer.swap_out(self.segment, self.batch, Arc::make_mut(&mut self.flying));
-        core::mem::swap(&mut next.pending, &mut self.committing);
-        self.give(into);
-        true
+        debug_assert_eq!(self.offset, 0, "nothing was written behind a batch that failed");
+        let number = batch.number();
+        Some(self.placed(batch, number))
     }
 
     fn next_segment(&mut self) {
@@ -373,37 +391,49 @@ impl Ledger {
         self.live.push_back(Segment::default());
     }
 
-    fn give(&mut self, into: &mut Batch) {
-        into.segment = self.segment;
-        into.offset = self.offset;
-        into.bytes = if self.offset == 0 {
-            let mut octets = Vec::with_capacity(BLOCK + self.flying.len());
-            segment_header(self.log, self.segment, self.bounds.segment_bytes, &mut octets);
-            octets.extend_from_slice(&self.flying);
-            Arc::new(octets)
-        } else {
-            self.flying.clone()
-        };
-        self.offset += into.bytes.len() as u64;
-        self.report.bytes_written += into.bytes.len() as u64;
+    /// A batch at the place that is the next one.
+    fn placed(&mut self, batch: Batch, number: u64) -> Batch {
+        let batch = batch.at(self.segment, self.offset, number);
+        self.offset += batch.whole_len() as u64;
+        self.out += 1;
+        batch
     }
 
-    /// The batch is on disk: swaps those whose records are in it into `pending`, which must be empty, and gives the
-    /// segment. Each that has not ended is to be counted with [`Ledger::count`].
-    pub(crate) fn written(&mut self, pending: &mut Vec<Pending>) -> u32 {
-        debug_assert!(pending.is_empty() && matches!(self.state, Flight::Writing | Flight::WritingAgain));
-        self.state = Flight::None;
-        self.report.batches += 1;
+    /// The host has not begun the batch that it was given last, nor will it: what is in it is given out again, with what has come since.
+    pub(crate) fn give_back(&mut self, batch: Batch) {
+        debug_assert!(batch.number() == self.batch && self.out > 0, "the last one is given back");
+        self.out -= 1;
+        self.batch -= 1;
+        self.offset = batch.offset();
+        self.given_back = Some(batch);
+    }
+
+    /// The batch is on disk. What began in it is to be counted with [`Ledger::count`] unless it has ended.
+    pub(crate) fn written(&mut self, batch: &Batch) {
+        debug_assert!(self.out > 0, "what was written was given out");
+        self.out -= 1;
+        self.state = Flight::Good;
         self.is_stalled = false;
-        core::mem::swap(pending, &mut self.committing);
-        self.segment
+        self.report.batches += 1;
+        self.report.records += u64::from(batch.records());
+        self.report.bytes_written += batch.whole_len() as u64;
     }
 
-    /// The batch could not be written; nobody knows how much of it is there.
-    pub(crate) fn failed(&mut self, now: Time) {
-        debug_assert!(matches!(self.state, Flight::Writing | Flight::WritingAgain));
+    /// Takes the memory of a batch that was written.
+    pub(crate) fn recycle(&mut self, mut batch: Batch) {
+        if self.spare.len() < JOURNAL_BATCHES_OUT {
+            batch.clear(JOURNAL_BATCH_BYTES_KEPT);
+            self.spare.push(batch);
+        }
+    }
+
+    /// The batch could not be written; nobody knows how much of it is there. The one after it has been given back.
+    pub(crate) fn failed(&mut self, batch: Batch, now: Time) {
+        debug_assert_eq!(self.out, 1, "the one after it is given back first");
+        self.out -= 1;
         self.report.failures += 1;
         self.state = Flight::Failed(now.after_ms(JOURNAL_REST_MS));
+        self.failed = Some(batch);
     }
 
     /// There is nowhere to write to at present, until something is written again.
@@ -440,7 +470,7 @@ impl Ledger {
     /// The first segment that is still wanted, when that has changed since the last call.
     pub(crate) fn freed(&mut self) -> Option<u32> {
         let before = self.first;
-        // The one before the present one may be that of the batch that is being written.
+        // The one before the present one may be that of a batch that the host has.
         while self.live.len() > 2 && self.live[0].live == 0 {
             self.live.pop_front();
             self.first += 1;
@@ -465,15 +495,26 @@ mod tests {
         Time(micros * 1_000)
     }
 
-    /// Adds a record and takes what there is to be written: how many records.
-    fn record(ledger: &mut Ledger, now: Time) -> Option<u64> {
+    fn append(ledger: &mut Ledger) {
         ledger.append(&Entry::Done(Done { number: 1, state: None }));
+    }
+
+    /// Adds a record and takes what there is to be written: how many records.
+    fn record(ledger: &mut Ledger, now: Time) -> Option<u32> {
+        append(ledger);
         taken(ledger, now)
     }
 
-    fn taken(ledger: &mut Ledger, now: Time) -> Option<u64> {
-        let before = ledger.report().records;
-        ledger.take(now, &mut Batch::default()).then(|| ledger.report().records - before)
+    fn taken(ledger: &mut Ledger, now: Time) -> Option<u32> {
+        ledger.take(now).map(|batch| batch.records())
+    }
+
+    /// Adds records for so many octets or a few more, and takes them.
+    fn large(ledger: &mut Ledger, octets: usize) -> Batch {
+        while ledger.collecting.len() < octets {
+            append(ledger);
+        }
+        ledger.take(at(0)).expect("a large batch waits for nothing")
     }
 
     #[test]
@@ -495,10 +536,13 @@ mod tests {
             assert_eq!(record(&mut ledger, at(step * 50)), None, "after {} us", step * 50);
         }
         assert_eq!(ledger.again_at(), at(1_000));
-        assert_eq!(record(&mut ledger, at(1_000)), Some(21));
+        append(&mut ledger);
+        let batch = ledger.take(at(1_000)).unwrap();
+        assert_eq!(batch.records(), 21);
         // What comes while that is written waits for as long again.
         assert_eq!(record(&mut ledger, at(1_010)), None);
-        ledger.written(&mut Vec::new());
+        assert_eq!(ledger.again_at(), Time::NEVER);
+        ledger.written(&batch);
         assert_eq!(record(&mut ledger, at(1_300)), None);
         assert_eq!(ledger.again_at(), at(1_500));
         assert_eq!(taken(&mut ledger, at(1_500)), Some(2));
@@ -507,23 +551,149 @@ mod tests {
     #[test]
     fn a_block_that_is_as_good_as_full_is_written_at_once() {
         let mut ledger = ledger(WAIT);
-        let written = (1..).find_map(|_| record(&mut ledger, at(0)));
-        assert!(written.is_some_and(|records| records > 1), "{written:?}");
-        let octets = ledger.report().bytes_written;
-        assert_eq!(octets, 2 * BLOCK as u64, "the segment's header and one block");
+        let batch = (1..).find_map(|_| {
+            append(&mut ledger);
+            ledger.take(at(0))
+        });
+        let batch = batch.unwrap();
+        assert!(batch.records() > 1);
+        assert_eq!(batch.whole_len(), 2 * BLOCK, "the segment's header and one block");
     }
 
     #[test]
     fn two_blocks_are_written_at_once() {
-        let mut ledger = ledger(WAIT);
-        while ledger.collecting.writer.len() <= 2 * BLOCK {
-            ledger.append(&Entry::Done(Done { number: 1, state: None }));
-        }
-        assert!(taken(&mut ledger, at(0)).is_some());
+        large(&mut ledger(WAIT), 2 * BLOCK);
     }
 
     #[test]
     fn without_a_wait_a_record_is_written_at_once() {
         assert_eq!(record(&mut ledger(Duration::ZERO), at(0)), Some(1));
+    }
+
+    #[test]
+    fn the_host_has_two_batches_at_the_most() {
+        let mut ledger = ledger(WAIT);
+        let first = large(&mut ledger, 3 * BLOCK);
+        let second = large(&mut ledger, 3 * BLOCK);
+        assert_eq!(second.offset(), first.whole_len() as u64, "they follow one another");
+        large_is_kept_back(&mut ledger);
+        ledger.written(&first);
+        assert!(ledger.take(at(0)).is_some());
+    }
+
+    fn large_is_kept_back(ledger: &mut Ledger) {
+        while ledger.collecting.len() < 3 * BLOCK {
+            append(ledger);
+        }
+        assert_eq!(taken(ledger, at(0)), None);
+    }
+
+    #[test]
+    fn a_small_batch_is_not_given_out_beforehand() {
+        let mut ledger = ledger(WAIT);
+        let first = large(&mut ledger, 3 * BLOCK);
+        assert_eq!(record(&mut ledger, at(50_000)), None);
+        ledger.written(&first);
+        assert_eq!(taken(&mut ledger, at(50_000)), None, "now it waits for company");
+        assert_eq!(taken(&mut ledger, at(50_200)), Some(1));
+    }
+
+    #[test]
+    fn a_batch_given_back_comes_again_at_its_place_with_what_has_come_since() {
+        let mut ledger = ledger(WAIT);
+        let first = large(&mut ledger, 3 * BLOCK);
+        let second = large(&mut ledger, 3 * BLOCK);
+        let before = (second.segment(), second.offset(), second.number());
+        let (records, octets) = (second.records(), second.octets().to_vec());
+        append(&mut ledger);
+        assert!(ledger.has_more());
+        ledger.give_back(second);
+        let again = ledger.take(at(0)).unwrap();
+        assert!(!ledger.has_more());
+        assert_eq!((again.segment(), again.offset(), again.number()), before);
+        assert_eq!(again.records(), records + 1);
+        assert!(again.octets().starts_with(&octets), "in the order in which they came");
+        ledger.written(&first);
+        ledger.written(&again);
+        assert!(ledger.is_idle());
+        let report = ledger.report();
+        assert_eq!(report.batches, 2);
+        assert_eq!(report.records, u64::from(first.records() + again.records()));
+        assert_eq!(report.bytes_written, (first.whole_len() + again.whole_len()) as u64);
+    }
+
+    #[test]
+    fn a_batch_that_grew_too_long_for_its_segment_begins_the_next_one() {
+        let mut ledger = ledger(WAIT);
+        let first = large(&mut ledger, JOURNAL_BATCH_BYTES);
+        let second = large(&mut ledger, JOURNAL_BATCH_BYTES / 2);
+        assert_eq!(second.segment(), 0);
+        while ledger.collecting.len() < JOURNAL_BATCH_BYTES / 2 - BLOCK {
+            append(&mut ledger);
+        }
+        ledger.give_back(second);
+        let second = ledger.take(at(0)).unwrap();
+        assert_eq!((second.segment(), second.offset()), (1, 0));
+        append(&mut ledger);
+        ledger.give_back(second);
+        let second = ledger.take(at(0)).unwrap();
+        assert_eq!((second.segment(), second.offset()), (1, 0), "it stays there");
+        ledger.written(&first);
+        ledger.written(&second);
+        assert_eq!(ledger.freed(), None, "the last two segments stay");
+    }
+
+    #[test]
+    fn a_batch_that_failed_comes_again_in_a_new_segment_and_the_one_after_it_behind_it() {
+        for opens_another in [false, true] {
+            let mut ledger = ledger(WAIT);
+            let first = large(&mut ledger, JOURNAL_BATCH_BYTES);
+            let second = large(&mut ledger, if opens_another { JOURNAL_BATCH_BYTES } else { 3 * BLOCK });
+            assert_eq!(second.segment(), u32::from(opens_another));
+            let (number, records) = (first.number(), [first.records(), second.records()]);
+            ledger.give_back(second);
+            ledger.failed(first, at(0));
+            assert!(ledger.is_failing() && !ledger.has_room());
+            assert!(ledger.take(at(1_000)).is_none(), "the disk has its rest");
+            let again = ledger.take(ledger.again_at()).unwrap();
+            assert_eq!((again.segment(), again.offset(), again.number()), (1, 0, number), "{opens_another}");
+            assert!(ledger.take(at(10_000_000)).is_none(), "one at a time until one is written");
+            ledger.written(&again);
+            assert!(!ledger.is_failing());
+            let second = ledger.take(at(10_000_000)).unwrap();
+            assert_eq!([again.records(), second.records()], records);
+            assert_eq!(second.number(), number + 1);
+        }
+    }
+
+    #[test]
+    fn more_than_one_batch_holds_waits_and_beyond_the_bound_nothing_new_is_taken() {
+        let mut ledger = ledger(WAIT);
+        let first = large(&mut ledger, JOURNAL_BATCH_BYTES);
+        large(&mut ledger, JOURNAL_BATCH_BYTES);
+        assert!(!ledger.is_behind());
+        while ledger.has_room() {
+            append(&mut ledger);
+            assert!(ledger.waiting_bytes <= JOURNAL_WAITING_BYTES + JOURNAL_BATCH_BYTES);
+        }
+        assert!(ledger.is_behind());
+        ledger.written(&first);
+        let third = ledger.take(at(0)).unwrap();
+        assert!(third.whole_len() <= JOURNAL_BATCH_BYTES + 3 * BLOCK, "{}", third.whole_len());
+        assert!(ledger.has_room());
+    }
+
+    #[test]
+    fn memory_comes_back_with_what_was_written() {
+        let mut ledger = ledger(WAIT);
+        let first = large(&mut ledger, 3 * BLOCK);
+        ledger.written(&first);
+        ledger.recycle(first);
+        assert_eq!(ledger.spare.len(), 1);
+        let second = large(&mut ledger, 3 * BLOCK);
+        assert!(ledger.spare.is_empty());
+        ledger.written(&second);
+        ledger.recycle(second);
+        assert_eq!(ledger.spare.len(), 1);
     }
 }

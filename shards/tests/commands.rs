@@ -7,7 +7,7 @@ mod common;
 use common::*;
 use smpp_pdu::receipt::Receipt;
 use smpp_pdu::{CommandId, CommandStatus, ShortMessage};
-use smpp_shards::journal::{Batch, LogName};
+use smpp_shards::journal::LogName;
 use smpp_shards::message_id::IdStyle;
 use smpp_shards::restore::Restored;
 use smpp_shards::{
@@ -74,9 +74,8 @@ fn journaled() -> Stage {
 }
 
 fn commit(stage: &mut Stage) {
-    let mut batch = Batch::default();
-    while stage.shard.take_batch(stage.now, &mut batch) {
-        stage.shard.batch_written(stage.now, &mut stage.out);
+    while let Some(batch) = stage.shard.take_batch(stage.now) {
+        stage.shard.batch_written(batch, stage.now, &mut stage.out);
     }
 }
 

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use common::*;
 use smpp_pdu::{CommandId, CommandStatus, ShortMessage};
 use smpp_shards::feed::{FeedRecord, Happening, feed};
-use smpp_shards::journal::{Batch, LogName, Replay};
+use smpp_shards::journal::{LogName, Replay};
 use smpp_shards::restore::{Restored, share};
 use smpp_shards::routing::Patterns;
 use smpp_shards::settings::{LongMessages, RuleSettings};
@@ -117,10 +117,9 @@ impl Costly {
     }
 
     fn commit(&mut self) {
-        let mut batch = Batch::default();
-        while self.stage.shard.take_batch(self.stage.now, &mut batch) {
-            self.disk.extend_from_slice(&batch.bytes);
-            self.stage.shard.batch_written(self.stage.now, &mut self.stage.out);
+        while let Some(mut batch) = self.stage.shard.take_batch(self.stage.now) {
+            self.disk.extend_from_slice(batch.seal());
+            self.stage.shard.batch_written(batch, self.stage.now, &mut self.stage.out);
         }
     }
 }

@@ -69,18 +69,17 @@ impl Kept {
 
     /// What the shard wants written; `None` when nothing.
     fn batch(&mut self) -> Option<Batch> {
-        let mut batch = Batch::default();
-        self.stage.shard.take_batch(self.stage.now, &mut batch).then_some(batch)
+        self.stage.shard.take_batch(self.stage.now)
     }
 
     /// Writes all there is to write.
     fn commit(&mut self) {
-        while let Some(batch) = self.batch() {
-            self.disk.resize(self.disk.len().max(batch.segment as usize + 1), Vec::new());
-            let file = &mut self.disk[batch.segment as usize];
-            assert_eq!(file.len() as u64, batch.offset, "batches follow one another");
-            file.extend_from_slice(&batch.bytes);
-            self.stage.shard.batch_written(self.stage.now, &mut self.stage.out);
+        while let Some(mut batch) = self.batch() {
+            self.disk.resize(self.disk.len().max(batch.segment() as usize + 1), Vec::new());
+            let file = &mut self.disk[batch.segment() as usize];
+            assert_eq!(file.len() as u64, batch.offset(), "batches follow one another");
+            file.extend_from_slice(batch.seal());
+            self.stage.shard.batch_written(batch, self.stage.now, &mut self.stage.out);
         }
     }
 
@@ -102,8 +101,8 @@ impl Kept {
     }
 
     fn fail(&mut self) {
-        self.batch().expect("something is to be written");
-        self.stage.shard.batch_failed("no space left", self.stage.now, &mut self.stage.out);
+        let batch = self.batch().expect("something is to be written");
+        self.stage.shard.batch_failed(batch, "no space left", self.stage.now, &mut self.stage.out);
     }
 
     /// What a restart would find: messages not sent, messages sent, receipts.

@@ -7,7 +7,7 @@ mod common;
 use common::*;
 use smpp_pdu::receipt::Receipt;
 use smpp_pdu::{CommandId, CommandStatus, ShortMessage};
-use smpp_shards::journal::{Batch, Live, LogName, Replay};
+use smpp_shards::journal::{Live, LogName, Replay};
 use smpp_shards::restore::Restored;
 use smpp_shards::settings::{GatewaySettings, LongMessages, VendorSettings};
 use smpp_shards::{Amount, CloseCause, Conn, JournalSetup, Report, Settings};
@@ -61,10 +61,9 @@ impl Late {
     }
 
     fn commit(&mut self) {
-        let mut batch = Batch::default();
-        while self.stage.shard.take_batch(self.stage.now, &mut batch) {
-            self.disk.extend_from_slice(&batch.bytes);
-            self.stage.shard.batch_written(self.stage.now, &mut self.stage.out);
+        while let Some(mut batch) = self.stage.shard.take_batch(self.stage.now) {
+            self.disk.extend_from_slice(batch.seal());
+            self.stage.shard.batch_written(batch, self.stage.now, &mut self.stage.out);
         }
     }
 

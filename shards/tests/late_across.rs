@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use common::*;
 use smpp_pdu::{CommandId, CommandStatus, ShortMessage};
-use smpp_shards::journal::{Batch, Live, LogName, Replay};
+use smpp_shards::journal::{Live, LogName, Replay};
 use smpp_shards::restore::Restored;
 use smpp_shards::settings::{GatewaySettings, RuleSettings, VendorSettings};
 use smpp_shards::{Amount, Conn, JournalSetup, Report, Settings, ShardId, ShardSetup, Snapshot, mesh};
@@ -93,10 +93,9 @@ impl Pair {
         for _ in 0..4 {
             for (stage, disk) in self.stages.iter_mut().zip(&mut self.disks) {
                 stage.shard.take_rings(stage.now, &mut stage.out);
-                let mut batch = Batch::default();
-                while stage.shard.take_batch(stage.now, &mut batch) {
-                    disk.extend_from_slice(&batch.bytes);
-                    stage.shard.batch_written(stage.now, &mut stage.out);
+                while let Some(mut batch) = stage.shard.take_batch(stage.now) {
+                    disk.extend_from_slice(batch.seal());
+                    stage.shard.batch_written(batch, stage.now, &mut stage.out);
                 }
                 stage.shard.flush_rings(&mut Vec::new());
             }

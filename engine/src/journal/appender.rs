@@ -1,7 +1,7 @@
-//! One shard's appends: its files, made ahead, and the one batch under way.
+//! One shard's appends: its files, made ahead, and its batches on their way into them.
 //!
-//! Lives on the shard's thread, by value in the pump, and never waits: files come from the thread `journal`, writes go
-//! through the shard's ring. It must never append to a file on which an append has failed.
+//! Lives on the shard's thread, by value in the pump, and never waits: files come from the thread `journal`, batches go
+//! to the thread `journal-N`. It must never append to a file on which an append has failed.
 
 use std::collections::VecDeque;
 use std::fs::File;
@@ -10,35 +10,38 @@ use std::sync::Arc;
 
 use smpp_shards::journal::segment_file;
 
+use super::Batch;
 use super::maker::{Answer, MakerEnd, Request};
-use super::{BLOCK, Batch};
-use crate::net::Net;
+use super::writer::Job;
 
 /// Segments whose files are asked for before they are needed.
 const AHEAD: usize = 2;
 
-/// What came of [`Appender::begin`].
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[must_use = "a batch that was not begun has to be begun again"]
-pub enum Begun {
-    /// The batch is under way, its octets copied: [`crate::net::Completion::Appended`] follows.
-    Started,
-    /// Another batch is under way; begin this one after that.
-    Busy,
-    /// The segment's file is not there yet ([`Appender::no_file_because`] tells whether something is in its way); begin
+/// What came of [`Appender::offer`].
+#[derive(Debug)]
+#[must_use = "a batch that was not taken has to be offered again"]
+pub enum Offered {
+    /// It will be written after the one before it: [`Appender::next_outcome`] tells how that went.
+    Taken,
+    /// The segment's file is not there yet ([`Appender::no_file_because`] tells whether something is in its way); offer
     /// the batch again after [`News::File`].
-    NoFile,
-    /// An append to this segment has failed before: nothing more goes there.
-    Condemned,
+    NoFile(Batch),
 }
 
-/// How an append has gone.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// How the writing of a batch has gone.
+#[derive(Debug)]
 pub enum Outcome {
-    /// The batch is on stable storage.
-    Written,
-    /// It is not, or nobody knows, and this is why. What it held belongs into a later segment.
-    Failed(String),
+    /// It is on stable storage.
+    Written(Batch),
+    /// It is not, or nobody knows, and this is why. What it holds belongs into a later segment.
+    Failed {
+        /// The batch.
+        batch: Batch,
+        /// What went wrong, with the file's name.
+        reason: String,
+        /// The batch after it, which was not begun.
+        next: Option<Batch>,
+    },
 }
 
 /// What the thread `journal` has told.
@@ -77,7 +80,6 @@ pub struct Appender {
     /// Why the file that has been asked for could not be made so far.
     not_made: Option<String>,
     is_reading: bool,
-    is_under_way: bool,
     /// Segments below this one are free.
     freed: u32,
     /// What the thread had no room for.
@@ -95,7 +97,6 @@ impl Appender {
             is_making: false,
             not_made: None,
             is_reading: false,
-            is_under_way: false,
             freed: 0,
             outbox: VecDeque::new(),
         };
@@ -108,62 +109,69 @@ impl Appender {
         self.end.segment_bytes
     }
 
-    /// Whether a batch is under way.
-    pub const fn is_under_way(&self) -> bool {
-        self.is_under_way
-    }
-
-    /// Whether a batch for this segment could begin at once, but for one that is under way.
+    /// Whether a batch for this segment would be taken.
     pub fn has_file(&self, segment: u32) -> bool {
         self.current.iter().chain(&self.ahead).any(|open| open.segment == segment && !open.is_condemned)
     }
 
     /// Why the next file could not be made so far; `None` where there is no such trouble, or not any more. The news of it
     /// ([`News::NoFile`]) is told once, when that file is made ahead and its lack holds nothing up yet: whoever meets
-    /// [`Begun::NoFile`] finds here whether the file is late or not to be had.
+    /// [`Offered::NoFile`] finds here whether the file is late or not to be had.
     pub fn no_file_because(&self) -> Option<&str> {
         self.not_made.as_deref()
     }
 
-    /// Begins to write a batch, whose octets are copied.
+    /// Gives a batch to the thread that writes. It begins it when it is through with the one before; until then
+    /// [`Appender::take_back`] gets it back.
     ///
     /// # Panics
-    /// When the batch is not made of blocks, reaches beyond its segment, holds more than
-    /// [`crate::net::APPEND_BYTES_MAX`] octets, or its segment is neither that of the batch before nor the next one.
-    pub fn begin(&mut self, net: &mut Net, batch: &Batch) -> Begun {
-        let (offset, octets) = (batch.offset, batch.bytes.len());
-        assert!(
-            octets > 0 && octets.is_multiple_of(BLOCK) && offset.is_multiple_of(BLOCK as u64),
-            "a batch is made of blocks: {octets} octets at {offset}"
-        );
-        assert!(offset + octets as u64 <= self.end.segment_bytes, "a batch ends within its segment");
-        if self.is_under_way {
-            return Begun::Busy;
-        }
-        self.move_to(batch.segment);
-        let Some(open) = self.current.as_ref().filter(|open| open.segment == batch.segment) else {
-            return Begun::NoFile;
+    /// When one is offered already, when the batch reaches beyond its segment, when that is neither the segment of the batch
+    /// before nor the next one, or its file has failed before.
+    pub fn offer(&mut self, batch: Batch) -> Offered {
+        let end = batch.offset() + batch.whole_len() as u64;
+        assert!(end <= self.end.segment_bytes, "a batch ends within its segment");
+        self.move_to(batch.segment());
+        let Some(open) = self.current.as_ref().filter(|open| open.segment == batch.segment()) else {
+            return Offered::NoFile(batch);
         };
-        if open.is_condemned {
-            return Begun::Condemned;
-        }
-        net.append(&open.file, offset, &batch.bytes, self.end.durability);
-        self.is_under_way = true;
-        Begun::Started
+        assert!(!open.is_condemned, "after a failure a file is never written again");
+        let sent = self.end.writer.offer.try_send(Job { batch, file: Arc::clone(&open.file) });
+        // The thread ends after its shard, unless a panic ended the process.
+        sent.expect("one batch is offered at a time, to a thread that is there");
+        Offered::Taken
     }
 
-    /// Books the end of the batch under way, as [`crate::net::Completion::Appended`] tells it.
-    ///
-    /// # Panics
-    /// When none is under way.
-    pub fn completed(&mut self, result: io::Result<()>) -> Outcome {
-        assert!(core::mem::take(&mut self.is_under_way), "what completes was begun");
-        let open = self.current.as_mut().expect("a batch under way has its file");
-        let Err(error) = result else { return Outcome::Written };
-        open.is_condemned = true;
-        let (shard, segment) = (self.end.shard, open.segment);
+    /// The batch that was offered last, where it has not been begun.
+    pub fn take_back(&mut self) -> Option<Batch> {
+        self.end.writer.offered.try_recv().ok().map(|job| job.batch)
+    }
+
+    /// Whether a batch is offered that has not been begun.
+    pub fn has_offered(&self) -> bool {
+        !self.end.writer.offered.is_empty()
+    }
+
+    /// How the next batch that was taken has gone, when it has.
+    pub fn next_outcome(&mut self) -> Option<Outcome> {
+        let (batch, result) = self.end.writer.outcomes.try_recv().ok()?;
+        Some(match result {
+            Ok(()) => Outcome::Written(batch),
+            Err(error) => self.failed(batch, &error),
+        })
+    }
+
+    /// Books a batch that could not be written, and its file with it.
+    pub(super) fn failed(&mut self, batch: Batch, error: &io::Error) -> Outcome {
+        // The thread waits, so that nothing is begun in between.
+        let next = self.take_back();
+        let (shard, segment) = (self.end.shard, batch.segment());
+        for open in self.current.iter_mut().filter(|open| open.segment == segment) {
+            open.is_condemned = true;
+        }
         self.send(Request::Condemn { shard, segment });
-        Outcome::Failed(format!("{}: {error}", segment_file(shard, segment)))
+        let _ = self.end.writer.go_on.try_send(());
+        let reason = format!("{}: {error}", segment_file(shard, segment));
+        Outcome::Failed { batch, reason, next }
     }
 
     /// Gives all segments below this one free: their files go, or become later segments.
@@ -189,9 +197,10 @@ impl Appender {
         true
     }
 
-    /// Whether [`Appender::next_news`] has something to tell. A shard looks once more before it sleeps.
+    /// Whether [`Appender::next_news`] or [`Appender::next_outcome`] has something to tell. A shard looks once more before it
+    /// sleeps.
     pub fn has_news(&self) -> bool {
-        !self.end.answers.is_empty()
+        !self.end.answers.is_empty() || !self.end.writer.outcomes.is_empty()
     }
 
     /// What the thread `journal` has told, until `None`. To be called every turn: it also sends what had no room.

@@ -14,8 +14,9 @@ use std::sync::Arc;
 use rustix::fs::{AtFlags, FallocateFlags, Mode, OFlags};
 use rustix::io::Errno;
 
+use smpp_shards::journal::AlignedBuffer;
+
 use super::BLOCK;
-use crate::net::{AlignedBuffer, Durability};
 
 /// Octets written at a time when a file is filled.
 const FILL_BYTES: usize = 1024 * 1024;
@@ -35,17 +36,6 @@ pub enum Access {
 impl Access {
     pub(super) const fn is_direct(&self) -> bool {
         matches!(self, Self::Direct)
-    }
-
-    /// How an append to such files is brought to stable storage. Measured with a shard that is busy
-    /// (`examples/commits.rs`): a direct write that syncs by itself ends in a kernel thread of the core that began it,
-    /// which is the shard's, and waits there for a slice of time: milliseconds. A buffered one is done by the ring's
-    /// workers in one go, which takes less than a write and a sync apart.
-    pub const fn durability(&self) -> Durability {
-        match self {
-            Self::Direct => Durability::WriteAndSync,
-            Self::Buffered(_) => Durability::WriteThrough,
-        }
     }
 }
 

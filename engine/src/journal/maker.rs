@@ -16,8 +16,9 @@ use smpp_shards::journal::segment_file;
 
 use super::files::Folder;
 use super::store::Store;
+use super::writer::{self, WriterEnd};
 use super::{BLOCK, SEGMENT_BYTES};
-use crate::net::{Doorbell, Durability};
+use crate::net::Doorbell;
 
 /// Requests of one shard that may wait; what finds no room is kept by the shard and tried again.
 const REQUESTS_PER_SHARD: usize = 16;
@@ -90,12 +91,12 @@ pub(super) enum Answer {
     Trouble { reason: String },
 }
 
-/// One shard's line to the thread; an [`super::Appender`] is made of it.
+/// One shard's line to the thread, and to the one that writes for it; an [`super::Appender`] is made of it.
 #[derive(Debug)]
 pub struct MakerEnd {
     pub(super) shard: u16,
     pub(super) segment_bytes: u64,
-    pub(super) durability: Durability,
+    pub(super) writer: WriterEnd,
     pub(super) requests: Sender<Request>,
     pub(super) answers: Receiver<Answer>,
 }
@@ -109,8 +110,8 @@ pub struct Maker {
 }
 
 impl Maker {
-    /// Starts it for as many shards as there are doorbells. It ends when the last [`MakerEnd`] (or the appender made of
-    /// it) is gone, and holds the store's lock until then.
+    /// Starts it for as many shards as there are doorbells, with a thread that writes for each. It ends when the last [`MakerEnd`] (or the appender made of
+    /// it) is gone and nothing is being written any more, and holds the store's lock until then.
     ///
     /// # Errors
     /// When there is no thread to be had.
@@ -118,14 +119,16 @@ impl Maker {
     /// # Panics
     /// When a segment would hold no batch, or is no multiple of [`BLOCK`].
     pub fn start(store: &Store, settings: MakerSettings, bells: &[Arc<Doorbell>]) -> io::Result<(Self, Vec<MakerEnd>)> {
-        let (segment_bytes, durability) = (settings.segment_bytes, store.access().durability());
+        let segment_bytes = settings.segment_bytes;
         assert!(segment_bytes > 0 && segment_bytes.is_multiple_of(BLOCK as u64), "a segment is blocks");
         let (requests, asked) = bounded(bells.len().max(1) * REQUESTS_PER_SHARD);
         let mut ends = Vec::new();
         let mut shards = Vec::new();
         for (shard, bell) in bells.iter().enumerate() {
             let (sender, answers) = bounded(ANSWERS_MAX);
-            ends.push(MakerEnd { shard: shard as u16, segment_bytes, durability, requests: requests.clone(), answers });
+            let requests = requests.clone();
+            let writer = writer::start(shard as u16, bell.clone(), requests.clone())?;
+            ends.push(MakerEnd { shard: shard as u16, segment_bytes, writer, requests, answers });
             shards.push(Shard { answers: sender, bell: bell.clone(), freed: 0, condemned: BTreeSet::new() });
         }
         let mut work = Work {

@@ -1,9 +1,9 @@
 //! The journal's storage: folders and segment files, made ahead and freed, and the shards' appends to them.
 //!
 //! What is written and where is decided by the shard; here are octets, files and how it went. [`Store`] is used by the
-//! main thread at start, [`Appender`] lives on its shard's thread and never waits there, and the thread `journal`
-//! ([`Maker`]) does all that may: making, recycling, removing and reading files. It must never report as written what
-//! is not on stable storage, nor append to a file after a failure.
+//! main thread at start, [`Appender`] lives on its shard's thread and never waits there, a thread `journal-N` for each shard
+//! writes its batches, and the thread `journal` ([`Maker`]) makes, recycles, removes and reads files. It must never report as
+//! written what is not on stable storage, nor append to a file after a failure.
 //!
 //! ```text
 //! data_dir/journal/lock                                  held by the gateway that runs
@@ -20,8 +20,9 @@ mod files;
 mod maker;
 mod store;
 mod survey;
+mod writer;
 
-pub use appender::{Appender, Begun, News, Outcome};
+pub use appender::{Appender, News, Offered, Outcome};
 pub use files::Access;
 pub use maker::{Maker, MakerEnd, MakerSettings};
 pub use store::{Store, StoreError};
@@ -29,12 +30,10 @@ pub use survey::{LogFiles, SegmentFile, StartFolder, Survey, survey};
 
 use smpp_shards::journal::{BLOCK, Batch};
 
-use crate::net::ALIGNMENT;
-
 /// Octets of a segment file, where nothing else is set.
 pub const SEGMENT_BYTES: u64 = 64 * 1024 * 1024;
 
-const _: () = assert!(BLOCK.is_multiple_of(ALIGNMENT) && SEGMENT_BYTES.is_multiple_of(BLOCK as u64));
+const _: () = assert!(SEGMENT_BYTES.is_multiple_of(BLOCK as u64));
 
 #[cfg(test)]
 mod tests;

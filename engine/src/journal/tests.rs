@@ -6,14 +6,15 @@ mod making;
 mod recovering;
 
 use std::fs;
-use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
+use smpp_shards::journal::{Done, Entry, LogName};
+
 use super::*;
-use crate::net::{Completion, Doorbell, Durability, Net, Wait};
+use crate::net::{Doorbell, Net, Wait};
 
 const PATIENCE: Duration = Duration::from_secs(20);
 
@@ -59,43 +60,43 @@ struct Shard {
 
 impl Shard {
     /// Writes a batch, waiting for its file.
-    fn write(&mut self, batch: &Batch) -> Outcome {
-        loop {
-            match self.appender.begin(&mut self.net, batch) {
-                Begun::Started => return self.outcome(),
-                Begun::NoFile => assert!(matches!(self.news(), News::File(_))),
-                other => panic!("{other:?}"),
-            }
+    fn write(&mut self, mut batch: Batch) -> Outcome {
+        while let Offered::NoFile(back) = self.appender.offer(batch) {
+            assert!(matches!(self.news(), News::File(_)));
+            batch = back;
         }
+        self.outcome()
     }
 
+    /// Whether a batch can be written.
+    fn writes(&mut self, batch: Batch) -> bool {
+        let place = place(&batch);
+        matches!(self.write(batch), Outcome::Written(back) if self::place(&back) == place)
+    }
+
+    /// Offers a batch whose file is there.
+    fn offers(&mut self, batch: Batch) -> bool {
+        matches!(self.appender.offer(batch), Offered::Taken)
+    }
+
+    /// Waits for the next outcome.
     fn outcome(&mut self) -> Outcome {
-        let result = self.completion();
-        self.appender.completed(result)
+        self.wait("outcome", Appender::next_outcome)
     }
 
-    /// What the ring says of the append under way.
-    fn completion(&mut self) -> io::Result<()> {
-        let start = Instant::now();
-        loop {
-            while let Some(completion) = self.net.next() {
-                if let Completion::Appended(result) = completion {
-                    return result;
-                }
-            }
-            assert!(start.elapsed() < PATIENCE, "nothing came");
-            self.net.enter(Wait::AtMost(Duration::from_millis(100))).unwrap();
-        }
-    }
-
-    /// Waits for the thread's next news as a shard does: asleep in its ring, woken by its doorbell.
+    /// Waits for the thread's next news.
     fn news(&mut self) -> News {
+        self.wait("news", Appender::next_news)
+    }
+
+    /// Waits as a shard does: asleep in its ring, woken by its doorbell.
+    fn wait<T>(&mut self, what: &str, next: fn(&mut Appender) -> Option<T>) -> T {
         let start = Instant::now();
         loop {
-            if let Some(news) = self.appender.next_news() {
-                return news;
+            if let Some(next) = next(&mut self.appender) {
+                return next;
             }
-            assert!(start.elapsed() < PATIENCE, "no news");
+            assert!(start.elapsed() < PATIENCE, "no {what}");
             self.bell.going_to_sleep();
             let wait = if self.appender.has_news() { Wait::No } else { Wait::AtMost(PATIENCE) };
             self.net.enter(wait).unwrap();
@@ -144,7 +145,23 @@ fn small() -> MakerSettings {
     MakerSettings { segment_bytes: SMALL, ..MakerSettings::default() }
 }
 
+const LOG: LogName = LogName { start: 1_763_000_000_000, shard: 0 };
+
+/// A batch that takes so many octets in its segment, the segment's header included where it is the first.
 fn batch(segment: u32, offset: u64, octets: usize, seed: u8) -> Batch {
-    let bytes = Arc::new((0..octets).map(|index| (index as u8).wrapping_mul(31).wrapping_add(seed)).collect());
-    Batch { segment, offset, bytes }
+    let mut batch = Batch::new(LOG, SMALL).at(segment, offset, 1);
+    let record = Entry::Done(Done { number: 1 + u64::from(seed), state: None });
+    while batch.records() == 0 || batch.whole_len() < octets {
+        batch.append(&record);
+    }
+    assert_eq!(batch.whole_len(), octets);
+    batch
 }
+
+/// By what a batch is known again.
+fn place(batch: &Batch) -> (u32, u64, u32) {
+    (batch.segment(), batch.offset(), batch.records())
+}
+
+/// The smallest batch at the front of a segment: that one's header and a block.
+const FIRST: usize = 2 * BLOCK;

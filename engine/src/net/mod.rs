@@ -1,5 +1,5 @@
-//! The network half of a shard: one io_uring ring, its provided buffers, its sockets, its journal's appends, its
-//! doorbell, and how the kernel schedules its thread.
+//! The network half of a shard: one io_uring ring, its provided buffers, its sockets, its doorbell,
+//! and how the kernel schedules its thread.
 //!
 //! Lives on the shard's thread (the doorbell's ringing side on any). It knows sockets and octets and nothing of
 //! SMPP. It is the only place of the program where `unsafe` is allowed: the kernel writes to and reads from memory
@@ -8,8 +8,6 @@
 
 #![allow(unsafe_code)]
 
-mod aligned;
-mod append;
 mod buffers;
 mod doorbell;
 mod policy;
@@ -18,8 +16,6 @@ mod slots;
 mod sockets;
 mod transfer;
 
-pub use aligned::{ALIGNMENT, AlignedBuffer};
-pub use append::{APPEND_BYTES_MAX, Durability};
 pub use buffers::Chunk;
 pub use doorbell::Doorbell;
 pub use policy::{Policy, policy, set_policy};

@@ -17,7 +17,7 @@ const SUBMISSIONS: u32 = 4096;
 const COMPLETIONS: u32 = 16_384;
 
 /// The operations that the hot path uses, with their names for `check`.
-pub const REQUIRED_OPERATIONS: [(u8, &str); 9] = [
+pub const REQUIRED_OPERATIONS: [(u8, &str); 7] = [
     (opcode::Accept::CODE, "accept"),
     (opcode::Recv::CODE, "recv"),
     (opcode::Send::CODE, "send"),
@@ -25,8 +25,6 @@ pub const REQUIRED_OPERATIONS: [(u8, &str); 9] = [
     (opcode::Read::CODE, "read"),
     (opcode::AsyncCancel::CODE, "cancel"),
     (opcode::Close::CODE, "close"),
-    (opcode::Write::CODE, "write"),
-    (opcode::Fsync::CODE, "fsync"),
 ];
 
 /// How long [`Ring::enter`] may wait for a completion.
@@ -124,20 +122,7 @@ pub(super) struct Ring {
 
 impl Ring {
     pub(super) fn new() -> Result<Self, SetupError> {
-        let mut ring = Self { inner: build(SUBMISSIONS, COMPLETIONS)? };
-        ring.start_worker().map_err(SetupError::from_io)?;
-        Ok(ring)
-    }
-
-    /// Has the kernel start the worker thread that will run the fdatasyncs, by an operation that does nothing. A worker has the
-    /// scheduling policy of the thread at its start for good, and is to be an ordinary one whatever the shard becomes later.
-    fn start_worker(&mut self) -> io::Result<()> {
-        let nothing = opcode::Nop::new().build().flags(squeue::Flags::ASYNC);
-        // SAFETY: it points to no memory.
-        unsafe { self.push(&nothing) };
-        self.inner.submit_and_wait(1)?;
-        self.inner.completion().for_each(drop);
-        Ok(())
+        Ok(Self { inner: build(SUBMISSIONS, COMPLETIONS)? })
     }
 
     pub(super) const fn inner(&self) -> &IoUring {
@@ -160,12 +145,6 @@ impl Ring {
             // the next attempt as well, and the entry is tried until there is room.
             let _ = self.inner.submit();
         }
-    }
-
-    /// Submits what is queued, without waiting or looking for completions. What the kernel does not take now goes with
-    /// the next [`Ring::enter`].
-    pub(super) fn submit(&mut self) {
-        let _ = self.inner.submit();
     }
 
     /// Submits what is queued, waits as told, and lets the kernel post what is complete.

@@ -10,7 +10,6 @@ use std::sync::Arc;
 use io_uring::{cqueue, opcode, squeue, types};
 use socket2::SockAddr;
 
-use super::append::Append;
 use super::buffers::{Buffers, Chunk};
 use super::doorbell::Doorbell;
 use super::ring::{Ring, SetupError, Wait};
@@ -39,8 +38,6 @@ pub enum Completion {
     Idle(Slot),
     /// The doorbell was rung.
     Bell,
-    /// An append is on stable storage, or has failed for good.
-    Appended(io::Result<()>),
 }
 
 /// What an operation is, as its user_data says: kind (8 bits), generation (24 bits), slot or listener (32 bits).
@@ -54,7 +51,6 @@ pub(super) enum Kind {
     Send = 3,
     Connect = 4,
     Bell = 5,
-    Append = 6,
 }
 
 #[inline]
@@ -74,7 +70,6 @@ pub struct Net {
     pub(super) slots: Slots,
     /// `None` only while this value is dropped.
     pub(super) buffers: Option<Buffers>,
-    pub(super) append: Append,
     listeners: Vec<Listener>,
     bell: Arc<Doorbell>,
     /// Where the kernel puts the doorbell's count.
@@ -98,7 +93,6 @@ impl Net {
             ring,
             slots: Slots::default(),
             buffers: Some(buffers),
-            append: Append::default(),
             listeners: Vec::new(),
             bell,
             bell_count: Box::new([0; 8]),
@@ -303,7 +297,6 @@ impl Net {
                 self.listen_to_bell();
                 Some(Completion::Bell)
             }
-            kind if kind == Kind::Append as u8 => self.append_completed(result),
             _ => None,
         }
     }
@@ -374,10 +367,7 @@ impl Net {
     }
 
     fn operations_under_way(&self) -> bool {
-        self.bell_armed
-            || self.append.is_under_way()
-            || self.listeners.iter().any(|listener| listener.accepting)
-            || self.slots.under_way() > 0
+        self.bell_armed || self.listeners.iter().any(|listener| listener.accepting) || self.slots.under_way() > 0
     }
 
     /// Ends everything under way; tells whether all of it has completed.
@@ -410,8 +400,6 @@ impl Net {
             self.bell_armed = false;
         } else if kind == Kind::Accept as u8 {
             let _ = self.accept_completed(index as usize, result, entry.flags());
-        } else if kind == Kind::Append as u8 {
-            self.append.abandon();
         } else if kind != Kind::Ignored as u8
             && !more
             && let Some(entry) = self.slots.current(Slot(index), generation)
@@ -435,7 +423,6 @@ impl Drop for Net {
         }
         if !self.settle() {
             core::mem::forget(core::mem::take(&mut self.slots));
-            core::mem::forget(core::mem::take(&mut self.append));
             core::mem::forget(self.buffers.take());
             core::mem::forget(core::mem::take(&mut self.bell_count));
         }

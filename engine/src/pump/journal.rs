@@ -1,24 +1,21 @@
-//! The shard's journal as the pump carries it: one batch at a time to the appender, and what came of it back.
-
-use std::io;
+//! The shard's journal as the pump carries it: batches to the appender, and what came of them back.
 
 use smpp_shards::journal::Batch;
 
-use crate::journal::{Appender, Begun, News, Outcome};
+use crate::journal::{Appender, News, Offered, Outcome};
 
 use super::Pump;
 
 /// One shard's journal.
 pub(super) struct ShardJournal {
     appender: Appender,
-    batch: Batch,
-    /// `batch` has been taken from the shard and could not be begun yet.
-    is_held: bool,
+    /// A batch that has been taken from the shard and whose file is not there yet.
+    held: Option<Batch>,
 }
 
 impl ShardJournal {
     pub(super) fn new(appender: Appender) -> Self {
-        Self { appender, batch: Batch::default(), is_held: false }
+        Self { appender, held: None }
     }
 
     #[inline]
@@ -28,12 +25,12 @@ impl ShardJournal {
 }
 
 impl Pump {
-    /// Gives the appender what the shard wants written, when it is through with what it had.
+    /// Gives the appender what the shard wants written.
     #[inline]
     pub(super) fn write_journal(&mut self) {
         if self.journal.is_some() {
             self.take_news();
-            self.begin_batch();
+            self.offer_batch();
         }
         if !self.is_open {
             self.tell_recovery();
@@ -57,29 +54,22 @@ impl Pump {
         }
     }
 
+    /// Gives the appender the next batch, or the one that it has not begun with what has come since.
     #[inline]
-    fn begin_batch(&mut self) {
+    fn offer_batch(&mut self) {
         let Some(journal) = &mut self.journal else { return };
-        if journal.appender.is_under_way() {
-            return;
+        if (journal.held.is_some() || self.shard.has_more_records())
+            && let Some(batch) = journal.held.take().or_else(|| journal.appender.take_back())
+        {
+            self.shard.give_back_batch(batch);
         }
-        if !journal.is_held && !self.shard.take_batch(self.now, &mut journal.batch) {
-            return;
+        let Some(batch) = self.shard.take_batch(self.now) else { return };
+        if let Offered::NoFile(batch) = journal.appender.offer(batch) {
+            journal.held = Some(batch);
+            if let Some(reason) = journal.appender.no_file_because() {
+                self.shard.journal_stalled(reason, &mut self.output);
+            }
         }
-        journal.is_held = match journal.appender.begin(&mut self.net, &journal.batch) {
-            Begun::Started => false,
-            Begun::Busy => true,
-            Begun::NoFile => {
-                if let Some(reason) = journal.appender.no_file_because() {
-                    self.shard.journal_stalled(reason, &mut self.output);
-                }
-                true
-            }
-            Begun::Condemned => {
-                self.shard.batch_failed("its file failed before", self.now, &mut self.output);
-                false
-            }
-        };
         self.carry_out();
     }
 
@@ -96,13 +86,28 @@ impl Pump {
         }
     }
 
-    /// A batch has come to its end.
-    pub(super) fn appended(&mut self, result: io::Result<()>) {
-        let Some(journal) = &mut self.journal else { return };
-        match journal.appender.completed(result) {
-            Outcome::Written => self.shard.batch_written(self.now, &mut self.output),
-            Outcome::Failed(reason) => self.shard.batch_failed(&reason, self.now, &mut self.output),
+    /// Tells the shard what came of its batches; whether there was any.
+    #[inline]
+    pub(super) fn take_outcomes(&mut self) -> bool {
+        let mut any = false;
+        while let Some(outcome) = self.journal.as_mut().and_then(|journal| journal.appender.next_outcome()) {
+            any = true;
+            match outcome {
+                Outcome::Written(batch) => self.shard.batch_written(batch, self.now, &mut self.output),
+                Outcome::Failed { batch, reason, next } => self.batch_failed(batch, &reason, next),
+            }
+            self.carry_out();
         }
+        any
+    }
+
+    #[cold]
+    fn batch_failed(&mut self, batch: Batch, reason: &str, next: Option<Batch>) {
+        let held = self.journal.as_mut().and_then(|journal| journal.held.take());
+        if let Some(next) = next.or(held) {
+            self.shard.give_back_batch(next);
+        }
+        self.shard.batch_failed(batch, reason, self.now, &mut self.output);
     }
 
     /// What a segment holds is wanted.

@@ -31,9 +31,7 @@ impl Pump {
                     self.broke(slot, &error);
                 }
                 Completion::Idle(slot) => self.idle(slot),
-                // Nothing is appended before the journal is wired in.
                 Completion::Bell => {}
-                Completion::Appended(result) => self.appended(result),
             }
             self.carry_out();
         }

@@ -48,7 +48,7 @@ pub(crate) struct Disk {
     /// Files to which a write has failed, or was cut.
     torn: BTreeSet<FileName>,
     /// What was given to the disk and is not known to be written, by shard.
-    flying: BTreeMap<usize, (FileName, Batch)>,
+    flying: BTreeMap<usize, (FileName, Batch, Vec<u8>)>,
     /// Octets of files that are not wanted any more, to be written over.
     spares: Vec<Vec<u8>>,
     /// The start whose files hold all that is live.
@@ -65,15 +65,16 @@ impl Disk {
     }
 
     /// A write begins; gives the microseconds that it takes.
-    pub(crate) fn begin(&mut self, host: usize, log: LogName, batch: Batch) -> u64 {
-        let before = self.flying.insert(host, ((log, batch.segment), batch));
+    pub(crate) fn begin(&mut self, host: usize, log: LogName, mut batch: Batch) -> u64 {
+        let octets = batch.seal().to_vec();
+        let before = self.flying.insert(host, ((log, batch.segment()), batch, octets));
         assert!(before.is_none(), "shard {host} writes two batches at one time");
         self.random.spread(self.plan.write_us.0, self.plan.write_us.1)
     }
 
-    /// The write of that host ends; `may_fail` says that faults are not over, `now_ms` when it is.
-    pub(crate) fn end(&mut self, host: usize, may_fail: bool, now_ms: u64) -> Written {
-        let (name, batch) = self.flying.remove(&host).expect("a write that ends has begun");
+    /// The write of that host ends; `may_fail` says that faults are not over, `now_ms` when it is. Gives the batch back.
+    pub(crate) fn end(&mut self, host: usize, may_fail: bool, now_ms: u64) -> (Written, Batch) {
+        let (name, batch, octets) = self.flying.remove(&host).expect("a write that ends has begun");
         let is_full = self.plan.full.iter().any(|(from, length)| (*from..from + length).contains(&now_ms));
         let written = match may_fail {
             true if is_full => Written::Full,
@@ -82,51 +83,51 @@ impl Disk {
         };
         match written {
             Written::Whole => {
-                self.write(name, &batch, |_| true);
-                self.whole.entry(name).or_default().push(batch.offset);
+                self.write(name, batch.offset(), &octets, |_| true);
+                self.whole.entry(name).or_default().push(batch.offset());
             }
-            Written::Full | Written::Failed => self.tear(name, &batch),
+            Written::Full | Written::Failed => self.tear(name, batch.offset(), &octets),
         }
-        written
+        (written, batch)
     }
 
     /// The process or the machine stops: what is being written is there, or not, or in part.
     pub(crate) fn crash(&mut self) {
-        for (name, batch) in core::mem::take(&mut self.flying).into_values() {
-            self.tear(name, &batch);
+        for (name, batch, octets) in core::mem::take(&mut self.flying).into_values() {
+            self.tear(name, batch.offset(), &octets);
         }
     }
 
-    fn tear(&mut self, name: FileName, batch: &Batch) {
-        let length = batch.bytes.len();
+    fn tear(&mut self, name: FileName, offset: u64, octets: &[u8]) {
+        let length = octets.len();
         self.torn.insert(name);
         match self.random.below(4) {
             0 => {}
-            1 => self.write(name, batch, |_| true),
+            1 => self.write(name, offset, octets, |_| true),
             2 => {
                 let sectors = self.random.below((length / SECTOR) as u64 + 1) as usize;
-                self.write(name, batch, |sector| sector < sectors);
+                self.write(name, offset, octets, |sector| sector < sectors);
             }
             _ => {
                 let blocks: Vec<bool> = (0..length / BLOCK).map(|_| self.random.chance(500)).collect();
-                self.write(name, batch, |sector| blocks[sector * SECTOR / BLOCK]);
+                self.write(name, offset, octets, |sector| blocks[sector * SECTOR / BLOCK]);
             }
         }
     }
 
     /// Writes those sectors of the batch for which `keeps` holds.
-    fn write(&mut self, name: FileName, batch: &Batch, keeps: impl Fn(usize) -> bool) {
-        let reused = if batch.offset == 0 && !self.files.contains_key(&name) && self.random.chance(self.plan.reuse) {
+    fn write(&mut self, name: FileName, offset: u64, octets: &[u8], keeps: impl Fn(usize) -> bool) {
+        let reused = if offset == 0 && !self.files.contains_key(&name) && self.random.chance(self.plan.reuse) {
             self.spares.pop()
         } else {
             None
         };
         let file = self.files.entry(name).or_insert_with(|| reused.unwrap_or_default());
-        let start = batch.offset as usize;
-        if file.len() < start + batch.bytes.len() {
-            file.resize(start + batch.bytes.len(), 0);
+        let start = offset as usize;
+        if file.len() < start + octets.len() {
+            file.resize(start + octets.len(), 0);
         }
-        for (sector, octets) in batch.bytes.chunks(SECTOR).enumerate() {
+        for (sector, octets) in octets.chunks(SECTOR).enumerate() {
             if keeps(sector) {
                 file[start + sector * SECTOR..][..octets.len()].copy_from_slice(octets);
             }

@@ -27,7 +27,7 @@ enum Completion {
     Sent(NetId, usize),
     Closed(NetId, CloseCause),
     Connected(LinkId, VendorId, u64),
-    Written(Written),
+    Written(Written, Batch),
 }
 
 #[derive(Debug)]
@@ -67,7 +67,10 @@ pub(crate) struct Host {
     bells: Vec<ShardId>,
     /// Which log its shard writes, in journal mode.
     log: Option<LogName>,
+    /// The thread that writes has a batch, or has had one that failed and waits for what its shard makes of that.
     is_writing: bool,
+    /// The batch that it begins next, by itself.
+    offered: Option<Batch>,
 }
 
 impl Host {
@@ -78,6 +81,7 @@ impl Host {
             shard,
             log,
             is_writing: false,
+            offered: None,
             out: Output::new(),
             slots: Vec::new(),
             free: Vec::new(),
@@ -110,9 +114,15 @@ impl Host {
         self.shard.is_restoring()
     }
 
-    /// A write to the journal has ended.
-    pub(crate) fn written(&mut self, written: Written, ground: &mut Ground) {
-        self.complete(Completion::Written(written), ground);
+    /// A write to the journal has ended. The next one begins if all is well, before the shard hears of it.
+    pub(crate) fn written(&mut self, written: Written, batch: Batch, ground: &mut Ground) {
+        if written == Written::Whole {
+            self.is_writing = false;
+            if let Some(next) = self.offered.take() {
+                self.begin_write(next, ground);
+            }
+        }
+        self.complete(Completion::Written(written, batch), ground);
     }
 
     /// The first part of a turn, after which the process is killed.
@@ -243,29 +253,42 @@ impl Host {
     }
 
     fn write_journal(&mut self, ground: &mut Ground) {
-        let mut batch = Batch::default();
-        if self.is_writing || !self.shard.take_batch(ground.now(), &mut batch) {
-            return;
+        if self.shard.has_more_records()
+            && let Some(batch) = self.offered.take()
+        {
+            self.shard.give_back_batch(batch);
         }
+        let Some(batch) = self.shard.take_batch(ground.now()) else { return };
+        if self.is_writing {
+            self.offered = Some(batch);
+        } else {
+            self.begin_write(batch, ground);
+        }
+    }
+
+    fn begin_write(&mut self, mut batch: Batch, ground: &mut Ground) {
         let (Some(log), Some(disk)) = (self.log, &mut ground.disk) else {
             panic!("seed {}: shard {} writes a journal that it has not", ground.seed, self.id)
         };
-        ground.trace.step(10, u64::from(batch.segment), batch.offset);
-        ground.trace.octets(11, self.id as u64, &batch.bytes);
+        ground.trace.step(10, u64::from(batch.segment()), batch.offset());
+        ground.trace.octets(11, self.id as u64, batch.seal());
         self.is_writing = true;
         let micros = disk.begin(self.id, log, batch);
         ground.schedule.in_micros(micros, Event::Disk { host: self.id, life: ground.life });
     }
 
-    fn journal_written(&mut self, written: Written, ground: &mut Ground) {
-        self.is_writing = false;
+    fn journal_written(&mut self, written: Written, batch: Batch, ground: &mut Ground) {
         ground.trace.step(12, self.id as u64, written as u64);
         ground.trace.line(ground.schedule.now(), format_args!("shard {}: the disk says {written:?}", self.id));
         ground.model.disk_said(self.id, written == Written::Whole, ground.schedule.now());
         match written {
-            Written::Whole => self.shard.batch_written(ground.now(), &mut self.out),
+            Written::Whole => self.shard.batch_written(batch, ground.now(), &mut self.out),
             Written::Full | Written::Failed => {
-                self.shard.batch_failed(written.reason(), ground.now(), &mut self.out);
+                self.is_writing = false;
+                if let Some(next) = self.offered.take() {
+                    self.shard.give_back_batch(next);
+                }
+                self.shard.batch_failed(batch, written.reason(), ground.now(), &mut self.out);
             }
         }
     }
@@ -408,7 +431,7 @@ impl Host {
                 self.close_slot(conn, ground);
                 ground.network.close(net, Side::Gateway, &mut ground.schedule);
             }
-            Completion::Written(written) => self.journal_written(written, ground),
+            Completion::Written(written, batch) => self.journal_written(written, batch, ground),
             Completion::Connected(link, vendor, ticket) => self.finish_connecting(link, vendor, ticket, ground),
         }
     }

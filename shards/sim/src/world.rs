@@ -401,8 +401,8 @@ impl World {
             Event::Disk { host, .. } => {
                 let (now, may_fail) = (ground.schedule.now(), !ground.healed && !ground.model.draining);
                 if let Some(disk) = &mut ground.disk {
-                    let written = disk.end(host, may_fail, now.0 / 1_000_000);
-                    self.hosts[host].written(written, ground);
+                    let (written, batch) = disk.end(host, may_fail, now.0 / 1_000_000);
+                    self.hosts[host].written(written, batch, ground);
                 }
             }
             Event::Session { session, epoch, step } => {

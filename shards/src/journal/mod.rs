@@ -18,18 +18,16 @@
 //!
 //! **Salt.** Segment files are used again, so good octets of an older use stand behind what was written last. The crc
 //! of a batch header begins with start, shard and segment, that of a record with the batch number too; the same
-//! octets under another of them never validate. Record crcs are therefore reckoned when the batch is finished, in one
-//! pass over memory that is in the cache.
+//! octets under another of them never validate. Record crcs are therefore reckoned when the batch is written, by whoever writes it.
 //!
 //! **Numbers.** Batches are numbered without a gap, which is how a missing one is noticed. A batch whose write
-//! failed is written again to a new segment with the number that it had ([`reseal`]), so that its leftovers are not
-//! taken for damage. Messages and receipts count up from 1 in one log.
+//! failed is written again to a new segment with the number that it had, so that its leftovers are not taken for
+//! damage. Messages and receipts count up from 1 in one log.
 //!
 //! **What is bad** at the end of a log was never acknowledged and is cut (a torn tail). What is bad while a later batch
 //! is good is damage: it is reported with file and offset and costs itself alone.
 
-use std::sync::Arc;
-
+mod aligned;
 mod batch;
 mod inspect;
 mod live;
@@ -39,7 +37,9 @@ mod salvage;
 mod segment;
 mod summary;
 
-pub use batch::{BATCH_HEADER, BatchWriter, reseal};
+pub use aligned::AlignedBuffer;
+pub(crate) use batch::Part;
+pub use batch::{BATCH_HEADER, Batch, BatchWriter, reseal};
 pub use inspect::{Inspection, Inspector};
 pub use live::{Live, LiveMessage, LiveReceipt, LiveSent, NameId};
 pub use record::{Accepted, Delivered, Done, Entry, How, Receipt, Sent};
@@ -69,18 +69,6 @@ pub struct LogName {
     pub start: u64,
     /// The shard, counted from 0.
     pub shard: u16,
-}
-
-/// What a shard gives its host to write: one batch, or the first one of a segment with the segment's header in front.
-#[derive(Clone, Debug, PartialEq, Eq, Default)]
-pub struct Batch {
-    /// Into which segment of the shard's log.
-    pub segment: u32,
-    /// Where in its file; a multiple of [`BLOCK`].
-    pub offset: u64,
-    /// A multiple of [`BLOCK`] of octets. The shard holds them as well, for the case that they cannot be written; it uses
-    /// their memory again when it fills this batch in the next time.
-    pub bytes: Arc<Vec<u8>>,
 }
 
 impl LogName {

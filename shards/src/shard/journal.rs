@@ -55,31 +55,45 @@ pub(super) struct Accepting<'a> {
 }
 
 impl Shard {
-    /// The host's side, once a turn: fills in what is to be written to the journal next. `false` when there is
-    /// nothing, or something is being written. What came of it is told with [`Shard::batch_written`] or
-    /// [`Shard::batch_failed`].
+    /// The host's side, once a turn: what is to be written to the journal next; `None` when there is nothing, or the host has
+    /// enough. It writes one batch after the other, in the order in which it was given them, and tells what came of each with
+    /// [`Shard::batch_written`] or [`Shard::batch_failed`]; it is given one more while it writes.
     #[inline]
-    pub fn take_batch(&mut self, now: Now, into: &mut Batch) -> bool {
-        self.ledger.as_mut().is_some_and(|ledger| ledger.take(now.mono, into))
+    pub fn take_batch(&mut self, now: Now) -> Option<Batch> {
+        self.ledger.as_mut().and_then(|ledger| ledger.take(now.mono))
+    }
+
+    /// Whether there are records that are in none of the host's batches. One that it has not begun is better given back
+    /// ([`Shard::give_back_batch`]) then, and taken anew.
+    #[inline]
+    pub fn has_more_records(&self) -> bool {
+        self.ledger.as_ref().is_some_and(Ledger::has_more)
+    }
+
+    /// The host parts with the batch that it was given last, which it has not begun.
+    pub fn give_back_batch(&mut self, batch: Batch) {
+        if let Some(ledger) = &mut self.ledger {
+            ledger.give_back(batch);
+        }
     }
 
     /// The batch is on stable storage: customers get their answers, vendors theirs to receipts.
-    pub fn batch_written(&mut self, now: Now, out: &mut Output) {
-        let mut pending = core::mem::take(&mut self.pending);
+    pub fn batch_written(&mut self, batch: Batch, now: Now, out: &mut Output) {
         let Some(ledger) = &mut self.ledger else { return };
         let was_failing = ledger.is_failing();
-        let segment = ledger.written(&mut pending);
+        ledger.written(&batch);
         if was_failing && !ledger.is_short() {
             out.push(Action::Log(Event::JournalWorks));
         }
-        for some in pending.chunks(AHEAD) {
+        for some in batch.pending.chunks(AHEAD) {
             self.look_at_kept(some.iter().filter_map(Pending::message));
             for pending in some {
-                self.committed(*pending, segment, now, out);
+                self.committed(*pending, batch.segment(), now, out);
             }
         }
-        pending.clear();
-        self.pending = pending;
+        if let Some(ledger) = &mut self.ledger {
+            ledger.recycle(batch);
+        }
         self.free_segments(out);
     }
 
@@ -107,13 +121,13 @@ impl Shard {
     }
 
     /// The batch could not be written, or nobody knows how much of it was. Nothing of it is acknowledged; it is given out
-    /// again, for another segment.
-    pub fn batch_failed(&mut self, reason: &str, now: Now, out: &mut Output) {
+    /// again, for another segment. The batch after it, where the host has one, is given back first.
+    pub fn batch_failed(&mut self, batch: Batch, reason: &str, now: Now, out: &mut Output) {
         let Some(ledger) = &mut self.ledger else { return };
         if !ledger.is_in_trouble() {
             out.push(Action::Log(Event::JournalFails { reason: reason.to_owned() }));
         }
-        ledger.failed(now.mono);
+        ledger.failed(batch, now.mono);
     }
 
     /// The file of a segment to come cannot be made, and why: what room there is is left to what was accepted before, and

@@ -47,7 +47,7 @@ use crate::kept::KeptMessages;
 use crate::lane::Lane;
 use crate::late::{LateAnswers, Settled};
 use crate::lease::Leasing;
-use crate::ledger::{Ledger, Pending};
+use crate::ledger::Ledger;
 use crate::link::Link;
 use crate::lookups::Lookups;
 use crate::message_id::MessageIds;
@@ -182,7 +182,6 @@ pub struct Shard {
     leasing: Leasing,
     tracing: Tracing,
 
-    pending: Vec<Pending>,
     whole: Vec<u8>,
     scratch: Vec<u8>,
     text: Vec<u8>,
@@ -233,7 +232,6 @@ impl Shard {
             is_restore_uncommitted: false,
             carrying: Carrying::Idle,
             possible_duplicates: 0,
-            pending: Vec::new(),
             control_submits: ControlSubmits::new(),
             refusing: false,
             phase: None,

@@ -7,7 +7,7 @@ use super::*;
 /// Fills segments `from..to`, one batch each as large as the segment.
 fn fill(shard: &mut Shard, from: u32, to: u32) {
     for segment in from..to {
-        assert_eq!(shard.write(&batch(segment, 0, SMALL as usize, segment as u8)), Outcome::Written);
+        assert!(shard.writes(batch(segment, 0, SMALL as usize, segment as u8)));
     }
 }
 
@@ -30,10 +30,10 @@ fn a_freed_file_becomes_a_later_segment_that_begins_with_zeros() {
     fill(shard, 0, 1);
     await_file(shard, 2);
     let used = path(&dir, &store, 0).metadata().unwrap().ino();
-    assert_eq!(shard.write(&batch(1, 0, 4096, 1)), Outcome::Written);
+    assert!(shard.writes(batch(1, 0, FIRST, 1)));
     await_file(shard, 3);
     shard.appender.free_below(1);
-    assert_eq!(shard.write(&batch(2, 0, 4096, 1)), Outcome::Written);
+    assert!(shard.writes(batch(2, 0, FIRST, 1)));
     await_file(shard, 4);
     assert_eq!(path(&dir, &store, 4).metadata().unwrap().ino(), used);
     let bytes = shard.read(4).unwrap();
@@ -69,7 +69,7 @@ fn a_bound_of_files_holds_until_one_is_freed() {
     let shard = &mut shards[0];
     fill(shard, 0, 1);
     while shard.news() != News::File(2) {}
-    assert_eq!(shard.write(&batch(1, 0, 4096, 1)), Outcome::Written);
+    assert!(shard.writes(batch(1, 0, FIRST, 1)));
     let reason = "the journal has its 3 segment files, and none is free".to_owned();
     assert_eq!(shard.news(), News::NoFile(3, reason));
     shard.appender.free_below(1);
@@ -111,12 +111,9 @@ fn a_condemned_file_is_removed_and_not_used_again() {
     let shard = &mut shards[0];
     fill(shard, 0, 2);
     // The disk is sound: that an append has failed is told by the test.
-    let again = batch(1, 0, 4096, 1);
-    assert_eq!(shard.appender.begin(&mut shard.net, &again), Begun::Started);
-    shard.completion().unwrap();
-    let failed = shard.appender.completed(Err(std::io::ErrorKind::Other.into()));
-    assert!(matches!(failed, Outcome::Failed(_)));
-    assert_eq!(shard.write(&batch(2, 0, 4096, 1)), Outcome::Written);
+    let Outcome::Written(again) = shard.write(batch(1, 0, FIRST, 1)) else { panic!("the disk is sound") };
+    shard.appender.failed(again, &std::io::ErrorKind::Other.into());
+    assert!(shard.writes(batch(2, 0, FIRST, 1)));
     await_file(shard, 4);
     shard.appender.free_below(2);
     let _ = shard.read(2);

@@ -127,11 +127,11 @@ fn files_go_on_being_made_and_written_while_the_folder_gets_its_name() {
     let dir = DataDir::new();
     let (mut store, thread, mut shards) = open(&dir.0, small(), 1);
     for segment in 0..3 {
-        assert_eq!(shards[0].write(&batch(segment, 0, SMALL as usize, 1)), Outcome::Written);
+        assert!(shards[0].writes(batch(segment, 0, SMALL as usize, 1)));
     }
     store.finish_recovery().unwrap();
     for segment in 3..9 {
-        assert_eq!(shards[0].write(&batch(segment, 0, SMALL as usize, 1)), Outcome::Written);
+        assert!(shards[0].writes(batch(segment, 0, SMALL as usize, 1)));
     }
     let start = store.start();
     drop((store, shards));
@@ -140,8 +140,7 @@ fn files_go_on_being_made_and_written_while_the_folder_gets_its_name() {
     let found = store.to_replay().unwrap();
     assert_eq!((found.start, found.logs.len()), (start, 1));
     assert!(found.logs[0].segments.len() >= 9);
-    let expected = batch(0, 0, SMALL as usize, 1).bytes.to_vec();
-    for file in &found.logs[0].segments[..9] {
-        assert!(fs::read(&file.path).unwrap() == expected);
+    for (segment, file) in found.logs[0].segments[..9].iter().enumerate() {
+        assert!(fs::read(&file.path).unwrap() == batch(segment as u32, 0, SMALL as usize, 1).seal());
     }
 }
