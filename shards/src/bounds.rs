@@ -150,6 +150,9 @@ pub const CLOSE_FLUSH_MS_MAX: u64 = 5_000;
 /// The coarsest granularity of session timers, milliseconds.
 pub const SESSION_TIMER_STEP_MS: u64 = 50;
 
+/// Milliseconds that a message has been here before they are taken off a relative validity_period, which counts whole seconds.
+pub const VALIDITY_STEP_MS: u64 = 1_000;
+
 /// The granularity of message deadlines, milliseconds.
 pub const MESSAGE_TIMER_STEP_MS: u64 = 10;
 

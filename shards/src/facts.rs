@@ -32,8 +32,11 @@ pub struct Facts {
 
 impl Facts {
     /// Of a message that was checked when it was accepted, before this start.
-    pub(crate) fn restored(pdu: &[u8], valid_until: Time) -> Self {
+    pub(crate) fn restored(pdu: &[u8], accepted_unix_ms: u64, now: Now) -> Self {
         let Ok(message) = ShortMessage::decode(pdu) else { return Self::default() };
+        let valid_until = SmppTime::parse(message.validity_period).map_or(Time::NEVER, |time| {
+            now.mono.after_ms(time.unix_millis(accepted_unix_ms).saturating_sub(now.unix_ms))
+        });
         Self {
             registered_delivery: message.registered_delivery,
             priority: message.priority_flag,

@@ -242,6 +242,26 @@ fn a_message_whose_validity_ends_while_it_waits_is_told_so() {
 }
 
 #[test]
+fn what_has_passed_of_a_relative_validity_is_not_given_to_the_vendor_again() {
+    for (validity, expected) in [
+        (&b"000000000100000R"[..], &b"000000000056000R"[..]),
+        (b"000001000000000R", b"000000235956000R"),
+        (b"491231235959000+", b"491231235959000+"),
+        (b"", b""),
+    ] {
+        let mut stage = Stage::new(settings());
+        let customer = stage.bound(0, CommandId::BIND_TRANSCEIVER);
+        stage.feed(customer, &submit(5, &ShortMessage { validity_period: validity, ..message(b"x") }));
+        stage.pass_ms(4_000);
+        let links = stage.bind_links();
+        let sent = stage.pdu(links[0]);
+        let text = |octets: &'static [u8]| String::from_utf8_lossy(octets);
+        let there = ShortMessage::decode(&sent.bytes).unwrap().validity_period.to_vec();
+        assert_eq!(String::from_utf8_lossy(&there), text(expected), "{}", text(validity));
+    }
+}
+
+#[test]
 fn a_full_queue_goes_to_the_next_vendor_then_is_refused() {
     let mut settings = two_vendors();
     for vendor in &mut settings.vendors {

@@ -1,16 +1,20 @@
 //! A message that has been taken in finds its vendor: choosing, queues, windows, limits, retries and failover.
 
 use smpp_pdu::frame::HEADER_LENGTH;
+use smpp_pdu::message::TIME_LENGTH;
+use smpp_pdu::time::SmppTime;
 use smpp_pdu::{CommandStatus, ShortMessage};
 
 use super::Shard;
 use crate::amount::Amount;
-use crate::bounds::{LINK_OUTPUT_BYTES_MAX, LINK_RUN, MOVE_ON_AGAIN_MS, RING_OUTSTANDING_MAX, RING_STAGED_BYTES_MAX};
+use crate::bounds::{
+    LINK_OUTPUT_BYTES_MAX, LINK_RUN, MOVE_ON_AGAIN_MS, RING_OUTSTANDING_MAX, RING_STAGED_BYTES_MAX, VALIDITY_STEP_MS,
+};
 use crate::kept::KeptRef;
 use crate::lane::Ticket;
 use crate::lease::LimitKey;
 use crate::link::LinkState;
-use crate::messages::MessageState;
+use crate::messages::{Message, MessageState};
 use crate::names::{LinkId, ShardId, VendorId};
 use crate::output::Output;
 use crate::settings::BindType;
@@ -313,6 +317,9 @@ impl Shard {
         let message = self.messages.get_mut(slot);
         message.state = MessageState::InFlight(link_id, sequence);
         message.attempts += 1;
+        if message.carried.facts.valid_until != Time::NEVER {
+            shorten_validity(message, now);
+        }
         let vendor = &self.snapshot.vendors[message.vendor.index()];
         let customer = &self.snapshot.customers[message.carried.customer.index()];
         let forced = customer.settings.force_source_address.as_deref();
@@ -364,5 +371,22 @@ impl Shard {
     /// Whether receipts and MO may come over a link.
     pub(super) fn is_link_bound(&self, link: LinkId) -> bool {
         matches!(self.links[link.index()].state, LinkState::Bound | LinkState::Retiring)
+    }
+}
+
+/// A relative validity_period (section 7.1.1) counts from when its vendor takes the message: what has passed here is taken off.
+#[cold]
+fn shorten_validity(message: &mut Message, now: Now) {
+    let facts = &message.carried.facts;
+    if now.unix_ms.saturating_sub(message.carried.id.unix_ms()) < VALIDITY_STEP_MS {
+        return;
+    }
+    // It is the field before registered_delivery, and ends with a NUL.
+    let end = usize::from(facts.registered_at).saturating_sub(1);
+    let left_ms = facts.valid_until.millis_since(now.mono).max(1);
+    if let Some(text) = message.pdu.get_mut(end.saturating_sub(TIME_LENGTH)..end)
+        && text.last() == Some(&b'R')
+    {
+        text.copy_from_slice(&SmppTime::relative(left_ms).format());
     }
 }

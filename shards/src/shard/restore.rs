@@ -157,7 +157,7 @@ impl Shard {
             customer_home: self.id,
             deadline: now.mono.after_ms(left_ms),
             tried: Tried::default(),
-            facts: Facts::restored(&message.pdu, now.mono.after_ms(left_ms)),
+            facts: Facts::restored(&message.pdu, message.accepted_unix_ms, now),
             ..Carried::default()
         };
         if message.is_sent {

@@ -3,6 +3,7 @@
 
 use smpp_pdu::concat::{self, Part, Reference, UserDataHeader};
 use smpp_pdu::message::{ESM_UDHI, REGISTERED_RECEIPT_MASK, SHORT_MESSAGE_MAX, ShortMessage};
+use smpp_pdu::time::SmppTime;
 use smpp_pdu::{Alphabet, CommandId, CommandStatus, Header, Tag};
 use smpp_shards::Time;
 use smpp_shards::settings::{BindType, LongMessages, RequestReceipts};
@@ -297,7 +298,7 @@ impl Model {
             && sent.protocol_id == original.protocol_id
             && sent.priority_flag == original.priority_flag
             && sent.service_type == service_type
-            && sent.validity_period == original.validity_period;
+            && is_validity_of(sent.validity_period, original.validity_period);
         let form_ok = settings.long_messages != LongMessages::AsSent
             || settings.interface_version <= 0x33
             || sent.short_message == original.short_message;
@@ -386,4 +387,11 @@ impl Model {
             _ => Outcome::Permanent(status),
         }
     }
+}
+
+/// Whether a vendor may get that validity_period: what has passed of a relative one is taken off it.
+fn is_validity_of(sent: &[u8], original: &[u8]) -> bool {
+    let millis = |text: &[u8]| SmppTime::parse(text).ok().map(|time| time.unix_millis(0));
+    let is_relative = sent.last() == Some(&b'R') && original.last() == Some(&b'R');
+    sent == original || is_relative && (Some(1)..millis(original)).contains(&millis(sent))
 }
