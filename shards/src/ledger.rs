@@ -19,32 +19,9 @@ use crate::bounds::{
 };
 use crate::event::Event;
 use crate::journal::{BATCH_HEADER, BLOCK, Batch, Entry, FIRST_BATCH, LogName, Part};
-use crate::kept::KeptRef;
-use crate::lane::Ticket;
+use crate::pending::Pending;
 use crate::report::JournalReport;
 use crate::time::Time;
-
-/// Something whose record is in a batch, and that wants to know when it is on disk.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Pending {
-    /// An accepted message.
-    Message(KeptRef),
-    /// A vendor's id for a message.
-    Sent(KeptRef),
-    /// A receipt or MO taken from a vendor.
-    Delivery(Ticket),
-}
-
-impl Pending {
-    /// The kept message, where it is one.
-    #[inline]
-    pub(crate) const fn message(&self) -> Option<KeptRef> {
-        match self {
-            Self::Message(meant) | Self::Sent(meant) => Some(*meant),
-            Self::Delivery(_) => None,
-        }
-    }
-}
 
 /// How large a shard's journal may grow.
 #[derive(Clone, Copy, Debug)]

@@ -35,6 +35,7 @@ pub mod message_id;
 mod messages;
 pub mod names;
 pub mod output;
+mod pending;
 pub mod random;
 mod receipts;
 mod records;

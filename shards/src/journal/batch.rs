@@ -9,7 +9,7 @@ use super::record::{CRC, Entry, PREFIX, is_plausible, kind_and_length};
 use super::segment::segment_header;
 use super::{BLOCK, LogName, whole_blocks};
 use crate::bounds::JOURNAL_BATCH_BYTES;
-use crate::ledger::Pending;
+use crate::pending::Pending;
 
 /// Octets of a batch's header.
 pub const BATCH_HEADER: usize = 24;

@@ -13,8 +13,8 @@ use crate::event::Event;
 use crate::journal::{Entry, SegmentReader, Step};
 use crate::kept::KeptRef;
 use crate::lane::Ticket;
-use crate::ledger::Pending;
 use crate::output::{Action, Output};
+use crate::pending::Pending;
 
 /// How far the carrying of a segment has come.
 #[derive(Debug, Default)]

@@ -14,10 +14,11 @@ use crate::event::Event;
 use crate::journal::{Accepted, Batch, Delivered, Done, Entry, How, LogName, Receipt, Sent};
 use crate::kept::{Kept, KeptRef, KeptState};
 use crate::lane::Ticket;
-use crate::ledger::{Ledger, LedgerBounds, Pending};
+use crate::ledger::{Ledger, LedgerBounds};
 use crate::message_id::{IdStyle, MessageId};
 use crate::names::{Conn, CustomerId};
 use crate::output::{Action, Output};
+use crate::pending::Pending;
 use crate::time::{Now, Time};
 use crate::wire::{Deliver, DeliveryOrigin, NOT_AWAITED, SubmitAnswer};
 
