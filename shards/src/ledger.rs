@@ -376,7 +376,8 @@ impl Ledger {
         batch
     }
 
-    /// The host has not begun the batch that it was given last, nor will it: what is in it is given out again, with what has come since.
+    /// The host has not begun the batch that it was given last, nor will it: what is in it is given out again, with what has
+    /// come since.
     pub(crate) fn give_back(&mut self, batch: Batch) {
         debug_assert!(batch.number() == self.batch && self.out > 0, "the last one is given back");
         self.out -= 1;

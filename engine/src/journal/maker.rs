@@ -110,8 +110,9 @@ pub struct Maker {
 }
 
 impl Maker {
-    /// Starts it for as many shards as there are doorbells, with a thread that writes for each. It ends when the last [`MakerEnd`] (or the appender made of
-    /// it) is gone and nothing is being written any more, and holds the store's lock until then.
+    /// Starts it for as many shards as there are doorbells, with a thread that writes for each. It ends when the last
+    /// [`MakerEnd`] (or the appender made of it) is gone and nothing is being written any more, and holds the store's
+    /// lock until then.
     ///
     /// # Errors
     /// When there is no thread to be had.
