@@ -46,15 +46,60 @@ pub fn to_seconds(nanoseconds: u64) -> f64 {
     nanoseconds as f64 / SECOND as f64
 }
 
-/// YYMMDDhhmm of a moment in UTC, as receipts write dates (SMPP 3.4 appendix B), and the seconds behind it.
-pub fn receipt_date(unix_seconds: u64) -> ([u8; 10], [u8; 2]) {
-    let (days, rest) = (unix_seconds / 86_400, unix_seconds % 86_400);
-    let (year, month, day) = civil_date(days);
-    let mut date = [0; 10];
-    for (at, value) in [year % 100, month, day, rest / 3600, rest / 60 % 60].into_iter().enumerate() {
-        date[at * 2..at * 2 + 2].copy_from_slice(&two_digits(value));
+/// A moment in UTC as receipts write it (SMPP 3.4 appendix B): YYMMDDhhmm, and the seconds that many put behind it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ReceiptDate(pub [u8; 12]);
+
+impl ReceiptDate {
+    /// Of that moment.
+    pub fn at(unix_seconds: u64) -> Self {
+        let (days, rest) = (unix_seconds / 86_400, unix_seconds % 86_400);
+        let (year, month, day) = civil_date(days);
+        let mut date = [0; 12];
+        for (at, value) in [year % 100, month, day, rest / 3600, rest / 60 % 60, rest % 60].into_iter().enumerate() {
+            date[at * 2..at * 2 + 2].copy_from_slice(&two_digits(value));
+        }
+        Self(date)
     }
-    (date, two_digits(rest % 60))
+
+    /// To the minute.
+    pub fn minutes(&self) -> &[u8] {
+        &self.0[..10]
+    }
+}
+
+/// The wall clock as receipts write it, looked at once for many of them.
+#[derive(Debug)]
+pub struct Today {
+    unix_seconds: u64,
+    date: ReceiptDate,
+}
+
+impl Today {
+    /// Reads the clock.
+    pub fn new() -> Self {
+        let unix_seconds = unix_seconds();
+        Self { unix_seconds, date: ReceiptDate::at(unix_seconds) }
+    }
+
+    /// Reads it again.
+    pub fn look(&mut self) {
+        let now = unix_seconds();
+        if now != self.unix_seconds {
+            *self = Self { unix_seconds: now, date: ReceiptDate::at(now) };
+        }
+    }
+
+    /// What it said.
+    pub const fn date(&self) -> ReceiptDate {
+        self.date
+    }
+}
+
+impl Default for Today {
+    fn default() -> Self {
+        Self::new()
+    }
 }
 
 /// A one-shot timer at an absolute time, delivered through the event loop.
@@ -120,8 +165,8 @@ mod tests {
 
     #[test]
     fn a_receipt_date_is_utc() {
-        assert_eq!(receipt_date(951_827_696), (*b"0002291234", *b"56"));
-        assert_eq!(receipt_date(1_735_689_599), (*b"2412312359", *b"59"));
+        assert_eq!(ReceiptDate::at(951_827_696), ReceiptDate(*b"000229123456"));
+        assert_eq!(ReceiptDate::at(1_735_689_599).minutes(), b"2412312359");
     }
 
     #[test]

@@ -4,7 +4,7 @@ use crate::bind::{ADDRESS_RANGE_MAX, Bind, PASSWORD_LENIENT_MAX, SYSTEM_ID_MAX, 
 use crate::command::CommandId;
 use crate::data::{DataSm, LONG_ADDRESS_MAX};
 use crate::frame::HEADER_LENGTH;
-use crate::id::uuid_words;
+use crate::id::{IdText, uuid_words};
 use crate::manage::{CancelSm, QuerySm, QuerySmResp, ReplaceSm};
 use crate::message::{ADDRESS_MAX, Address, MESSAGE_ID_MAX, MessageResp, SERVICE_TYPE_MAX, ShortMessage, TIME_LENGTH};
 use crate::multi::{DESTS_MAX, DISTRIBUTION_LIST_MAX, Dest, FLAG_ADDRESS, FLAG_DISTRIBUTION_LIST, UnsuccessSme};
@@ -76,6 +76,24 @@ impl<'b> Encoder<'b> {
         self
     }
 
+    /// One TLV whose value is an id as a C-octet string.
+    #[inline]
+    pub fn c_octets_tlv(self, tag: Tag, id: &IdText) -> Self {
+        let [first, second] = tag.0.to_be_bytes();
+        let [high, low] = (id.len() as u16 + 1).to_be_bytes();
+        self.out.extend_from_slice(&[first, second, high, low]);
+        id.append(self.out);
+        self.out.push(0);
+        self
+    }
+
+    /// What the caller writes itself at the end of the buffer.
+    #[inline]
+    pub fn written_by(self, write: impl FnOnce(&mut Vec<u8>)) -> Self {
+        write(self.out);
+        self
+    }
+
     /// The whole TLVs of another PDU, octet for octet; stray octets behind them are left out.
     #[inline]
     pub fn tlvs(self, tlvs: Tlvs<'_>) -> Self {
@@ -144,7 +162,10 @@ pub fn submit_sm_resp_uuid(out: &mut Vec<u8>, sequence_number: u32, message_id: 
 /// deliver_sm_resp, whose message_id is unused and a single NUL (section 4.6.2).
 #[inline]
 pub fn deliver_sm_resp(out: &mut Vec<u8>, status: CommandStatus, sequence_number: u32) {
-    Encoder::new(out, CommandId::DELIVER_SM_RESP, status, sequence_number).u8(0).finish();
+    const LENGTH: usize = HEADER_LENGTH + 1;
+    let mut pdu = [0; LENGTH];
+    pdu[..HEADER_LENGTH].copy_from_slice(&header(LENGTH as u32, CommandId::DELIVER_SM_RESP, status, sequence_number));
+    out.extend_from_slice(&pdu);
 }
 
 /// A bind request (section 4.1); `command` is one of the three bind commands.

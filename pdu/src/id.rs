@@ -158,6 +158,15 @@ impl IdText {
     pub fn as_bytes(&self) -> &[u8] {
         &self.octets[..usize::from(self.length)]
     }
+
+    /// Writes the text at the end of `out`. All of the buffer goes there and what is behind the text is taken back: a length that
+    /// is known beforehand is a few stores instead of a call.
+    #[inline]
+    pub fn append(&self, out: &mut Vec<u8>) {
+        let end = out.len() + usize::from(self.length);
+        out.extend_from_slice(&self.octets);
+        out.truncate(end);
+    }
 }
 
 impl Deref for IdText {
@@ -302,6 +311,18 @@ const fn eight_hex_digits(value: u32) -> u64 {
     nibbles + 0x3030_3030_3030_3030 + letters * (b'a' - b'0' - 10) as u64
 }
 
+/// Eight octets with ASCII letters in lower case, all at once: of each octet, whether it is from `A` on and whether it is behind
+/// `Z` show in its high bit.
+#[inline]
+pub const fn in_lower_case(octets: u64) -> u64 {
+    const ONES: u64 = u64::MAX / 0xFF;
+    let seven_bits = octets & (ONES * 0x7F);
+    let from_a = seven_bits + ONES * (0x80 - b'A') as u64;
+    let behind_z = seven_bits + ONES * (0x7F - b'Z') as u64;
+    let is_upper = (from_a ^ behind_z) & !octets & (ONES * 0x80);
+    octets | is_upper >> 2
+}
+
 #[inline]
 fn hex_digit(value: u8) -> u8 {
     b"0123456789abcdef"[usize::from(value & 0xF)]
@@ -326,6 +347,18 @@ fn without_zeros(id: &[u8]) -> &[u8] {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn eight_octets_become_lower_case_at_once() {
+        for octet in 0..=u8::MAX {
+            for at in 0..8 {
+                let mut octets = *b"aZ\xff\x80@[0\xda";
+                octets[at] = octet;
+                let lower = in_lower_case(u64::from_le_bytes(octets)).to_le_bytes();
+                assert_eq!(lower, octets.map(|octet| octet.to_ascii_lowercase()));
+            }
+        }
+    }
 
     #[test]
     fn a_hex_id_and_its_decimal_form_are_the_same() {

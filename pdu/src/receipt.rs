@@ -77,7 +77,16 @@ impl MessageState {
     /// The state that a `stat` field means, in any case, cut short anywhere after the letters that decide, or
     /// written out (`DELIVERED`, `UNDELIVERABLE`). `None` for a word that is none of these: what the vendor
     /// means by it is for the caller to decide.
+    #[inline]
     pub fn from_stat(stat: &[u8]) -> Option<Self> {
+        // What most receipts say, as they say it.
+        if stat == b"DELIVRD" {
+            return Some(Self::Delivered);
+        }
+        Self::from_any_stat(stat)
+    }
+
+    fn from_any_stat(stat: &[u8]) -> Option<Self> {
         const WORDS: [(&[u8], usize, MessageState); 15] = [
             (b"DELIVRD", 4, MessageState::Delivered),
             (b"DELIVERED", 4, MessageState::Delivered),

@@ -2,6 +2,7 @@
 
 use smpp_pdu::coding::Alphabet;
 use smpp_pdu::concat::{Reference, part_count};
+use smpp_pdu::frame::HEADER_LENGTH;
 use smpp_pdu::message::{ESM_UDHI, SHORT_MESSAGE_MAX};
 use smpp_pdu::time::SmppTime;
 use smpp_pdu::{CommandStatus, ShortMessage, Tag};
@@ -21,6 +22,8 @@ pub struct Facts {
     pub priority: u8,
     /// Where registered_delivery stands.
     pub registered_at: u16,
+    /// Where the addresses stand.
+    pub addresses: AddressPlaces,
     /// It cannot be copied as it is for every peer: stray octets stand behind the body, or TLVs of SMPP 5.0 in it, or its text
     /// is longer than SMPP 3.4 has it, or there are two of which one is empty.
     pub is_untidy: bool,
@@ -28,6 +31,34 @@ pub struct Facts {
     pub segments: u8,
     /// When its validity ends.
     pub valid_until: Time,
+}
+
+/// Where the addresses of a submit_sm stand, told by the lengths of service_type (0 to 5), source_addr and destination_addr (0 to
+/// 20).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub struct AddressPlaces(pub(crate) u16);
+
+impl AddressPlaces {
+    /// In that message.
+    #[inline]
+    pub fn of(message: &ShortMessage<'_>) -> Self {
+        let [service_type, source, dest] =
+            [message.service_type, message.source.addr, message.dest.addr].map(|field| field.len() as u16);
+        Self(service_type << 10 | source << 5 | dest)
+    }
+
+    /// Where source_addr_ton stands, and octets of source_addr.
+    #[inline]
+    pub const fn source(self) -> (usize, usize) {
+        (HEADER_LENGTH + (self.0 >> 10) as usize + 1, (self.0 >> 5 & 0x1F) as usize)
+    }
+
+    /// Where dest_addr_ton stands, and octets of destination_addr.
+    #[inline]
+    pub const fn dest(self) -> (usize, usize) {
+        let (source, length) = self.source();
+        (source + 2 + length + 1, (self.0 & 0x1F) as usize)
+    }
 }
 
 impl Facts {
@@ -41,6 +72,7 @@ impl Facts {
             registered_delivery: message.registered_delivery,
             priority: message.priority_flag,
             registered_at: message.offsets.registered_delivery as u16,
+            addresses: AddressPlaces::of(&message),
             is_untidy: is_long(&message) || check_optional(&message).unwrap_or(true),
             segments: segments(&message),
             valid_until,
@@ -58,6 +90,7 @@ impl Facts {
             registered_delivery: message.registered_delivery,
             priority: message.priority_flag,
             registered_at: message.offsets.registered_delivery as u16,
+            addresses: AddressPlaces::of(message),
             is_untidy: is_long(message),
             segments: segments(message),
             valid_until: Time::NEVER,
@@ -139,7 +172,27 @@ fn count_segments(message: &ShortMessage<'_>, text: &[u8]) -> u8 {
 
 #[cfg(test)]
 mod tests {
+    use smpp_pdu::{Address, CommandId, encode};
+
     use super::*;
+
+    #[test]
+    fn addresses_are_found_where_they_stand() {
+        for (service_type, source, dest) in [("", "", ""), ("", "1202", "15550000"), ("VMA", "", "4"), ("12345", "12345678901234567890", "09876543210987654321")] {
+            let message = ShortMessage {
+                service_type: service_type.as_bytes(),
+                source: Address { ton: 5, npi: 1, addr: source.as_bytes() },
+                dest: Address { ton: 1, npi: 2, addr: dest.as_bytes() },
+                ..ShortMessage::default()
+            };
+            let mut pdu = Vec::new();
+            encode::short_message(&mut pdu, CommandId::SUBMIT_SM, 1, &message);
+            let read = ShortMessage::decode(&pdu).unwrap();
+            let places = AddressPlaces::of(&read);
+            assert_eq!(places.source(), (read.offsets.source, source.len()));
+            assert_eq!(places.dest(), (read.offsets.dest, dest.len()));
+        }
+    }
 
     fn count(length: usize, data_coding: u8, esm_class: u8) -> u8 {
         let text = vec![b'a'; length];

@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 use std::collections::hash_map::DefaultHasher;
 
 use smpp_pdu::Address;
-use smpp_pdu::id::{IdForm, NormalId, parse_uuid};
+use smpp_pdu::id::{IdForm, NormalId, in_lower_case, parse_uuid};
 use smpp_pdu::message::ADDRESS_MAX;
 
 use crate::amount::Amount;
@@ -49,10 +49,9 @@ impl ReceiptKey {
             NormalId::Number(number) => (number, KeyKind::Number),
             NormalId::Text([]) => return None,
             NormalId::Text(text) if text.len() <= size_of::<u128>() => {
-                let mut octets = [0; size_of::<u128>()];
-                octets[..text.len()].copy_from_slice(text);
-                octets.make_ascii_lowercase();
-                (u128::from_le_bytes(octets), KeyKind::Short(text.len() as u8))
+                let word = word_of(text);
+                let (low, high) = (in_lower_case(word as u64), in_lower_case((word >> 64) as u64));
+                (u128::from(high) << 64 | u128::from(low), KeyKind::Short(text.len() as u8))
             }
             NormalId::Text(text) => match parse_uuid(text) {
                 Some(number) => (number, KeyKind::Uuid),
@@ -78,6 +77,18 @@ impl ReceiptKey {
     }
 }
 
+/// At most sixteen octets as a number, the first one lowest. Eight and more, as ids usually have, are two words that overlap.
+#[inline]
+fn word_of(text: &[u8]) -> u128 {
+    let (Some(first), Some(last)) = (text.first_chunk::<8>(), text.last_chunk::<8>()) else {
+        let mut octets = [0; size_of::<u128>()];
+        octets[..text.len()].copy_from_slice(text);
+        return u128::from_le_bytes(octets);
+    };
+    let behind = 8 * (text.len() - 8);
+    u128::from(u64::from_le_bytes(*first)) | u128::from(u64::from_le_bytes(*last)) << behind
+}
+
 /// The 128-bit product of two words, folded to 64.
 #[inline]
 fn folded(left: u64, right: u64) -> u64 {
@@ -96,27 +107,54 @@ fn hash_text(text: &[u8]) -> u128 {
     u128::from(half(0x5245_4345)) << 64 | u128::from(half(0x4950_5453))
 }
 
-/// An address of the message, for its receipts.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+/// An address of the message, for its receipts: as it stands in a PDU.
+#[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct KeptAddress {
-    ton: u8,
-    npi: u8,
+    /// Octets of the address.
     length: u8,
-    octets: [u8; ADDRESS_MAX],
+    /// ton, npi and the address. What is behind it means nothing.
+    octets: [u8; 2 + ADDRESS_MAX],
 }
 
 impl KeptAddress {
     #[inline]
     pub(crate) fn new(address: Address<'_>) -> Self {
         let length = address.addr.len().min(ADDRESS_MAX);
-        let mut octets = [0; ADDRESS_MAX];
-        octets[..length].copy_from_slice(&address.addr[..length]);
-        Self { ton: address.ton, npi: address.npi, length: length as u8, octets }
+        let mut octets = [0; 2 + ADDRESS_MAX];
+        octets[..2].copy_from_slice(&[address.ton, address.npi]);
+        octets[2..2 + length].copy_from_slice(&address.addr[..length]);
+        Self { length: length as u8, octets }
+    }
+
+    /// The one that stands in a PDU from there on (its ton, to be exact) and has so many octets; `None` where that cannot be.
+    #[inline]
+    pub(crate) fn in_pdu(pdu: &[u8], (at, length): (usize, usize)) -> Option<Self> {
+        let rest = pdu.get(at..)?;
+        // Nearly always as much follows as the longest address has: of fixed length it is a few loads and stores.
+        let octets = match rest.first_chunk() {
+            Some(octets) if length <= ADDRESS_MAX => *octets,
+            _ => {
+                let mut octets = [0; 2 + ADDRESS_MAX];
+                octets.get_mut(..2 + length)?.copy_from_slice(rest.get(..2 + length)?);
+                octets
+            }
+        };
+        Some(Self { length: length as u8, octets })
     }
 
     #[inline]
     pub(crate) fn address(&self) -> Address<'_> {
-        Address { ton: self.ton, npi: self.npi, addr: &self.octets[..usize::from(self.length)] }
+        let [ton, npi, ..] = self.octets;
+        Address { ton, npi, addr: &self.octets[2..2 + usize::from(self.length)] }
+    }
+
+    /// Writes ton, npi, the address and its NUL at the end of `out`; see [`IdText::append`](smpp_pdu::id::IdText::append).
+    #[inline]
+    pub(crate) fn append(&self, out: &mut Vec<u8>) {
+        let end = out.len() + 2 + usize::from(self.length);
+        out.extend_from_slice(&self.octets);
+        out.truncate(end);
+        out.push(0);
     }
 }
 
@@ -419,6 +457,16 @@ mod tests {
 
     fn awaited(number: u128) -> Awaited {
         Awaited::sample(key(number), MessageId(number))
+    }
+
+    #[test]
+    fn short_texts_become_words() {
+        let text = *b"0aZ@[`{zA-_9xyzQ";
+        for length in 0..=text.len() {
+            let mut octets = [0; 16];
+            octets[..length].copy_from_slice(&text[..length]);
+            assert_eq!(word_of(&text[..length]), u128::from_le_bytes(octets));
+        }
     }
 
     #[test]

@@ -6,7 +6,7 @@
 use smpp_pdu::CommandStatus;
 
 use crate::amount::Amount;
-use crate::facts::Facts;
+use crate::facts::{AddressPlaces, Facts};
 use crate::kept::KeptRef;
 use crate::message_id::{IdStyle, MessageId};
 use crate::names::{CustomerId, ShardId, VendorId};
@@ -203,7 +203,7 @@ const SETTLED: u8 = 10;
 pub(crate) const PREFIX: usize = 4;
 
 // Octets of each kind's fields of known place, the kind included.
-const SUBMIT_FIXED: usize = 87;
+const SUBMIT_FIXED: usize = 89;
 const SUBMIT_ANSWER_FIXED: usize = 58;
 const DELIVER_FIXED: usize = 41;
 const DELIVER_ANSWER_FIXED: usize = 32;
@@ -380,6 +380,7 @@ impl<'a> Submit<'a> {
             untidy | doubtful,
         ]);
         head.put(carried.facts.registered_at.to_le_bytes());
+        head.put(carried.facts.addresses.0.to_le_bytes());
         head.put(carried.facts.valid_until.0.to_le_bytes());
         head.append(to);
         for vendor in tried {
@@ -424,6 +425,7 @@ impl<'a> Submit<'a> {
         carried.is_doubtful = bits & DOUBTFUL != 0;
         carried.facts.is_untidy = bits & UNTIDY != 0;
         carried.facts.registered_at = fields.u16();
+        carried.facts.addresses = AddressPlaces(fields.u16());
         carried.facts.valid_until = Time(fields.u64());
         Self { vendor, carried, pdu: behind.0 }
     }
@@ -617,6 +619,7 @@ mod tests {
                     is_untidy: true,
                     segments: 3,
                     registered_at: 600,
+                    addresses: AddressPlaces(0x1234),
                     valid_until: Time::NEVER,
                 },
             },

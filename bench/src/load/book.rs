@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use smpp_pdu::CommandStatus;
 use smpp_pdu::message::ShortMessage;
 
-use super::receipts::{Match, Tracker, receipt_state};
+use super::receipts::{Match, State, Tracker};
 use crate::latency::Recorder;
 
 /// Counters of messages and sessions.
@@ -91,7 +91,7 @@ pub(super) struct Book {
     pub(super) totals: Totals,
     /// Answers by status, ESME_ROK left out: that is `totals.accepted`.
     pub(super) refusals: BTreeMap<u32, u64>,
-    pub(super) receipt_states: BTreeMap<&'static str, u64>,
+    pub(super) receipt_states: BTreeMap<State, u64>,
     /// submit_sm to its answer.
     pub(super) answers: Recorder,
     /// submit_sm to its final receipt.
@@ -138,9 +138,10 @@ impl Book {
                 return;
             }
         };
-        *self.receipt_states.entry(receipt_state(&message)).or_default() += 1;
+        let state = State::of(&message);
+        *self.receipt_states.entry(state).or_default() += 1;
         let Some(tracker) = &mut self.tracker else { return };
-        match tracker.receipt(&message, now) {
+        match tracker.receipt(&message, state, now) {
             Match::Closed(sent) => {
                 self.totals.receipts += 1;
                 self.receipts.record(now.saturating_sub(sent));

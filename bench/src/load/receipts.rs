@@ -6,6 +6,7 @@
 use std::collections::HashMap;
 use std::hash::{BuildHasherDefault, Hasher};
 
+use smpp_pdu::id::in_lower_case;
 use smpp_pdu::message::{ESM_INTERMEDIATE, ESM_TYPE_MASK, ShortMessage};
 use smpp_pdu::tlv::Tag;
 
@@ -27,43 +28,36 @@ pub(super) enum Match {
 pub(super) struct Tracker {
     open: HashMap<u64, u64, Keyed>,
     early: HashMap<u64, u64, Keyed>,
-    scratch: Vec<u8>,
 }
 
 impl Tracker {
     /// The server has accepted a message, sent at `sent`, under `id`. Gives the time of its receipt when that
     /// was there first.
     pub(super) fn accepted(&mut self, id: &[u8], sent: u64) -> Option<u64> {
-        let key = self.key(id);
-        if !self.early.is_empty() {
-            let other = self.converted_keys(id);
-            for key in [Some(key), other[0], other[1]].into_iter().flatten() {
-                if let Some(received) = self.early.remove(&key) {
-                    return Some(received);
-                }
-            }
+        let key = key(id);
+        if !self.early.is_empty()
+            && let Some(received) = take(&mut self.early, key, id)
+        {
+            return Some(received);
         }
         self.open.insert(key, sent);
         None
     }
 
-    /// A receipt has come at `now`.
-    pub(super) fn receipt(&mut self, message: &ShortMessage<'_>, now: u64) -> Match {
+    /// A receipt that tells of that state has come at `now`.
+    pub(super) fn receipt(&mut self, message: &ShortMessage<'_>, state: State, now: u64) -> Match {
         let Some(id) = receipt_id(message) else { return Match::Unreadable };
-        if is_intermediate(message) {
+        if message.esm_class & ESM_TYPE_MASK == ESM_INTERMEDIATE || state.is_intermediate() {
             return Match::Intermediate;
         }
-        let key = self.key(id);
-        if let Some(sent) = self.open.remove(&key) {
-            return Match::Closed(sent);
-        }
-        for key in self.converted_keys(id).into_iter().flatten() {
-            if let Some(sent) = self.open.remove(&key) {
-                return Match::Closed(sent);
+        let key = key(id);
+        match take(&mut self.open, key, id) {
+            Some(sent) => Match::Closed(sent),
+            None => {
+                self.early.insert(key, now);
+                Match::Early
             }
         }
-        self.early.insert(key, now);
-        Match::Early
     }
 
     /// Accepted messages whose receipt has not come.
@@ -75,39 +69,60 @@ impl Tracker {
     pub(super) fn unmatched(&self) -> u64 {
         self.early.len() as u64
     }
-
-    /// The id without leading zeros, letters small.
-    fn key(&mut self, id: &[u8]) -> u64 {
-        let zeros = id.iter().take_while(|&&octet| octet == b'0').count();
-        self.scratch.clear();
-        self.scratch.extend_from_slice(&id[zeros.min(id.len().saturating_sub(1))..]);
-        self.scratch.make_ascii_lowercase();
-        hash(&self.scratch)
-    }
-
-    /// The id read as decimal and written in hex, and the other way round, where it can be.
-    fn converted_keys(&mut self, id: &[u8]) -> [Option<u64>; 2] {
-        let Ok(text) = std::str::from_utf8(id) else { return [None, None] };
-        let in_hex = text.parse::<u64>().ok().map(|number| format!("{number:x}"));
-        let in_decimal = u64::from_str_radix(text, 16).ok().map(|number| number.to_string());
-        [in_hex, in_decimal].map(|id| id.map(|id| self.key(id.as_bytes())))
-    }
 }
 
-/// The state of a receipt: the TLV's name for it or the text's, as the text writes it.
-pub(super) fn receipt_state(message: &ShortMessage<'_>) -> &'static str {
-    const STATES: [&str; 9] =
+/// Takes what is kept under an id, whose key that is, or under the same id written as another kind of number.
+fn take(kept: &mut HashMap<u64, u64, Keyed>, key: u64, id: &[u8]) -> Option<u64> {
+    kept.remove(&key).or_else(|| converted_keys(id).into_iter().flatten().find_map(|key| kept.remove(&key)))
+}
+
+/// Of the id without leading zeros, letters small.
+#[inline]
+fn key(id: &[u8]) -> u64 {
+    let zeros = id.iter().take_while(|&&octet| octet == b'0').count();
+    hash(&id[zeros.min(id.len().saturating_sub(1))..])
+}
+
+/// Of the id read as decimal and written in hex, and the other way round, where it can be.
+fn converted_keys(id: &[u8]) -> [Option<u64>; 2] {
+    // Sixty-four bits have no more digits.
+    let text = if id.len() <= 20 { std::str::from_utf8(id).unwrap_or_default() } else { "" };
+    let in_hex = text.parse::<u64>().ok().map(|number| format!("{number:x}"));
+    let in_decimal = u64::from_str_radix(text, 16).ok().map(|number| number.to_string());
+    [in_hex, in_decimal].map(|id| id.map(|id| key(id.as_bytes())))
+}
+
+/// What a receipt says of its message: the octet of message_state, or what the text's word means. Others are unknown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct State(u8);
+
+impl State {
+    const NAMES: [&str; 9] =
         ["SCHEDLD", "ENROUTE", "DELIVRD", "EXPIRED", "DELETED", "UNDELIV", "ACCEPTD", "UNKNOWN", "REJECTD"];
-    if let Some(state) = message.tlvs.find(Tag::MESSAGE_STATE).and_then(|tlv| tlv.integer()) {
-        return STATES.get(state as usize).copied().unwrap_or("UNKNOWN");
-    }
-    let word = text_field(message.text(), b"stat:").unwrap_or_default();
-    STATES.into_iter().find(|state| state.as_bytes().eq_ignore_ascii_case(word)).unwrap_or("UNKNOWN")
-}
+    const UNKNOWN: Self = Self(7);
 
-fn is_intermediate(message: &ShortMessage<'_>) -> bool {
-    message.esm_class & ESM_TYPE_MASK == ESM_INTERMEDIATE
-        || matches!(receipt_state(message), "SCHEDLD" | "ENROUTE" | "ACCEPTD")
+    /// Of a receipt: the TLV's, or the text's where there is none.
+    pub(super) fn of(message: &ShortMessage<'_>) -> Self {
+        if let Some(state) = message.tlvs.find(Tag::MESSAGE_STATE).and_then(|tlv| tlv.integer()) {
+            return u8::try_from(state).map_or(Self::UNKNOWN, Self::numbered);
+        }
+        let word = text_field(message.text(), b"stat:").unwrap_or_default();
+        let found = Self::NAMES.iter().position(|name| name.as_bytes().eq_ignore_ascii_case(word));
+        found.map_or(Self::UNKNOWN, |state| Self(state as u8))
+    }
+
+    fn numbered(octet: u8) -> Self {
+        if usize::from(octet) < Self::NAMES.len() { Self(octet) } else { Self::UNKNOWN }
+    }
+
+    /// As a receipt's text has it.
+    pub(super) fn name(self) -> &'static str {
+        Self::NAMES[usize::from(self.0)]
+    }
+
+    fn is_intermediate(self) -> bool {
+        matches!(self.name(), "SCHEDLD" | "ENROUTE" | "ACCEPTD")
+    }
 }
 
 fn receipt_id<'a>(message: &ShortMessage<'a>) -> Option<&'a [u8]> {
@@ -127,17 +142,28 @@ fn text_field<'a>(text: &'a [u8], name: &[u8]) -> Option<&'a [u8]> {
     Some(&value[..end]).filter(|value| !value.is_empty())
 }
 
-/// 64 bits over an id, mixed by 128-bit products; ten million open ids clash with a chance of one in 400,000.
+/// 64 bits over an id, letters small, mixed by 128-bit products; ten million open ids clash with a chance of one in 400,000.
+#[inline]
 fn hash(octets: &[u8]) -> u64 {
-    let mut state = 0x9E37_79B9_7F4A_7C15 ^ octets.len() as u64;
-    for chunk in octets.chunks(8) {
+    let mix = |state: u64, word: [u8; 8]| {
+        let word = in_lower_case(u64::from_le_bytes(word));
+        folded(state ^ word, 0xD6E8_FEB8_6659_FD93) ^ 0xA076_1D64_78BD_642F
+    };
+    let (words, rest) = octets.as_chunks();
+    let mut state = words.iter().fold(0x9E37_79B9_7F4A_7C15 ^ octets.len() as u64, |state, word| mix(state, *word));
+    if !rest.is_empty() {
         let mut word = [0; 8];
-        word[..chunk.len()].copy_from_slice(chunk);
-        let product = u128::from(state ^ u64::from_le_bytes(word)) * 0xD6E8_FEB8_6659_FD93;
-        state = (product as u64) ^ (product >> 64) as u64 ^ 0xA076_1D64_78BD_642F;
+        word[..rest.len()].copy_from_slice(rest);
+        state = mix(state, word);
     }
-    let product = u128::from(state) * 0xE703_7ED1_A0B4_28DB;
-    (product as u64) ^ (product >> 64) as u64
+    folded(state, 0xE703_7ED1_A0B4_28DB)
+}
+
+/// The 128-bit product of two words, folded to 64.
+#[inline]
+fn folded(left: u64, right: u64) -> u64 {
+    let product = u128::from(left) * u128::from(right);
+    product as u64 ^ (product >> 64) as u64
 }
 
 /// Keys are hashes already.
@@ -184,7 +210,12 @@ mod tests {
     fn outcome(accepted: &[u8], text: &[u8], tlv_id: Option<&[u8]>) -> Match {
         let mut tracker = Tracker::default();
         tracker.accepted(accepted, 7);
-        tracker.receipt(&ShortMessage::decode(&receipt(text, tlv_id)).unwrap(), 9)
+        arrives(&mut tracker, &receipt(text, tlv_id))
+    }
+
+    fn arrives(tracker: &mut Tracker, pdu: &[u8]) -> Match {
+        let message = ShortMessage::decode(pdu).unwrap();
+        tracker.receipt(&message, State::of(&message), 9)
     }
 
     #[test]
@@ -208,7 +239,7 @@ mod tests {
     fn an_early_receipt_is_found_by_its_answer() {
         let mut tracker = Tracker::default();
         let pdu = receipt(b"id:20266 stat:DELIVRD", None);
-        assert_eq!(tracker.receipt(&ShortMessage::decode(&pdu).unwrap(), 9), Match::Early);
+        assert_eq!(arrives(&mut tracker, &pdu), Match::Early);
         assert_eq!(tracker.accepted(b"4f2a", 7), Some(9));
         assert_eq!((tracker.open(), tracker.unmatched()), (0, 0));
     }
@@ -218,9 +249,8 @@ mod tests {
         let mut tracker = Tracker::default();
         tracker.accepted(b"1", 7);
         let pdu = receipt(b"id:1 stat:DELIVRD", None);
-        let message = ShortMessage::decode(&pdu).unwrap();
-        assert_eq!(tracker.receipt(&message, 9), Match::Closed(7));
-        assert_eq!(tracker.receipt(&message, 9), Match::Early);
+        assert_eq!(arrives(&mut tracker, &pdu), Match::Closed(7));
+        assert_eq!(arrives(&mut tracker, &pdu), Match::Early);
         assert_eq!(tracker.unmatched(), 1);
     }
 
@@ -232,7 +262,7 @@ mod tests {
 
     #[test]
     fn the_state_is_read_from_text_or_tlv() {
-        let state = |pdu: Vec<u8>| receipt_state(&ShortMessage::decode(&pdu).unwrap());
+        let state = |pdu: Vec<u8>| State::of(&ShortMessage::decode(&pdu).unwrap()).name();
         assert_eq!(state(receipt(b"id:1 Stat:undeliv err:001", None)), "UNDELIV");
         assert_eq!(state(receipt(b"", Some(b"1"))), "DELIVRD");
         assert_eq!(state(receipt(b"id:1", None)), "UNKNOWN");

@@ -185,7 +185,7 @@ impl LoadReport {
             *self.statuses.entry(status).or_default() += count;
         }
         for (state, count) in book.receipt_states {
-            *self.receipt_states.entry(state).or_default() += count;
+            *self.receipt_states.entry(state.name()).or_default() += count;
         }
         if let Some(tracker) = &book.tracker {
             self.receipts_missing += tracker.open();

@@ -6,6 +6,7 @@ use smpp_pdu::frame::SEQUENCE_MAX;
 
 use super::delivery::Delivery;
 use super::options::SmscOptions;
+use crate::clock::ReceiptDate;
 use crate::wire::Wire;
 
 /// Octets waiting for the socket beyond which no deliver_sm is added.
@@ -85,7 +86,7 @@ impl Connection {
     }
 
     /// Appends a deliver_sm; call only with [`Connection::has_room`].
-    pub(super) fn deliver(&mut self, mut delivery: Delivery, options: &SmscOptions) {
+    pub(super) fn deliver(&mut self, delivery: Delivery, now: ReceiptDate, options: &SmscOptions) {
         if self.slots.is_empty() {
             self.slots = vec![None; options.deliver_window.next_power_of_two() as usize];
         }
@@ -95,9 +96,9 @@ impl Connection {
             sequence = following(sequence);
         }
         self.next_sequence = following(sequence);
+        let (_, delivery) = self.slots[sequence as usize & mask].insert((sequence, delivery));
         delivery.tries = delivery.tries.saturating_add(1);
-        delivery.encode(&mut self.wire.out, sequence, options);
-        self.slots[sequence as usize & mask] = Some((sequence, delivery));
+        delivery.encode(&mut self.wire.out, sequence, now, options);
         self.outstanding += 1;
     }
 

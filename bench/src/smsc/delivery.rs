@@ -8,7 +8,7 @@ use smpp_pdu::tlv::Tag;
 use smpp_pdu::{CommandStatus, Encoder};
 
 use super::options::{MessageIdFormat, ReceiptFormat, SmscOptions};
-use crate::clock;
+use crate::clock::{self, ReceiptDate};
 
 const ADDRESS_BYTES: usize = 20;
 const TEXT_BYTES: usize = 20;
@@ -45,15 +45,15 @@ pub(super) struct Delivery {
     text_length: u8,
     text: [u8; TEXT_BYTES],
     delivered: bool,
-    /// Seconds since 1970 at which it was submitted.
-    submitted: u32,
+    /// When it was submitted.
+    submitted: ReceiptDate,
     /// How often it has been sent.
     pub(super) tries: u8,
 }
 
 impl Delivery {
     /// The receipt of a message that was taken under `id`.
-    pub(super) fn receipt(id: u64, message: &ShortMessage<'_>, delivered: bool, unix_seconds: u64) -> Self {
+    pub(super) fn receipt(id: u64, message: &ShortMessage<'_>, delivered: bool, submitted: ReceiptDate) -> Self {
         let mut text = [0; TEXT_BYTES];
         let octets = message.text();
         let length = octets.len().min(TEXT_BYTES);
@@ -65,7 +65,7 @@ impl Delivery {
             text_length: length as u8,
             text,
             delivered,
-            submitted: unix_seconds as u32,
+            submitted,
             tries: 0,
         }
     }
@@ -80,7 +80,7 @@ impl Delivery {
             text_length: 0,
             text: [0; TEXT_BYTES],
             delivered: true,
-            submitted: 0,
+            submitted: ReceiptDate([b'0'; 12]),
             tries: 0,
         }
     }
@@ -90,18 +90,21 @@ impl Delivery {
         self.id != 0
     }
 
-    /// Appends the deliver_sm.
-    pub(super) fn encode(&self, out: &mut Vec<u8>, sequence: u32, options: &SmscOptions) {
+    /// Appends the deliver_sm; a receipt says that it was done at `done`.
+    pub(super) fn encode(&self, out: &mut Vec<u8>, sequence: u32, done: ReceiptDate, options: &SmscOptions) {
         if !self.is_receipt() {
             self.encode_message(out, sequence, options);
             return;
         }
-        let mut text = Text::default();
         let id = self.receipt_id(options);
-        if options.receipt_format != ReceiptFormat::TlvOnly {
-            self.write_text(&mut text, id.as_bytes(), options.receipt_format);
-        }
-        let pdu = self.head(out, sequence, ESM_RECEIPT).u8(text.length as u8).octets(text.as_bytes());
+        let pdu = self.head(out, sequence, ESM_RECEIPT).u8(0).written_by(|out| {
+            let start = out.len();
+            if options.receipt_format != ReceiptFormat::TlvOnly {
+                self.write_text(out, id.as_bytes(), done, options.receipt_format);
+            }
+            // With the longest id there are some 160.
+            out[start - 1] = (out.len() - start) as u8;
+        });
         if matches!(options.receipt_format, ReceiptFormat::Standard | ReceiptFormat::TlvOnly) {
             let state = if self.delivered { 2 } else { 5 };
             pdu.tlv(Tag::MESSAGE_STATE, &[state]).tlv(Tag::RECEIPTED_MESSAGE_ID, id.with_nul()).finish();
@@ -142,32 +145,32 @@ impl Delivery {
         id
     }
 
-    fn write_text(&self, text: &mut Text, id: &[u8], format: ReceiptFormat) {
-        let (state, error) =
-            if self.delivered { (&b"DELIVRD"[..], &b"000"[..]) } else { (&b"UNDELIV"[..], &b"001"[..]) };
-        text.push(b"id:");
-        text.push(id);
+    fn write_text(&self, out: &mut Vec<u8>, id: &[u8], done: ReceiptDate, format: ReceiptFormat) {
+        let (delivered, state) = match self.delivered {
+            true => (b" sub:001 dlvrd:001", b" stat:DELIVRD err:000"),
+            false => (b" sub:001 dlvrd:000", b" stat:UNDELIV err:001"),
+        };
+        out.extend_from_slice(b"id:");
+        out.extend_from_slice(id);
         if format != ReceiptFormat::NoSub {
-            text.push(b" sub:001 dlvrd:");
-            text.push(if self.delivered { b"001" } else { b"000" });
+            out.extend_from_slice(delivered);
         }
-        for (name, at) in [(&b" submit date:"[..], u64::from(self.submitted)), (b" done date:", clock::unix_seconds())]
-        {
-            let (date, seconds) = clock::receipt_date(at);
-            text.push(name);
-            text.push(&date);
-            if format != ReceiptFormat::ShortDates {
-                text.push(&seconds);
-            }
-        }
-        text.push(b" stat:");
-        text.push(state);
-        text.push(b" err:");
-        text.push(error);
+        out.extend_from_slice(b" submit date:");
+        write_date(out, &self.submitted, format);
+        out.extend_from_slice(b" done date:");
+        write_date(out, &done, format);
+        out.extend_from_slice(state);
         if format != ReceiptFormat::NoSub {
-            text.push(b" text:");
-            text.push(&self.text[..usize::from(self.text_length)]);
+            out.extend_from_slice(b" text:");
+            out.extend_from_slice(&self.text[..usize::from(self.text_length)]);
         }
+    }
+}
+
+fn write_date(out: &mut Vec<u8>, date: &ReceiptDate, format: ReceiptFormat) {
+    match format {
+        ReceiptFormat::ShortDates => out.extend_from_slice(date.minutes()),
+        _ => out.extend_from_slice(&date.0),
     }
 }
 
@@ -188,16 +191,19 @@ pub(super) fn first_id() -> u64 {
     clock::unix_seconds() << 22
 }
 
-/// A short text by value; what does not fit is cut.
+/// Octets of an id, and of its NUL: a UUID behind four zeros.
+const ID_BYTES: usize = 41;
+
+/// An id by value; what does not fit is cut.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Text {
-    octets: [u8; 255],
+    octets: [u8; ID_BYTES],
     length: usize,
 }
 
 impl Default for Text {
     fn default() -> Self {
-        Self { octets: [0; 255], length: 0 }
+        Self { octets: [0; ID_BYTES], length: 0 }
     }
 }
 
@@ -212,6 +218,7 @@ impl Text {
         &self.octets[..(self.length + 1).min(self.octets.len())]
     }
 
+    #[inline(always)]
     fn push(&mut self, octets: &[u8]) {
         let count = octets.len().min(self.octets.len() - 1 - self.length);
         self.octets[self.length..self.length + count].copy_from_slice(&octets[..count]);
@@ -267,9 +274,10 @@ mod tests {
             .u8(2)
             .octets(b"hi")
             .finish();
-        let delivery = Delivery::receipt(0x4F_2A00, &ShortMessage::decode(&submit).unwrap(), true, 1_735_689_599);
+        let submitted = ReceiptDate::at(1_735_689_599);
+        let delivery = Delivery::receipt(0x4F_2A00, &ShortMessage::decode(&submit).unwrap(), true, submitted);
         let mut out = Vec::new();
-        delivery.encode(&mut out, 5, &options);
+        delivery.encode(&mut out, 5, submitted, &options);
         let text = String::from_utf8(ShortMessage::decode(&out).unwrap().short_message.to_vec()).unwrap();
         (out, text)
     }

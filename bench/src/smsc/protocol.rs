@@ -82,7 +82,7 @@ impl Server {
         let answer_after = self.random.between(self.options.answer_delay_ms.low, self.options.answer_delay_ms.high);
         let receipt = (status.is_ok() && self.wants_receipt(message)).then(|| {
             let delivered = !self.random.chance(self.options.undelivered_percent);
-            Delivery::receipt(id, message, delivered, clock::unix_seconds())
+            Delivery::receipt(id, message, delivered, self.today.date())
         });
         if let Some(receipt) = receipt.filter(|_| self.options.receipts_early) {
             self.deliver_before_answer(connection, receipt);
@@ -167,7 +167,7 @@ impl Server {
     fn deliver_before_answer(&mut self, connection: &mut Connection, receipt: Delivery) {
         if connection.has_room(&self.options) {
             self.counters.count_sent(&receipt);
-            connection.deliver(receipt, &self.options);
+            connection.deliver(receipt, self.today.date(), &self.options);
         } else {
             self.enqueue(connection.account, receipt);
         }

@@ -23,7 +23,7 @@ use super::counters::{Counters, Live};
 use super::delivery::{self, Delivery};
 use super::options::SmscOptions;
 use super::{Bucket, SmscError};
-use crate::clock::{self, Alarm, MILLISECOND};
+use crate::clock::{self, Alarm, MILLISECOND, Today};
 use crate::random::Random;
 use crate::stop::Stop;
 use crate::tls;
@@ -73,6 +73,8 @@ pub struct Server {
     live: Arc<Live>,
     pub(super) next_id: u64,
     pub(super) started: u64,
+    /// Looked at once a turn.
+    pub(super) today: Today,
     next_message: Option<u64>,
     message_account: usize,
     next_drop: Option<u64>,
@@ -125,6 +127,7 @@ impl Server {
             live: Arc::default(),
             next_id: delivery::first_id(),
             started: now,
+            today: Today::new(),
             next_message: options.mo_rate.map(|_| now),
             message_account: 0,
             next_drop: options.drop_every.map(|seconds| now + clock::from_seconds(seconds)),
@@ -193,6 +196,7 @@ impl Server {
             }
             _ => {}
         }
+        self.today.look();
         for event in &*events {
             let Token(token) = event.token();
             if token < self.connections.len() {
@@ -396,12 +400,12 @@ impl Server {
         while let Some(index) = self.to_pump.pop() {
             self.accounts[index].wants_pump = false;
             let account = &mut self.accounts[index];
-            while let Some(&delivery) = account.queue.front() {
+            while !account.queue.is_empty() {
                 let Some(receiver) = account.next_receiver(&self.connections, &self.options) else { break };
                 let Some(connection) = &mut self.connections[receiver] else { break };
-                account.queue.pop_front();
+                let Some(delivery) = account.queue.pop_front() else { break };
                 self.counters.count_sent(&delivery);
-                connection.deliver(delivery, &self.options);
+                connection.deliver(delivery, self.today.date(), &self.options);
                 Self::mark_dirty(&mut self.dirty, receiver, connection);
             }
         }

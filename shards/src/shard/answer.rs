@@ -2,7 +2,7 @@
 
 use smpp_pdu::message::{REGISTERED_RECEIPT_MASK, resp_message_id};
 use smpp_pdu::receipt::MessageState as Final;
-use smpp_pdu::{CommandId, CommandStatus, Header, ShortMessage, encode};
+use smpp_pdu::{CommandId, CommandStatus, Header, encode};
 
 use super::{Role, Shard};
 use crate::amount::Amount;
@@ -15,6 +15,9 @@ use crate::receipts::{Awaited, KeptAddress, KeptCost, ReceiptKey};
 use crate::session::SessionState;
 use crate::time::Now;
 use crate::wire::{Carried, SubmitAnswer};
+
+/// From registered_delivery to data_coding: replace_if_present_flag stands in between.
+const DATA_CODING_BEHIND: usize = 2;
 
 /// What a vendor's refusal means for the message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -192,13 +195,13 @@ impl Shard {
         pdu: &[u8],
         submitted_unix_ms: u64,
     ) -> Option<Awaited> {
-        let view = ShortMessage::decode(pdu).ok()?;
+        let facts = &carried.facts;
         Some(Awaited {
             key,
             id: carried.id,
             style: carried.style,
-            registered_delivery: carried.facts.registered_delivery,
-            data_coding: view.data_coding,
+            registered_delivery: facts.registered_delivery,
+            data_coding: *pdu.get(usize::from(facts.registered_at) + DATA_CODING_BEHIND)?,
             segments,
             cost: KeptCost::new(carried.rate_per_msg.times(segments)),
             customer: carried.customer,
@@ -207,8 +210,8 @@ impl Shard {
             is_double: carried.is_doubtful,
             is_passed_on: false,
             submitted_unix_ms,
-            source: KeptAddress::new(view.source),
-            dest: KeptAddress::new(view.dest),
+            source: KeptAddress::in_pdu(pdu, facts.addresses.source())?,
+            dest: KeptAddress::in_pdu(pdu, facts.addresses.dest())?,
         })
     }
 

@@ -8,6 +8,7 @@ use smpp_pdu::{Address, CommandStatus, ShortMessage};
 
 use super::Shard;
 use super::receipt::receipt_id;
+use super::rewrite::VendorReceipt;
 use crate::bounds::{LOOKUP_AGAIN_MS, LOOKUPS_AGAIN_PER_VENDOR_MAX};
 use crate::feed::{Question, Remembered, StoreAnswer, StoreFinding};
 use crate::kept::KeptRef;
@@ -186,7 +187,8 @@ impl Shard {
             }
         };
         self.lanes[vendor.index()].counters.receipts_matched += 1;
-        self.pass_receipt(DeliveryOrigin { awaited: position, ..origin }, vendor, &message, &receipt, now, out);
+        let given = VendorReceipt { pdu: &pdu, message: &message, receipt: &receipt };
+        self.pass_receipt(DeliveryOrigin { awaited: position, ..origin }, vendor, given, now, out);
     }
 
     /// The id that a receipt names.

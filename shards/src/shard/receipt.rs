@@ -5,6 +5,7 @@ use smpp_pdu::receipt::{MessageState, Receipt};
 use smpp_pdu::{CommandStatus, Header, ShortMessage, Tag, encode};
 
 use super::Shard;
+use super::rewrite::VendorReceipt;
 use crate::amount::Amount;
 use crate::bounds::{DELIVERIES_PER_VENDOR_MAX, EARLY_RECEIPTS_MAX};
 use crate::early::EarlyReceipt;
@@ -100,7 +101,8 @@ impl Shard {
         match key.map(|key| (key, self.awaited.find(key))) {
             Some((_, Some(position))) => {
                 self.lanes[vendor.index()].counters.receipts_matched += 1;
-                self.pass_receipt(DeliveryOrigin { awaited: position, ..origin }, vendor, message, &receipt, now, out);
+                let given = VendorReceipt { pdu, message, receipt: &receipt };
+                self.pass_receipt(DeliveryOrigin { awaited: position, ..origin }, vendor, given, now, out);
             }
             Some((key, None)) if self.lanes[vendor.index()].counters.in_flight > 0 => {
                 self.hold_early(origin, vendor, key, pdu, now, out);
@@ -114,11 +116,11 @@ impl Shard {
         &mut self,
         origin: DeliveryOrigin,
         vendor: VendorId,
-        message: &ShortMessage<'_>,
-        receipt: &Receipt<'_>,
+        given: VendorReceipt<'_>,
         now: Now,
         out: &mut Output,
     ) {
+        let VendorReceipt { message, receipt, .. } = given;
         let Some(awaited) = self.awaited.get(origin.awaited).copied() else { return };
         let state = receipt_state(message, receipt);
         // Whatever an intermediate notification says, the receipt is still to come.
@@ -144,7 +146,7 @@ impl Shard {
         self.awaited.set_passed_on(origin.awaited, true);
         let mut pdu = core::mem::take(&mut self.scratch);
         pdu.clear();
-        let has_version_5 = super::rewrite::receipt(&mut pdu, &mut self.text, message, receipt, &awaited, state, now);
+        let has_version_5 = super::rewrite::receipt(&mut pdu, &mut self.text, given, &awaited, state, now);
         let Awaited { customer, kept, is_double, .. } = awaited;
         let deliver = Deliver { origin, vendor, customer, kept, is_final, has_version_5, is_double, pdu: &pdu };
         self.lanes[vendor.index()].counters.deliveries_waiting += 1;
@@ -216,7 +218,8 @@ impl Shard {
         counters.receipts_early += 1;
         counters.receipts_matched += 1;
         let receipt = Receipt::parse(message.text());
-        self.pass_receipt(origin, vendor, &message, &receipt, now, out);
+        let given = VendorReceipt { pdu: &early.pdu, message: &message, receipt: &receipt };
+        self.pass_receipt(origin, vendor, given, now, out);
     }
 
     const fn origin_of_early(&self, early: &EarlyReceipt, sequence: u32, awaited: u64) -> DeliveryOrigin {

@@ -1,8 +1,11 @@
 //! PDUs that cannot be passed on octet for octet: submits for vendors with ways of their own, receipts in our words.
 
+use core::ops::Range;
+
 use smpp_pdu::concat::{Part, UserDataHeader};
 use smpp_pdu::encode::Encoder;
 use smpp_pdu::frame::HEADER_LENGTH;
+use smpp_pdu::id::IdText;
 use smpp_pdu::message::{
     ADDRESS_MAX, ESM_RECEIPT, ESM_UDHI, REGISTERED_RECEIPT_MASK, SERVICE_TYPE_MAX, SHORT_MESSAGE_MAX, TIME_LENGTH,
 };
@@ -223,27 +226,98 @@ fn is_sar(tag: Tag) -> bool {
     matches!(tag, Tag::SAR_MSG_REF_NUM | Tag::SAR_TOTAL_SEGMENTS | Tag::SAR_SEGMENT_SEQNUM)
 }
 
+/// A receipt as its vendor gave it.
+#[derive(Clone, Copy)]
+pub(super) struct VendorReceipt<'a> {
+    /// The whole deliver_sm.
+    pub(super) pdu: &'a [u8],
+    /// What was read of it.
+    pub(super) message: &'a ShortMessage<'a>,
+    /// And of its text.
+    pub(super) receipt: &'a Receipt<'a>,
+}
+
 /// Writes a vendor's receipt as its customer shall see it: our id in the text and in receipted_message_id, the
 /// addresses as the customer gave them; tells whether it has TLVs of SMPP 5.0. `text` is lent for the text.
+#[inline]
 pub(super) fn receipt(
     out: &mut Vec<u8>,
     text: &mut Vec<u8>,
-    message: &ShortMessage<'_>,
-    receipt: &Receipt<'_>,
+    given: VendorReceipt<'_>,
     awaited: &Awaited,
     state: MessageState,
     now: Now,
 ) -> bool {
     let id = awaited.id.text(awaited.style);
+    let message = given.message;
+    let mut pdu = Encoder::new(out, CommandId::DELIVER_SM, CommandStatus::ESME_ROK, 0);
+    pdu = match given.receipt.id_range() {
+        Some(id_at) if is_short(message.short_message, &id_at, &id) => with_our_id(pdu, given, id_at, awaited, &id),
+        _ => in_our_words(pdu, text, given, awaited, &id, state, now),
+    };
+    let mut has_version_5 = false;
+    for tlv in message.tlvs {
+        has_version_5 |= tlv.tag.is_version_5();
+        if !matches!(tlv.tag, Tag::RECEIPTED_MESSAGE_ID | Tag::MESSAGE_PAYLOAD | Tag::MESSAGE_STATE) {
+            pdu = pdu.tlv(tlv.tag, tlv.value);
+        }
+    }
+    pdu.c_octets_tlv(Tag::RECEIPTED_MESSAGE_ID, &id).tlv(Tag::MESSAGE_STATE, &[state.wire()]).finish();
+    has_version_5
+}
+
+/// Whether the text stands in short_message, and still does with our id in place of the vendor's.
+#[inline]
+fn is_short(short_message: &[u8], id_at: &Range<usize>, id: &IdText) -> bool {
+    !short_message.is_empty() && short_message.len() - id_at.len() + id.len() <= SHORT_MESSAGE_MAX
+}
+
+/// Nearly every receipt: the vendor's octets as they stand, with the customer's addresses, and our id for the vendor's.
+#[inline(always)]
+fn with_our_id<'b>(
+    written: Encoder<'b>,
+    given: VendorReceipt<'_>,
+    id_at: Range<usize>,
+    awaited: &Awaited,
+    id: &IdText,
+) -> Encoder<'b> {
+    let VendorReceipt { pdu, message, .. } = given;
+    let offsets = &message.offsets;
+    let text_at = offsets.short_message - offsets.esm_class;
+    let behind_addresses = &pdu[offsets.esm_class..offsets.tlvs];
+    let length = message.short_message.len() - id_at.len() + id.len();
+    written.octets(&pdu[HEADER_LENGTH..offsets.source]).written_by(|out| {
+        awaited.dest.append(out);
+        awaited.source.append(out);
+        let start = out.len();
+        out.extend_from_slice(&behind_addresses[..text_at + id_at.start]);
+        out[start + text_at - 1] = length as u8;
+        id.append(out);
+        out.extend_from_slice(&behind_addresses[text_at + id_at.end..]);
+    })
+}
+
+/// Any other receipt, field by field: one that names no id, whose text is in message_payload, or gets too long.
+#[cold]
+fn in_our_words<'b>(
+    written: Encoder<'b>,
+    text: &mut Vec<u8>,
+    given: VendorReceipt<'_>,
+    awaited: &Awaited,
+    id: &IdText,
+    state: MessageState,
+    now: Now,
+) -> Encoder<'b> {
+    let VendorReceipt { message, receipt, .. } = given;
     text.clear();
-    receipt_text(text, message.text(), receipt, &id, awaited, state, now);
+    receipt_text(text, message.text(), receipt, id, awaited, state, now);
     text.truncate(SHORT_MESSAGE_MAX);
     // What the vendor says of its text does not hold for one of ours.
     let (esm_class, data_coding) = match receipt.id {
         Some(_) => (message.esm_class, message.data_coding),
         None => (message.esm_class & !ESM_UDHI, 0),
     };
-    let mut pdu = Encoder::new(out, CommandId::DELIVER_SM, CommandStatus::ESME_ROK, 0)
+    written
         .c_octets(message.service_type, SERVICE_TYPE_MAX)
         .address(awaited.dest.address(), ADDRESS_MAX)
         .address(awaited.source.address(), ADDRESS_MAX)
@@ -257,18 +331,7 @@ pub(super) fn receipt(
         .u8(data_coding)
         .u8(message.sm_default_msg_id)
         .u8(text.len() as u8)
-        .octets(text);
-    let mut has_version_5 = false;
-    for tlv in message.tlvs {
-        has_version_5 |= tlv.tag.is_version_5();
-        if !matches!(tlv.tag, Tag::RECEIPTED_MESSAGE_ID | Tag::MESSAGE_PAYLOAD | Tag::MESSAGE_STATE) {
-            pdu = pdu.tlv(tlv.tag, tlv.value);
-        }
-    }
-    let mut terminated = [0; smpp_pdu::message::MESSAGE_ID_MAX + 1];
-    terminated[..id.len()].copy_from_slice(&id);
-    pdu.tlv(Tag::RECEIPTED_MESSAGE_ID, &terminated[..=id.len()]).tlv(Tag::MESSAGE_STATE, &[state.wire()]).finish();
-    has_version_5
+        .octets(text)
 }
 
 /// Writes a deliver_sm that has two texts with the one that counts.
@@ -308,8 +371,6 @@ pub(super) fn own_receipt(
         text: b"",
     }
     .encode(text);
-    let mut terminated = [0; smpp_pdu::message::MESSAGE_ID_MAX + 1];
-    terminated[..id.len()].copy_from_slice(&id);
     Encoder::new(out, CommandId::DELIVER_SM, CommandStatus::ESME_ROK, 0)
         .c_octets(b"", SERVICE_TYPE_MAX)
         .address(message.dest, ADDRESS_MAX)
@@ -325,7 +386,7 @@ pub(super) fn own_receipt(
         .u8(0)
         .u8(text.len() as u8)
         .octets(text)
-        .tlv(Tag::RECEIPTED_MESSAGE_ID, &terminated[..=id.len()])
+        .c_octets_tlv(Tag::RECEIPTED_MESSAGE_ID, &id)
         .tlv(Tag::MESSAGE_STATE, &[state.wire()])
         .finish();
 }
