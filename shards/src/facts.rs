@@ -178,7 +178,12 @@ mod tests {
 
     #[test]
     fn addresses_are_found_where_they_stand() {
-        for (service_type, source, dest) in [("", "", ""), ("", "1202", "15550000"), ("VMA", "", "4"), ("12345", "12345678901234567890", "09876543210987654321")] {
+        for (service_type, source, dest) in [
+            ("", "", ""),
+            ("", "1202", "15550000"),
+            ("VMA", "", "4"),
+            ("12345", "12345678901234567890", "09876543210987654321"),
+        ] {
             let message = ShortMessage {
                 service_type: service_type.as_bytes(),
                 source: Address { ton: 5, npi: 1, addr: source.as_bytes() },

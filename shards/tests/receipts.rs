@@ -3,10 +3,11 @@
 mod common;
 
 use common::*;
-use smpp_pdu::message::resp_message_id;
+use proptest::prelude::*;
+use smpp_pdu::message::{SHORT_MESSAGE_MAX, resp_message_id};
 use smpp_pdu::receipt::Receipt;
 use smpp_pdu::{Address, CommandId, CommandStatus, ShortMessage, Tag, Tlvs};
-use smpp_shards::settings::VendorIdFormat;
+use smpp_shards::settings::{CustomerSettings, MessageIdFormat, RuleSettings, VendorIdFormat};
 use smpp_shards::{CloseCause, Conn, Settings};
 
 const OK: CommandStatus = CommandStatus::ESME_ROK;
@@ -149,6 +150,102 @@ fn an_intermediate_notification_never_ends_the_wait_for_the_receipt() {
         let delivered = stage.pdu(customer);
         let seen = ShortMessage::decode(&delivered.bytes).unwrap();
         assert_eq!(Receipt::parse(seen.short_message).id, Some(&ours[..]), "{stat}");
+    }
+}
+
+/// A C-octet string of at most so many octets.
+fn c_octets(most: usize) -> impl Strategy<Value = Vec<u8>> {
+    prop::collection::vec(1..=u8::MAX, 0..=most)
+}
+
+fn an_address(least: usize) -> impl Strategy<Value = (u8, u8, Vec<u8>)> {
+    (any::<u8>(), any::<u8>(), prop::collection::vec(1..=u8::MAX, least..=20))
+}
+
+fn address((ton, npi, addr): &(u8, u8, Vec<u8>)) -> Address<'_> {
+    Address { ton: *ton, npi: *npi, addr }
+}
+
+/// Nothing, or sixteen characters.
+fn a_time() -> impl Strategy<Value = Vec<u8>> {
+    prop_oneof![Just(Vec::new()), Just(b"261129231500000+".to_vec())]
+}
+
+proptest! {
+    /// Whatever a vendor's receipt looks like, its customer gets the same fields, with our id and the addresses of the message.
+    #[test]
+    fn of_a_receipt_the_ids_and_the_addresses_alone_are_changed(
+        format in prop_oneof![Just(MessageIdFormat::Uuid), Just(MessageIdFormat::Hex), Just(MessageIdFormat::Decimal)],
+        submitted_type in c_octets(5), source in an_address(0), dest in an_address(1),
+        service_type in c_octets(5), theirs in an_address(0),
+        numbers in any::<[u8; 4]>(), data_coding in any::<u8>(), times in (a_time(), a_time()),
+        id_length in 1usize..40, author in prop::collection::vec(any::<u8>(), 0..=140), is_in_payload in any::<bool>(),
+        other in prop::option::of(prop::collection::vec(any::<u8>(), 0..20)),
+    ) {
+        let customer = CustomerSettings { message_id_format: format, ..customer("acme") };
+        let everywhere = RuleSettings { vendor: "north".into(), ..RuleSettings::default() };
+        let settings = Settings { customers: vec![customer], routing_rules: vec![everywhere], ..settings() };
+        let (mut stage, link, customer) = stage_with(settings);
+        let submission = ShortMessage {
+            service_type: &submitted_type,
+            source: address(&source),
+            dest: address(&dest),
+            registered_delivery: 1,
+            ..message(b"hello")
+        };
+        stage.feed(customer, &submit(5, &submission));
+        let id = "7a".repeat(20)[..id_length].as_bytes().to_vec();
+        let sent = stage.pdu(link);
+        stage.feed(link, &submit_resp(sent.sequence, &id));
+        let ours = resp_message_id(&stage.pdu(customer).bytes).to_vec();
+
+        let text = |id: &[u8]| [b"id:", id, b" stat:DELIVRD err:000 text:", &author].concat();
+        let (theirs_text, ours_text) = (text(&id), text(&ours));
+        let is_in_payload = is_in_payload || theirs_text.len() > SHORT_MESSAGE_MAX;
+        let mut tlvs = Vec::new();
+        let mut add = |tag: Tag, value: &[u8]| {
+            tlvs.extend_from_slice(&tag.0.to_be_bytes());
+            tlvs.extend_from_slice(&(value.len() as u16).to_be_bytes());
+            tlvs.extend_from_slice(value);
+        };
+        if is_in_payload {
+            add(Tag::MESSAGE_PAYLOAD, &theirs_text);
+        }
+        if let Some(other) = &other {
+            add(Tag::NETWORK_ERROR_CODE, other);
+        }
+        let receipt = ShortMessage {
+            service_type: &service_type,
+            source: address(&theirs),
+            esm_class: 0x04,
+            protocol_id: numbers[0],
+            priority_flag: numbers[1],
+            schedule_delivery_time: &times.0,
+            validity_period: &times.1,
+            registered_delivery: numbers[2],
+            replace_if_present_flag: numbers[3],
+            data_coding,
+            short_message: if is_in_payload { b"" } else { &theirs_text },
+            tlvs: Tlvs::new(&tlvs),
+            ..ShortMessage::default()
+        };
+        stage.feed(link, &deliver(9, &receipt));
+        let delivered = stage.pdu(customer);
+        let seen = ShortMessage::decode(&delivered.bytes).unwrap();
+        let expected = ShortMessage {
+            source: submission.dest,
+            dest: submission.source,
+            short_message: &ours_text[..ours_text.len().min(SHORT_MESSAGE_MAX)],
+            tlvs: seen.tlvs,
+            offsets: seen.offsets,
+            ..receipt
+        };
+        prop_assert_eq!(seen, expected);
+        let found: Vec<(Tag, Vec<u8>)> = seen.tlvs.into_iter().map(|tlv| (tlv.tag, tlv.value.to_vec())).collect();
+        let other = other.map(|value| (Tag::NETWORK_ERROR_CODE, value));
+        let ours = (Tag::RECEIPTED_MESSAGE_ID, [&ours[..], b"\0"].concat());
+        let expected: Vec<_> = other.into_iter().chain([ours, (Tag::MESSAGE_STATE, vec![2])]).collect();
+        prop_assert_eq!(found, expected);
     }
 }
 
