@@ -107,6 +107,16 @@ pub(crate) struct Kept {
     pub(crate) id: MessageId,
 }
 
+impl Kept {
+    /// Whether nothing more comes of it but its accepted record's commit and the customer's answer: no receipt waits for that, and
+    /// no record of it was counted yet.
+    #[inline]
+    pub(crate) fn is_over_when_committed(&self) -> bool {
+        self.state == KeptState::Through
+            && [self.segment, self.sent_segment, self.receipt].iter().all(|noted| noted.get().is_none())
+    }
+}
+
 const _: () = assert!(size_of::<Kept>() == 64);
 
 /// The kept messages of one shard.

@@ -439,6 +439,12 @@ impl Ledger {
         segment.live += 1;
     }
 
+    /// Something that began in that segment has ended before it was counted.
+    #[inline]
+    pub(crate) fn count_over(&mut self, segment: u32) {
+        self.live[(segment - self.first) as usize].begun += 1;
+    }
+
     /// Something that began in that segment, and was counted, has ended.
     #[inline]
     pub(crate) fn discount(&mut self, segment: u32) {
