@@ -1,7 +1,7 @@
 //! The pump: the one task of a shard's thread. It owns the shard, its output and its ring by value and turns.
 //!
-//! A turn: send what is dirty, enter the ring once, feed the shard what has come, empty the inboxes, let timers run,
-//! ring other shards' bells. It waits nowhere but in the ring and decides nothing about SMPP.
+//! A turn: send what is dirty, enter the ring once, feed the shard what has come, empty the inboxes, let timers run. What there is
+//! for other shards goes to them with each buffer of octets and at the turn's end. It waits nowhere but in the ring and decides nothing about SMPP.
 
 mod closing;
 mod connecting;
@@ -221,7 +221,7 @@ impl Pump {
             self.shard.tick(self.now, &mut self.output);
             self.carry_out();
             self.write_journal();
-            busy |= self.shard.flush_rings(&mut self.bells);
+            busy |= self.pass_on();
             if self.shard.flush_store() {
                 self.store_bell.wake();
             }
@@ -229,11 +229,19 @@ impl Pump {
                 self.carry_out();
                 self.control.traced();
             }
-            for shard in self.bells.drain(..) {
-                self.post.ring(shard);
-            }
             self.report();
         }
+    }
+
+    /// Puts what there is for other shards into their rings, and wakes those that sleep: they work at it while this one goes on with
+    /// its turn. Tells whether some found no room.
+    #[inline]
+    fn pass_on(&mut self) -> bool {
+        let is_backed_up = self.shard.flush_rings(&mut self.bells);
+        for shard in self.bells.drain(..) {
+            self.post.ring(shard);
+        }
+        is_backed_up
     }
 
     /// Submits everything; waits for something to happen unless there is work already. Tells since when it had nothing to do,

@@ -21,7 +21,10 @@ impl Pump {
         for _ in 0..COMPLETIONS_PER_TURN {
             let Some(completion) = self.net.next() else { return false };
             match completion {
-                Completion::Received(slot, chunk) => self.received(slot, chunk),
+                Completion::Received(slot, chunk) => {
+                    self.received(slot, chunk);
+                    self.pass_on();
+                }
                 Completion::Sent(slot, octets) => self.sent(slot, octets),
                 Completion::Accepted(number, socket) => self.accepted(number, socket),
                 Completion::AcceptFailed(number, error) => self.accept_failed(number, &error),
