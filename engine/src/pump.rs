@@ -1,7 +1,8 @@
 //! The pump: the one task of a shard's thread. It owns the shard, its output and its ring by value and turns.
 //!
 //! A turn: send what is dirty, enter the ring once, feed the shard what has come, empty the inboxes, let timers run. What there is
-//! for other shards goes to them with each buffer of octets and at the turn's end. It waits nowhere but in the ring and decides nothing about SMPP.
+//! for other shards goes to them with each buffer of octets and at the turn's end. It waits nowhere but in the ring and decides
+//! nothing about SMPP.
 
 mod closing;
 mod connecting;
