@@ -194,7 +194,7 @@ proptest! {
             ..message(b"hello")
         };
         stage.feed(customer, &submit(5, &submission));
-        let id = "7a".repeat(20)[..id_length].as_bytes().to_vec();
+        let id = "7a".repeat(20).as_bytes()[..id_length].to_vec();
         let sent = stage.pdu(link);
         stage.feed(link, &submit_resp(sent.sequence, &id));
         let ours = resp_message_id(&stage.pdu(customer).bytes).to_vec();
