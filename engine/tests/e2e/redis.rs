@@ -55,6 +55,13 @@ impl Bound {
     }
 }
 
+/// Waits until a node's store has taken something. Before its connection is there it is not asked, and a vendor is to give its receipt
+/// again later.
+fn wait_for_store(node: &mut Bound) {
+    sent(&mut node.esme, &mut node.link, "1");
+    wait_until_stored(&node.gateway, 1);
+}
+
 fn stored(redis: &Redis, ours: &str) -> serde_json::Value {
     ask_until("the message in Redis", || {
         serde_json::from_str(&redis.command(&["GET", &format!("dlr:msg:{ours}")])).ok()
@@ -95,6 +102,7 @@ fn after_a_kill_a_receipt_finds_its_message_through_redis(shards: Shards) {
     drop(gateway);
     drop((link, esme));
     let mut again = bound(shards, &vendor, &redis.rows());
+    wait_for_store(&mut again);
     receipt_reaches(&mut again.esme, &mut again.link, "5001", &ours);
     again.end();
 }
@@ -106,6 +114,7 @@ fn a_receipt_that_comes_to_another_node_reaches_the_customer_there(shards: Shard
     let mut other = bound(shards, &other_vendor, &redis.rows());
     let ours = sent(&mut one.esme, &mut one.link, "6001");
     wait_until_stored(&one.gateway, 1);
+    wait_for_store(&mut other);
     receipt_reaches(&mut other.esme, &mut other.link, "6001", &ours);
     one.end();
     other.end();
@@ -120,6 +129,7 @@ fn with_journals_a_receipt_that_comes_to_another_node_is_kept_and_delivered_ther
     let ours = sent(&mut one.esme, &mut one.link, "6002");
     // Accepted and sent.
     wait_until_stored(&one.gateway, 2);
+    wait_for_store(&mut other);
     receipt_reaches(&mut other.esme, &mut other.link, "6002", &ours);
     assert_eq!(stored(&redis, &ours)["vendor_message_id"], "6002");
     one.end();
