@@ -109,10 +109,11 @@ pub(crate) struct Kept {
 
 impl Kept {
     /// Whether nothing more comes of it but its accepted record's commit and the customer's answer: no receipt waits for that, and
-    /// no record of it was counted yet.
+    /// no record of it was counted yet. So it is with most messages without receipts, whose vendors are quicker than the disk.
     #[inline]
     pub(crate) fn is_over_when_committed(&self) -> bool {
         self.state == KeptState::Through
+            && !self.is_answered
             && [self.segment, self.sent_segment, self.receipt].iter().all(|noted| noted.get().is_none())
     }
 }

@@ -195,7 +195,12 @@ impl Shard {
     fn message_committed(&mut self, meant: KeptRef, segment: u32, now: Now, out: &mut Output) {
         let Some(kept) = self.kept.find(meant) else { return };
         if kept.is_over_when_committed() {
-            return self.end_committed(meant, segment, now, out);
+            let (conn, generation, sequence) = (kept.conn, kept.conn_generation, kept.sequence);
+            let (id, style, status, cost) = (kept.id, kept.style, CommandStatus::ESME_ROK, Amount::default());
+            self.kept.end(meant);
+            self.ledger.iter_mut().for_each(|ledger| ledger.count_over(segment));
+            self.answer_session(conn, generation, sequence, status, id, style, cost, now, out);
+            return;
         }
         kept.is_committed = true;
         let before = kept.segment.replace(segment);
@@ -205,22 +210,6 @@ impl Shard {
             self.answer_kept(meant, CommandStatus::ESME_ROK, now, out);
         }
         self.end_if_through(meant, out);
-    }
-
-    /// Most of those without receipts: their vendor was quicker than the disk, and the customer's answer is the last of them.
-    #[inline]
-    fn end_committed(&mut self, meant: KeptRef, segment: u32, now: Now, out: &mut Output) {
-        let Some(kept) = self.kept.find(meant) else { return };
-        let (conn, generation, sequence) = (kept.conn, kept.conn_generation, kept.sequence);
-        let (id, style, is_told) = (kept.id, kept.style, kept.is_answered);
-        self.kept.end(meant);
-        if let Some(ledger) = &mut self.ledger {
-            ledger.count_over(segment);
-        }
-        if !is_told {
-            let (status, cost) = (CommandStatus::ESME_ROK, Amount::default());
-            self.answer_session(conn, generation, sequence, status, id, style, cost, now, out);
-        }
     }
 
     fn sent_committed(&mut self, meant: KeptRef, segment: u32) {
