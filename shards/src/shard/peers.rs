@@ -1,5 +1,6 @@
 //! What comes from other shards, and goes to them.
 
+use super::ahead::AHEAD;
 use super::{Shard, VendorView};
 use crate::names::ShardId;
 use crate::output::Output;
@@ -12,8 +13,16 @@ impl Shard {
         for index in 0..self.rings.shards() as u16 {
             let from = ShardId(index);
             let Some(mut inbound) = self.rings.take(from) else { continue };
+            let mut ahead = 0;
             inbound.for_each(|record| match Submit::read_if(record) {
-                Some(submit) => self.take_in(&submit, now, out),
+                Some(submit) => {
+                    if ahead == 0 {
+                        ahead = AHEAD;
+                        self.look_at_free(ahead);
+                    }
+                    ahead -= 1;
+                    self.take_in(&submit, now, out);
+                }
                 None => self.take_record(from, Record::read(record), now, out),
             });
             self.rings.give_back(from, inbound);
