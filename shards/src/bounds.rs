@@ -82,9 +82,9 @@ pub const RING_BYTES: usize = 256 * 1024;
 /// Octets that go into or come out of a ring with one copy, as far as they are there: few enough to stay in the nearest cache.
 pub const RING_COPY_BYTES: usize = 16 * 1024;
 
-/// Octets taken out of one ring in one turn: a hundred messages. What they cause leaves with the turn, and whoever waits for it works
-/// beside this shard instead of after it.
-pub const RING_TURN_BYTES: usize = 16 * 1024;
+/// Octets taken out of one ring in one turn: some hundred and fifty messages. What they cause leaves with the turn, and whoever waits
+/// for it works beside this shard instead of after it.
+pub const RING_TURN_BYTES: usize = 32 * 1024;
 
 /// Messages for which receipts may be awaited, per shard, at the most (`receipts_awaited` is refused above it). Beyond
 /// the setting the oldest is forgotten, and counted. About 120 octets each, taken as they come.
