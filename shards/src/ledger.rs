@@ -64,6 +64,8 @@ pub(crate) struct Ledger {
     offset: u64,
     /// Of the segments from `first` on: how much that began there has not ended. The last one is the present one.
     live: VecDeque<Segment>,
+    /// The sum of `live`.
+    all: Segment,
     first: u32,
     is_stalled: bool,
     /// There is no file for the segment after the next: what is left is for what was accepted before.
@@ -87,9 +89,16 @@ enum Room {
 #[derive(Clone, Copy, Debug, Default)]
 struct Segment {
     /// How much.
-    begun: u32,
+    begun: u64,
     /// How much of it has not ended, nor been carried forward.
-    live: u32,
+    live: u64,
+}
+
+impl Segment {
+    /// Whether at most so many tenths of what began are live.
+    const fn is_live_to(self, tenths: u64) -> bool {
+        self.live * 10 <= self.begun * tenths
+    }
 }
 
 /// A batch that could be written waits for more records.
@@ -133,6 +142,7 @@ impl Ledger {
             segment: 0,
             offset: 0,
             live: VecDeque::from([Segment::default()]),
+            all: Segment::default(),
             first: 0,
             is_stalled: false,
             is_short: false,
@@ -233,17 +243,17 @@ impl Ledger {
         self.log
     }
 
-    /// The oldest segment, when the journal has taken up half of its room and so little of that segment is still live that
-    /// writing it again is worth it: half of what began there, or nine tenths when three quarters of the room are taken.
+    /// The oldest segment, when the journal has taken up half of its room and so little is still live, there or in all segments,
+    /// that writing it again is worth it: half of what began, or nine tenths when three quarters of the room are taken. Where all of
+    /// that segment lasts, as when a vendor gave no receipts for a while, it holds up what is dead behind it.
     #[inline]
     pub(crate) fn to_carry(&self) -> Option<u32> {
         let (bytes, most) = (self.bytes(), self.bounds.bytes_max);
         if self.live.len() <= 2 || bytes <= most / 2 {
             return None;
         }
-        let Segment { begun, live } = self.live[0];
         let tenths = if bytes > most / 4 * 3 { 9 } else { 5 };
-        (u64::from(live) * 10 <= u64::from(begun) * tenths).then_some(self.first)
+        [self.live[0], self.all].iter().any(|segments| segments.is_live_to(tenths)).then_some(self.first)
     }
 
     /// Whether more waits for the disk than one batch: taking over waits as well.
@@ -434,21 +444,24 @@ impl Ledger {
     /// Something that began in that segment has not ended yet.
     #[inline]
     pub(crate) fn count(&mut self, segment: u32) {
-        let segment = &mut self.live[(segment - self.first) as usize];
-        segment.begun += 1;
-        segment.live += 1;
+        for segment in [&mut self.live[(segment - self.first) as usize], &mut self.all] {
+            segment.begun += 1;
+            segment.live += 1;
+        }
     }
 
     /// Something that began in that segment has ended before it was counted.
     #[inline]
     pub(crate) fn count_over(&mut self, segment: u32) {
         self.live[(segment - self.first) as usize].begun += 1;
+        self.all.begun += 1;
     }
 
     /// Something that began in that segment, and was counted, has ended.
     #[inline]
     pub(crate) fn discount(&mut self, segment: u32) {
         self.live[(segment - self.first) as usize].live -= 1;
+        self.all.live -= 1;
     }
 
     /// The first segment that is still wanted, when that has changed since the last call.
@@ -456,6 +469,7 @@ impl Ledger {
         let before = self.first;
         // The one before the present one may be that of a batch that the host has.
         while self.live.len() > 2 && self.live[0].live == 0 {
+            self.all.begun -= self.live[0].begun;
             self.live.pop_front();
             self.first += 1;
         }
@@ -625,6 +639,27 @@ mod tests {
         ledger.written(&first);
         ledger.written(&second);
         assert_eq!(ledger.freed(), None, "the last two segments stay");
+    }
+
+    /// A ledger with five segments, in each of which ten things began, and so many of them last.
+    fn with_lasting(lasting: [u32; 5]) -> Ledger {
+        let mut ledger = ledger(WAIT);
+        for lasting in lasting {
+            let batch = large(&mut ledger, JOURNAL_BATCH_BYTES);
+            let segment = batch.segment();
+            ledger.written(&batch);
+            (0..10).for_each(|_| ledger.count(segment));
+            (lasting..10).for_each(|_| ledger.discount(segment));
+        }
+        ledger
+    }
+
+    #[test]
+    fn the_oldest_segment_is_carried_when_it_or_all_behind_it_is_mostly_dead() {
+        assert_eq!(with_lasting([3, 10, 10, 10, 10]).to_carry(), Some(0));
+        assert_eq!(with_lasting([10, 0, 0, 0, 0]).to_carry(), Some(0), "it holds up what is dead behind it");
+        assert_eq!(with_lasting([10, 10, 10, 10, 10]).to_carry(), None);
+        assert_eq!(with_lasting([10, 5, 5, 5, 5]).to_carry(), None, "there is room enough yet");
     }
 
     #[test]
