@@ -7,8 +7,7 @@
 //! a rest, with the file that failed never used again. A small batch, which is mostly empty as the disk writes whole
 //! blocks, waits a little while others keep coming.
 //!
-//! Segments are freed in order, the oldest first, when every message and receipt that began in it has ended: so a record
-//! that ends something is never gone before the one that began it.
+//! Which segments are still wanted is [`Segments`]' business.
 
 use core::time::Duration;
 use std::collections::VecDeque;
@@ -21,6 +20,7 @@ use crate::event::Event;
 use crate::journal::{BATCH_HEADER, BLOCK, Batch, Entry, FIRST_BATCH, LogName, Part};
 use crate::pending::Pending;
 use crate::report::JournalReport;
+use crate::segments::Segments;
 use crate::time::Time;
 
 /// How large a shard's journal may grow.
@@ -62,11 +62,7 @@ pub(crate) struct Ledger {
     segment: u32,
     /// Where the next batch goes in the segment; 0 for a new one.
     offset: u64,
-    /// Of the segments from `first` on: how much that began there has not ended. The last one is the present one.
-    live: VecDeque<Segment>,
-    /// The sum of `live`.
-    all: Segment,
-    first: u32,
+    segments: Segments,
     is_stalled: bool,
     /// There is no file for the segment after the next: what is left is for what was accepted before.
     is_short: bool,
@@ -83,22 +79,6 @@ enum Room {
     Full,
     /// There is some again; told then, if there is still some.
     LeftAgain(Time),
-}
-
-/// What began in one segment.
-#[derive(Clone, Copy, Debug, Default)]
-struct Segment {
-    /// How much.
-    begun: u64,
-    /// How much of it has not ended, nor been carried forward.
-    live: u64,
-}
-
-impl Segment {
-    /// Whether at most so many tenths of what began are live.
-    const fn is_live_to(self, tenths: u64) -> bool {
-        self.live * 10 <= self.begun * tenths
-    }
 }
 
 /// A batch that could be written waits for more records.
@@ -141,9 +121,7 @@ impl Ledger {
             batch: FIRST_BATCH - 1,
             segment: 0,
             offset: 0,
-            live: VecDeque::from([Segment::default()]),
-            all: Segment::default(),
-            first: 0,
+            segments: Segments::new(),
             is_stalled: false,
             is_short: false,
             room: Room::Left,
@@ -244,16 +222,14 @@ impl Ledger {
     }
 
     /// The oldest segment, when the journal has taken up half of its room and so little is still live, there or in all segments,
-    /// that writing it again is worth it: half of what began, or nine tenths when three quarters of the room are taken. Where all of
-    /// that segment lasts, as when a vendor gave no receipts for a while, it holds up what is dead behind it.
+    /// that writing it again is worth it: half of what began, or nine tenths when three quarters of the room are taken.
     #[inline]
     pub(crate) fn to_carry(&self) -> Option<u32> {
         let (bytes, most) = (self.bytes(), self.bounds.bytes_max);
-        if self.live.len() <= 2 || bytes <= most / 2 {
+        if bytes <= most / 2 {
             return None;
         }
-        let tenths = if bytes > most / 4 * 3 { 9 } else { 5 };
-        [self.live[0], self.all].iter().any(|segments| segments.is_live_to(tenths)).then_some(self.first)
+        self.segments.to_carry(if bytes > most / 4 * 3 { 9 } else { 5 })
     }
 
     /// Whether more waits for the disk than one batch: taking over waits as well.
@@ -264,7 +240,7 @@ impl Ledger {
     /// Octets of all segments, the present one as a whole.
     #[inline]
     pub(crate) fn bytes(&self) -> u64 {
-        self.live.len() as u64 * self.bounds.segment_bytes
+        self.segments.len() as u64 * self.bounds.segment_bytes
     }
 
     /// Whether everything that was recorded is on disk.
@@ -375,7 +351,7 @@ impl Ledger {
     fn next_segment(&mut self) {
         self.segment += 1;
         self.offset = 0;
-        self.live.push_back(Segment::default());
+        self.segments.begin();
     }
 
     /// A batch at the place that is the next one.
@@ -396,7 +372,7 @@ impl Ledger {
         self.given_back = Some(batch);
     }
 
-    /// The batch is on disk. What began in it is to be counted with [`Ledger::count`] unless it has ended.
+    /// The batch is on disk. What began in it is to be counted with [`Segments::count`] unless it has ended.
     pub(crate) fn written(&mut self, batch: &Batch) {
         debug_assert!(self.out > 0, "what was written was given out");
         self.out -= 1;
@@ -441,39 +417,10 @@ impl Ledger {
         JournalReport { bytes: self.bytes(), is_unwritten: self.is_unwritten(), is_full: self.is_full(), ..self.report }
     }
 
-    /// Something that began in that segment has not ended yet.
+    /// What began in the segments, for what begins and ends there to be counted.
     #[inline]
-    pub(crate) fn count(&mut self, segment: u32) {
-        for segment in [&mut self.live[(segment - self.first) as usize], &mut self.all] {
-            segment.begun += 1;
-            segment.live += 1;
-        }
-    }
-
-    /// Something that began in that segment has ended before it was counted.
-    #[inline]
-    pub(crate) fn count_over(&mut self, segment: u32) {
-        self.live[(segment - self.first) as usize].begun += 1;
-        self.all.begun += 1;
-    }
-
-    /// Something that began in that segment, and was counted, has ended.
-    #[inline]
-    pub(crate) fn discount(&mut self, segment: u32) {
-        self.live[(segment - self.first) as usize].live -= 1;
-        self.all.live -= 1;
-    }
-
-    /// The first segment that is still wanted, when that has changed since the last call.
-    pub(crate) fn freed(&mut self) -> Option<u32> {
-        let before = self.first;
-        // The one before the present one may be that of a batch that the host has.
-        while self.live.len() > 2 && self.live[0].live == 0 {
-            self.all.begun -= self.live[0].begun;
-            self.live.pop_front();
-            self.first += 1;
-        }
-        (self.first != before).then_some(self.first)
+    pub(crate) const fn segments(&mut self) -> &mut Segments {
+        &mut self.segments
     }
 }
 
@@ -638,28 +585,7 @@ mod tests {
         assert_eq!((second.segment(), second.offset()), (1, 0), "it stays there");
         ledger.written(&first);
         ledger.written(&second);
-        assert_eq!(ledger.freed(), None, "the last two segments stay");
-    }
-
-    /// A ledger with five segments, in each of which ten things began, and so many of them last.
-    fn with_lasting(lasting: [u32; 5]) -> Ledger {
-        let mut ledger = ledger(WAIT);
-        for lasting in lasting {
-            let batch = large(&mut ledger, JOURNAL_BATCH_BYTES);
-            let segment = batch.segment();
-            ledger.written(&batch);
-            (0..10).for_each(|_| ledger.count(segment));
-            (lasting..10).for_each(|_| ledger.discount(segment));
-        }
-        ledger
-    }
-
-    #[test]
-    fn the_oldest_segment_is_carried_when_it_or_all_behind_it_is_mostly_dead() {
-        assert_eq!(with_lasting([3, 10, 10, 10, 10]).to_carry(), Some(0));
-        assert_eq!(with_lasting([10, 0, 0, 0, 0]).to_carry(), Some(0), "it holds up what is dead behind it");
-        assert_eq!(with_lasting([10, 10, 10, 10, 10]).to_carry(), None);
-        assert_eq!(with_lasting([10, 5, 5, 5, 5]).to_carry(), None, "there is room enough yet");
+        assert_eq!(ledger.segments.freed(), None, "the last two segments stay");
     }
 
     #[test]

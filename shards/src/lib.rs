@@ -43,6 +43,7 @@ pub mod report;
 pub mod restore;
 pub mod ring;
 pub mod routing;
+mod segments;
 pub mod session;
 pub mod settings;
 mod shard;

@@ -531,18 +531,42 @@ fn what_lives_long_is_carried_forward_and_its_segment_goes() {
     assert_eq!(Receipt::parse(seen.short_message).id, Some(&ours[..]));
 }
 
+#[test]
+fn a_segment_that_lasts_as_a_whole_does_not_fill_the_journal_with_what_is_dead_behind_it() {
+    let mut kept = Kept::new(settings());
+    let lasting = (SEGMENT_BYTES / LONG_TEXT as u64 + 1) as u32;
+    for number in 0..lasting {
+        assert_eq!(submit_long(&mut kept, number, 1), OK);
+    }
+    // Four times what the journal has room for.
+    for number in lasting..lasting + 4 * 64 * (1 << 20) / LONG_TEXT as u32 {
+        assert_eq!(submit_long(&mut kept, number, 0), OK, "{number}");
+        kept.serve_disk();
+    }
+    assert_eq!(kept.stage.shard.report().messages_kept, u64::from(lasting));
+}
+
+/// Octets of a text, in message_payload.
+const LONG_TEXT: usize = 60_000;
+
+/// Submits a long message, which its vendor takes; gives what its customer is told.
+fn submit_long(kept: &mut Kept, number: u32, registered_delivery: u8) -> CommandStatus {
+    let payload = [&[0x04, 0x24][..], &(LONG_TEXT as u16).to_be_bytes(), &[b'x'; LONG_TEXT]].concat();
+    let tlvs = smpp_pdu::Tlvs::new(&payload);
+    let asked = ShortMessage { registered_delivery, tlvs, ..message(b"") };
+    kept.stage.feed(kept.customer, &submit(number + 1, &asked));
+    for sent in kept.stage.pdus(kept.link) {
+        kept.stage.feed(kept.link, &submit_resp(sent.sequence, format!("full{number}").as_bytes()));
+    }
+    kept.stage.pass_ms(1);
+    kept.commit();
+    kept.stage.pdu(kept.customer).status
+}
+
 /// Submits messages of which nothing ends until one is refused; gives how many were accepted.
-fn fill(kept: &mut Kept, text: &[u8]) -> u32 {
+fn fill(kept: &mut Kept) -> u32 {
     for number in 0..10_000 {
-        let payload = [&[0x04, 0x24][..], &(text.len() as u16).to_be_bytes(), text].concat();
-        let asked = ShortMessage { registered_delivery: 1, tlvs: smpp_pdu::Tlvs::new(&payload), ..message(b"") };
-        kept.stage.feed(kept.customer, &submit(number + 1, &asked));
-        for sent in kept.stage.pdus(kept.link) {
-            kept.stage.feed(kept.link, &submit_resp(sent.sequence, format!("full{number}").as_bytes()));
-        }
-        kept.stage.pass_ms(1);
-        kept.commit();
-        let status = kept.stage.pdu(kept.customer).status;
+        let status = submit_long(kept, number, 1);
         if status != OK {
             assert_eq!(status, CommandStatus::ESME_RSYSERR);
             return number;
@@ -581,7 +605,7 @@ fn a_disk_that_is_full_is_told_once_and_once_that_it_is_written_again() {
 #[test]
 fn a_journal_that_is_full_tells_it_once_and_once_that_it_has_room_again() {
     let mut kept = Kept::new(settings());
-    let accepted = fill(&mut kept, &[b'x'; 60_000]);
+    let accepted = fill(&mut kept);
     assert_eq!(told(&mut kept), ["full"]);
     let journal = kept.stage.shard.report().journal.unwrap();
     assert_eq!((journal.is_failing(), journal.is_full, journal.is_unwritten), (true, true, false));
@@ -598,7 +622,7 @@ fn a_journal_that_is_full_tells_it_once_and_once_that_it_has_room_again() {
     let journal = kept.stage.shard.report().journal.unwrap();
     assert_eq!((journal.is_failing(), journal.is_full), (false, false));
     assert!(told(&mut kept).is_empty(), "it may be full again at once");
-    let more = fill(&mut kept, &[b'y'; 60_000]);
+    let more = fill(&mut kept);
     assert!(more > 0);
     kept.stage.pass_ms(2 * JOURNAL_ROOM_MS);
     assert!(told(&mut kept).is_empty(), "it is still the same fullness");

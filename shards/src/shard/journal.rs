@@ -198,7 +198,7 @@ impl Shard {
             let (conn, generation, sequence) = (kept.conn, kept.conn_generation, kept.sequence);
             let (id, style, status, cost) = (kept.id, kept.style, CommandStatus::ESME_ROK, Amount::default());
             self.kept.end(meant);
-            self.ledger.iter_mut().for_each(|ledger| ledger.count_over(segment));
+            self.ledger.iter_mut().for_each(|ledger| ledger.segments().count_over(segment));
             self.answer_session(conn, generation, sequence, status, id, style, cost, now, out);
             return;
         }
@@ -377,9 +377,9 @@ impl Shard {
     /// A record stands in that segment now, and no longer where it stood before.
     fn recount(&mut self, before: Option<u32>, segment: u32) {
         if let Some(ledger) = &mut self.ledger {
-            ledger.count(segment);
+            ledger.segments().count(segment);
             if let Some(before) = before {
-                ledger.discount(before);
+                ledger.segments().discount(before);
             }
         }
     }
@@ -391,13 +391,13 @@ impl Shard {
 
     fn discount(&mut self, segment: Option<u32>, out: &mut Output) {
         if let (Some(ledger), Some(segment)) = (&mut self.ledger, segment) {
-            ledger.discount(segment);
+            ledger.segments().discount(segment);
             self.free_segments(out);
         }
     }
 
     fn free_segments(&mut self, out: &mut Output) {
-        if let Some(before) = self.ledger.as_mut().and_then(Ledger::freed) {
+        if let Some(before) = self.ledger.as_mut().and_then(|ledger| ledger.segments().freed()) {
             out.push(Action::FreeSegments { before });
         }
     }
