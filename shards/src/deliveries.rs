@@ -10,6 +10,7 @@ use crate::deadlines::Deadlines;
 use crate::kept::KeptRef;
 use crate::lane::Ticket;
 use crate::lease::Limit;
+use crate::messages::LINE_BYTES;
 use crate::names::{Conn, CustomerId, VendorId};
 use crate::report::CustomerCounters;
 use crate::settings::CustomerSettings;
@@ -34,8 +35,9 @@ pub(crate) enum DeliveryState {
     GivenUp(Conn),
 }
 
-/// A receipt or MO on its way to a customer.
+/// A receipt or MO on its way to a customer. Whole cache lines, so that none is shared with another one.
 #[derive(Debug, Default)]
+#[repr(align(64))]
 pub(crate) struct Delivery {
     pub(crate) generation: u32,
     pub(crate) state: DeliveryState,
@@ -135,6 +137,23 @@ impl Deliveries {
         }
         self.due.set(slot as usize, Time::NEVER);
         self.slots.free(slot);
+    }
+
+    /// Reads of a delivery what its end needs, so that its memory is on its way from far when that comes.
+    #[inline]
+    pub(crate) fn warm(&self, slot: u32) -> u64 {
+        let Delivery { generation, origin, number, kept, pdu, .. } = self.get(slot);
+        u64::from(generation ^ kept.slot) ^ number ^ origin.awaited ^ pdu.len() as u64
+    }
+
+    /// The same of as many slots as are about to be allocated, and the place of a usual PDU.
+    #[inline]
+    pub(crate) fn warm_free(&self, count: usize) -> u64 {
+        self.slots.next_free().take(count).fold(0, |read, slot| {
+            let octets = self.get(slot).pdu.as_slice();
+            let lines = octets.iter().step_by(LINE_BYTES).fold(0, |read, octet| read ^ u64::from(*octet));
+            read ^ lines ^ self.warm(slot)
+        })
     }
 
     #[inline]

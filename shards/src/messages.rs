@@ -78,7 +78,10 @@ impl Message {
 const PDU_IN_PLACE_BYTES: usize = 176;
 
 /// Octets that come from memory at once.
-const LINE_BYTES: usize = 64;
+pub(crate) const LINE_BYTES: usize = 64;
+
+/// Lines of a PDU in which its addresses and what follows them usually stand.
+const ADDRESS_LINES: usize = 2;
 
 /// The slots of one shard.
 #[derive(Debug)]
@@ -139,6 +142,17 @@ impl Messages {
         let message = self.get(slot);
         let Carried { id, origin, facts, .. } = &message.carried;
         u64::from(message.epoch) ^ id.unix_ms() ^ u64::from(origin.slot) ^ u64::from(facts.registered_delivery)
+    }
+
+    /// Reads the addresses of a message whose receipt will be awaited.
+    #[inline]
+    pub(crate) fn warm_addresses(&self, slot: u32) -> u8 {
+        let message = self.get(slot);
+        if message.carried.facts.registered_delivery == 0 {
+            return 0;
+        }
+        let octets = message.pdu.iter().step_by(LINE_BYTES).take(ADDRESS_LINES);
+        octets.fold(0, |read, octet| read ^ octet)
     }
 
     /// The same of as many slots as are about to be allocated.

@@ -25,4 +25,13 @@ impl Pending {
             Self::Delivery(_) => None,
         }
     }
+
+    /// The delivery's slot, where it is one.
+    #[inline]
+    pub(crate) const fn delivery(&self) -> Option<u32> {
+        match self {
+            Self::Delivery(ticket) => Some(ticket.slot),
+            Self::Message(_) | Self::Sent(_) => None,
+        }
+    }
 }

@@ -203,9 +203,13 @@ pub(crate) struct Awaited {
     pub(crate) dest: KeptAddress,
 }
 
-/// Entries of one chunk: memory comes and goes in pieces of a few hundred kibibytes, and nothing is ever copied to
-/// grow.
-const CHUNK: usize = 4096;
+/// Entries of one chunk: memory comes and goes in pieces of 32 KiB, and nothing is ever copied to grow. Entries go through the
+/// chunks one after the other, so that all of a chunk is in the cache though a few of its entries be there: it is not larger
+/// than that.
+const CHUNK: usize = 256;
+
+/// Chunks whose memory is kept when their entries have gone: what comes and goes at full load.
+const SPARE_CHUNKS: usize = 16;
 
 /// Buckets for an entry at the most, where there are more than the fewest.
 const BUCKETS_MOST: usize = 8;
@@ -228,7 +232,8 @@ pub(crate) struct AwaitedReceipts {
     heads: Heads,
     count: usize,
     chunks: VecDeque<Vec<Option<Place>>>,
-    spare: Vec<Option<Place>>,
+    /// Empty chunks, for their memory, the last one used last; at most [`SPARE_CHUNKS`].
+    spare: Vec<Vec<Option<Place>>>,
     /// The position of the first entry of `chunks[0]`, a multiple of [`CHUNK`]; positions count up for ever.
     base: u64,
     /// The position of the oldest entry that may still be there.
@@ -261,7 +266,8 @@ impl AwaitedReceipts {
     /// Adds an entry; one of the same key is replaced, for a vendor that uses an id again means the newer message.
     /// Gives the entry that had to go to make room.
     pub(crate) fn insert(&mut self, awaited: Awaited) -> Option<Awaited> {
-        if let Some(position) = self.find(awaited.key) {
+        let hash = awaited.key.hash(self.seed);
+        if let Some(position) = self.find_hashed(awaited.key, hash) {
             self.remove(position);
         }
         let mut forgotten = None;
@@ -275,7 +281,7 @@ impl AwaitedReceipts {
             self.trim();
         }
         let name = self.next as u32;
-        let bucket = self.heads.bucket(awaited.key.hash(self.seed));
+        let bucket = self.heads.bucket(hash);
         self.push(Some(Place { awaited, next: self.heads.first(bucket) }));
         self.heads.set_first(bucket, name);
         self.count += 1;
@@ -288,7 +294,12 @@ impl AwaitedReceipts {
     /// The position of the entry with that key.
     #[inline]
     pub(crate) fn find(&self, key: ReceiptKey) -> Option<u64> {
-        let mut name = self.heads.first(self.heads.bucket(key.hash(self.seed)));
+        self.find_hashed(key, key.hash(self.seed))
+    }
+
+    #[inline]
+    fn find_hashed(&self, key: ReceiptKey, hash: u64) -> Option<u64> {
+        let mut name = self.heads.first(self.heads.bucket(hash));
         while name != NOBODY {
             let position = self.position(name);
             let place = self.place(position)?;
@@ -304,6 +315,12 @@ impl AwaitedReceipts {
     #[inline]
     pub(crate) fn get(&self, position: u64) -> Option<&Awaited> {
         self.place(position).map(|place| &place.awaited)
+    }
+
+    /// Reads of the entry at that position what its end needs, so that its memory is on its way from far when that comes.
+    #[inline]
+    pub(crate) fn warm(&self, position: u64) -> u32 {
+        self.place(position).map_or(0, |place| place.next ^ u32::from(place.awaited.is_passed_on))
     }
 
     /// Notes of the entry at that position, if it is there, whether its final receipt is on its way.
@@ -352,7 +369,7 @@ impl AwaitedReceipts {
 
     fn push(&mut self, place: Option<Place>) {
         if (self.next - self.base) as usize == self.chunks.len() * CHUNK {
-            let mut chunk = core::mem::take(&mut self.spare);
+            let mut chunk = self.spare.pop().unwrap_or_default();
             chunk.reserve_exact(CHUNK);
             self.chunks.push_back(chunk);
         }
@@ -393,8 +410,10 @@ impl AwaitedReceipts {
             && let Some(mut chunk) = self.chunks.pop_front()
         {
             self.base += CHUNK as u64;
-            chunk.clear();
-            self.spare = chunk;
+            if self.spare.len() < SPARE_CHUNKS {
+                chunk.clear();
+                self.spare.push(chunk);
+            }
         }
     }
 

@@ -17,12 +17,13 @@ use crate::names::Conn;
 pub(super) const AHEAD: usize = 8;
 
 impl Shard {
-    /// Touches the messages that the next PDUs are about, or will take up; tells how many PDUs it has looked at.
+    /// Touches the messages and deliveries that the next PDUs are about, or will take up; tells how many PDUs it has looked at.
     #[inline]
     pub(super) fn look_ahead(&self, conn: Conn, mut bytes: &[u8]) -> usize {
         let role = &self.connections[conn.index()].role;
-        let (mut pdus, mut submits, mut read) = (0, 0, 0);
+        let (mut pdus, mut submits, mut deliveries) = (0, 0, 0);
         let mut answered = SmallVec::<[u32; AHEAD]>::new();
+        let mut taken = SmallVec::<[u32; AHEAD]>::new();
         while pdus < AHEAD
             && !bytes.is_empty()
             && let Deframed::Pdu { header, pdu } = deframe(bytes, PDU_BYTES_MAX)
@@ -31,26 +32,50 @@ impl Shard {
             pdus += 1;
             match (role, header.command_id) {
                 (Role::Link(link), CommandId::SUBMIT_SM_RESP) => {
-                    let slot = self.links[link.index()].window.slot_of(header.sequence_number);
-                    if let Some(slot) = slot {
-                        read ^= self.messages.warm(slot);
-                        answered.push(slot);
-                    }
+                    answered.extend(self.links[link.index()].window.slot_of(header.sequence_number));
+                }
+                (Role::Session(session), CommandId::DELIVER_SM_RESP) => {
+                    taken.extend(session.deliver.slot_of(header.sequence_number));
                 }
                 (Role::Session(_), CommandId::SUBMIT_SM) => submits += 1,
+                (Role::Link(_), CommandId::DELIVER_SM) => deliveries += 1,
                 _ => {}
             }
         }
-        // Nothing needs the values; the reads must happen all the same.
-        core::hint::black_box(read);
+        self.look_at_answered(&answered);
+        self.look_at_deliveries(taken.iter().copied());
         self.look_at_free(submits);
+        // Nothing needs the values; the reads must happen all the same.
+        core::hint::black_box(self.deliveries.warm_free(deliveries));
         if self.ledger.is_some() {
-            // By now it is known where those that were answered are kept.
-            let origins = answered.iter().map(|slot| self.messages.get(*slot).carried.origin);
-            self.look_at_kept(origins.filter(|origin| origin.shard == self.id).map(|origin| origin.kept));
             core::hint::black_box(self.kept.warm_free(submits));
         }
         pdus
+    }
+
+    /// Touches messages that a vendor has answered, then what their ends are about.
+    #[inline]
+    fn look_at_answered(&self, slots: &[u32]) {
+        core::hint::black_box(slots.iter().fold(0, |read, slot| read ^ self.messages.warm(*slot)));
+        // By now it is known whose receipts will come, and where they are kept.
+        core::hint::black_box(slots.iter().fold(0, |read, slot| read ^ self.messages.warm_addresses(*slot)));
+        if self.ledger.is_some() {
+            let origins = slots.iter().map(|slot| self.messages.get(*slot).carried.origin);
+            self.look_at_kept(origins.filter(|origin| origin.shard == self.id).map(|origin| origin.kept));
+        }
+    }
+
+    /// Touches deliveries, then the messages that end with them; at most [`AHEAD`] of them.
+    #[inline]
+    pub(super) fn look_at_deliveries(&self, slots: impl Iterator<Item = u32> + Clone) {
+        let slots = slots.take(AHEAD);
+        core::hint::black_box(slots.clone().fold(0, |read, slot| read ^ self.deliveries.warm(slot)));
+        let deliveries = || slots.clone().map(|slot| self.deliveries.get(slot));
+        let own = deliveries().map(|delivery| delivery.origin).filter(|origin| origin.shard == self.id);
+        core::hint::black_box(own.fold(0, |read, origin| read ^ self.awaited.warm(origin.awaited)));
+        if self.ledger.is_some() {
+            self.look_at_kept(deliveries().map(|delivery| delivery.ends()));
+        }
     }
 
     /// Touches the slots that as many messages will take up.

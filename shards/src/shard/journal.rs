@@ -88,6 +88,7 @@ impl Shard {
         }
         for some in batch.pending.chunks(AHEAD) {
             self.look_at_kept(some.iter().filter_map(Pending::message));
+            self.look_at_deliveries(some.iter().filter_map(Pending::delivery));
             for pending in some {
                 self.committed(*pending, batch.segment(), now, out);
             }

@@ -48,7 +48,9 @@ impl Shard {
             self.answer_delivery(origin, status, out);
             return;
         }
-        let message = match ShortMessage::decode(pdu) {
+        // Read where it was put: see `Shard::admit`.
+        let decoded = ShortMessage::decode(pdu);
+        let message = match &decoded {
             Ok(message) => message,
             Err(error) => {
                 self.answer_delivery(origin, error.status(), out);
@@ -58,9 +60,9 @@ impl Shard {
         if self.lanes[vendor.index()].counters.deliveries_waiting >= DELIVERIES_PER_VENDOR_MAX {
             self.answer_delivery(origin, CommandStatus::ESME_RX_T_APPN, out);
         } else if message.is_receipt() {
-            self.receipt(origin, vendor, &message, pdu, now, out);
+            self.receipt(origin, vendor, message, pdu, now, out);
         } else {
-            self.mobile_originated(origin, vendor, &message, pdu, now, out);
+            self.mobile_originated(origin, vendor, message, pdu, now, out);
         }
     }
 
