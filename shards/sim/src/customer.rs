@@ -171,6 +171,8 @@ impl Session {
                 }
                 self.leave(Ending::Unbind, ground);
             }
+            // Such a one gets all that it asked for first: see `heal`.
+            SessionStep::End if ground.healed && self.habits.enquiries > 0 && self.state == State::Bound => {}
             SessionStep::End => self.leave(self.habits.ending, ground),
             SessionStep::Close => self.gone(false, ground),
         }

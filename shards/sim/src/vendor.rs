@@ -61,6 +61,15 @@ pub(crate) struct VendorLink {
     pub(crate) sequence: u32,
     pub(crate) open: BTreeMap<u32, Delivery>,
     is_deaf: bool,
+    /// The enquire_links that it has not answered.
+    owed: Vec<u32>,
+}
+
+impl VendorLink {
+    fn answer_enquiry(&mut self, sequence: u32, ground: &mut Ground) {
+        encode::header_only(self.end.output(), CommandId::ENQUIRE_LINK_RESP, CommandStatus::ESME_ROK, sequence);
+        self.end.flush(ground);
+    }
 }
 
 /// A model vendor.
@@ -108,6 +117,10 @@ impl Vendor {
         for net in nets {
             if let Some(link) = self.links.get_mut(&net) {
                 link.is_deaf = false;
+                // Unanswered they would cost the link later, when it is taken for one that lasts.
+                for sequence in core::mem::take(&mut link.owed) {
+                    link.answer_enquiry(sequence, ground);
+                }
             }
             self.arrive(net, ground);
         }
@@ -131,6 +144,7 @@ impl Vendor {
             sequence: 0,
             open: BTreeMap::new(),
             is_deaf: false,
+            owed: Vec::new(),
         });
         if link.is_deaf {
             return;
@@ -197,11 +211,8 @@ impl Vendor {
             command if command.is_bind() => self.bind(net, sequence, command, pdu, ground),
             CommandId::SUBMIT_SM => self.submit(net, sequence, pdu, ground),
             CommandId::DELIVER_SM_RESP => self.delivery_answered(net, sequence, header.command_status, ground),
-            CommandId::ENQUIRE_LINK if self.random.chance(self.habits.silent_enquiries) => {}
-            CommandId::ENQUIRE_LINK => {
-                encode::header_only(link.end.output(), CommandId::ENQUIRE_LINK_RESP, ok, sequence);
-                link.end.flush(ground);
-            }
+            CommandId::ENQUIRE_LINK if self.random.chance(self.habits.silent_enquiries) => link.owed.push(sequence),
+            CommandId::ENQUIRE_LINK => link.answer_enquiry(sequence, ground),
             CommandId::UNBIND => {
                 encode::header_only(link.end.output(), CommandId::UNBIND_RESP, ok, sequence);
                 link.end.flush(ground);
