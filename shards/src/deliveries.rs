@@ -1,6 +1,6 @@
 //! Receipts and MO that wait for a customer of this shard, and what the shard keeps of each customer.
 
-use core::ops::Range;
+use core::ops::{BitXor, Range};
 use std::collections::VecDeque;
 
 use smallvec::SmallVec;
@@ -10,11 +10,10 @@ use crate::deadlines::Deadlines;
 use crate::kept::KeptRef;
 use crate::lane::Ticket;
 use crate::lease::Limit;
-use crate::messages::LINE_BYTES;
 use crate::names::{Conn, CustomerId, VendorId};
 use crate::report::CustomerCounters;
 use crate::settings::CustomerSettings;
-use crate::slab::Slab;
+use crate::slab::{Slab, lines};
 use crate::time::{Now, Time};
 use crate::wire::DeliveryOrigin;
 
@@ -86,6 +85,11 @@ impl Delivery {
         if self.is_final { self.kept } else { KeptRef::NONE }
     }
 
+    #[inline]
+    fn warm(&self) -> u64 {
+        u64::from(self.generation ^ self.kept.slot) ^ self.number ^ self.origin.awaited ^ self.pdu.len() as u64
+    }
+
     /// Milliseconds since it is here; 0 where the clock was set back, or after 24 days.
     #[inline]
     pub(crate) fn age_ms(&self, now: Now) -> u64 {
@@ -142,18 +146,13 @@ impl Deliveries {
     /// Reads of a delivery what its end needs, so that its memory is on its way from far when that comes.
     #[inline]
     pub(crate) fn warm(&self, slot: u32) -> u64 {
-        let Delivery { generation, origin, number, kept, pdu, .. } = self.get(slot);
-        u64::from(generation ^ kept.slot) ^ number ^ origin.awaited ^ pdu.len() as u64
+        self.get(slot).warm()
     }
 
-    /// The same of as many slots as are about to be allocated, and the place of a usual PDU.
+    /// The same of as many slots as are about to be allocated, and where a usual PDU goes.
     #[inline]
     pub(crate) fn warm_free(&self, count: usize) -> u64 {
-        self.slots.next_free().take(count).fold(0, |read, slot| {
-            let octets = self.get(slot).pdu.as_slice();
-            let lines = octets.iter().step_by(LINE_BYTES).fold(0, |read, octet| read ^ u64::from(*octet));
-            read ^ lines ^ self.warm(slot)
-        })
+        self.slots.warm_free(count, |delivery| lines(&delivery.pdu).fold(delivery.warm(), BitXor::bitxor))
     }
 
     #[inline]

@@ -157,8 +157,8 @@ impl KeptMessages {
 
     /// The same of as many slots as are about to be allocated.
     #[inline]
-    pub(crate) fn warm_free(&self, count: usize) -> u32 {
-        self.slots.next_free().take(count).fold(0, |read, slot| read ^ self.slots.get(slot).generation)
+    pub(crate) fn warm_free(&self, count: usize) -> u64 {
+        self.slots.warm_free(count, |kept| u64::from(kept.generation))
     }
 
     /// The message that is meant, if it is still there.

@@ -1,5 +1,7 @@
 //! The messages that wait for a vendor on this shard: in its queue, in a window, or for a retry.
 
+use core::ops::BitXor;
+
 use smallvec::SmallVec;
 
 use crate::amount::Amount;
@@ -7,7 +9,7 @@ use crate::bounds::{BODY_KEEP_BYTES, MESSAGE_TIMER_STEP_MS, MESSAGES_MAX};
 use crate::deadlines::Deadlines;
 use crate::lane::Ticket;
 use crate::names::{LinkId, VendorId};
-use crate::slab::Slab;
+use crate::slab::{Slab, lines};
 use crate::time::Time;
 use crate::wire::Carried;
 
@@ -60,6 +62,12 @@ impl Message {
         self.parts = 1;
     }
 
+    #[inline]
+    fn warm(&self) -> u64 {
+        let Carried { id, origin, facts, .. } = &self.carried;
+        u64::from(self.epoch) ^ id.unix_ms() ^ u64::from(origin.slot) ^ u64::from(facts.registered_delivery)
+    }
+
     /// The short messages that the present vendor makes of it, or gets: where a vendor makes the header of each part itself, a
     /// text may be cut into one part more.
     #[inline]
@@ -76,9 +84,6 @@ impl Message {
 
 /// Octets of a PDU that need no memory of their own: a text of about 120 octets with its addresses.
 const PDU_IN_PLACE_BYTES: usize = 176;
-
-/// Octets that come from memory at once.
-pub(crate) const LINE_BYTES: usize = 64;
 
 /// Lines of a PDU in which its addresses and what follows them usually stand.
 const ADDRESS_LINES: usize = 2;
@@ -139,30 +144,21 @@ impl Messages {
     /// Reads of a message what its answer needs, so that its memory is on its way from far when that comes.
     #[inline]
     pub(crate) fn warm(&self, slot: u32) -> u64 {
-        let message = self.get(slot);
-        let Carried { id, origin, facts, .. } = &message.carried;
-        u64::from(message.epoch) ^ id.unix_ms() ^ u64::from(origin.slot) ^ u64::from(facts.registered_delivery)
+        self.get(slot).warm()
+    }
+
+    /// The same of as many slots as are about to be allocated, and where a usual PDU goes.
+    #[inline]
+    pub(crate) fn warm_free(&self, count: usize) -> u64 {
+        self.slots.warm_free(count, |message| lines(&message.pdu).fold(message.warm(), BitXor::bitxor))
     }
 
     /// Reads the addresses of a message whose receipt will be awaited.
     #[inline]
-    pub(crate) fn warm_addresses(&self, slot: u32) -> u8 {
+    pub(crate) fn warm_addresses(&self, slot: u32) -> u64 {
         let message = self.get(slot);
-        if message.carried.facts.registered_delivery == 0 {
-            return 0;
-        }
-        let octets = message.pdu.iter().step_by(LINE_BYTES).take(ADDRESS_LINES);
-        octets.fold(0, |read, octet| read ^ octet)
-    }
-
-    /// The same of as many slots as are about to be allocated.
-    #[inline]
-    pub(crate) fn warm_free(&self, count: usize) -> u64 {
-        self.slots.next_free().take(count).fold(0, |read, slot| {
-            let octets = self.get(slot).pdu.as_slice();
-            let lines = octets.iter().step_by(LINE_BYTES).fold(0, |read, octet| read ^ u64::from(*octet));
-            read ^ lines ^ self.warm(slot)
-        })
+        let count = if message.carried.facts.registered_delivery == 0 { 0 } else { ADDRESS_LINES };
+        lines(&message.pdu).take(count).fold(0, BitXor::bitxor)
     }
 
     /// Whether the ticket's message is still the one in its slot and still queued.

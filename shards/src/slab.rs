@@ -5,6 +5,15 @@
 /// Slots made at a time.
 const CHUNK: usize = 1024;
 
+/// Octets that come from memory at once.
+const LINE_BYTES: usize = 64;
+
+/// Octets of which each stands in another one's line, for reading them all from memory.
+#[inline]
+pub(crate) fn lines(octets: &[u8]) -> impl Iterator<Item = u64> + '_ {
+    octets.iter().step_by(LINE_BYTES).map(|octet| u64::from(*octet))
+}
+
 /// Up to a bound of slots, each holding a value that its next user overwrites.
 #[derive(Debug)]
 pub(crate) struct Slab<T> {
@@ -38,10 +47,11 @@ impl<T: Default> Slab<T> {
         self.free.pop()
     }
 
-    /// The slots that [`Slab::allocate`] gives next, as far as they are made already.
+    /// Has the memory of as many slots as are about to be allocated come from far, as far as they are made already: `read` reads of
+    /// each what its next user needs. What it gives means nothing.
     #[inline]
-    pub(crate) fn next_free(&self) -> impl Iterator<Item = u32> + '_ {
-        self.free.iter().rev().copied()
+    pub(crate) fn warm_free(&self, count: usize, read: impl Fn(&T) -> u64) -> u64 {
+        self.free.iter().rev().take(count).fold(0, |all, slot| all ^ read(self.get(*slot)))
     }
 
     #[cold]
