@@ -21,29 +21,36 @@ use crate::output::Output;
 use crate::time::{Now, Time};
 use crate::wire::{Deliver, Record};
 
+/// What a delivery finds of the kept message that it is a receipt of; as here where it is of none.
+#[derive(Clone, Copy, Debug, Default)]
+struct Subject {
+    /// The number in the journal of the message that ends with it; 0 where none does.
+    number: u64,
+    /// The customer has not been told the id of the message yet: the disk still works at it. The answer goes first.
+    is_untold: bool,
+}
+
 impl Shard {
     /// Takes a receipt or MO for a customer that is at home here.
     pub(super) fn deliver(&mut self, deliver: &Deliver<'_>, now: Now, out: &mut Output) {
-        if let Some(status) = self.double_status(deliver) {
-            self.answer_double(deliver, status, out);
-            return;
-        }
+        let subject = match self.subject_of(deliver) {
+            Ok(subject) => subject,
+            Err(status) => {
+                self.answer_double(deliver, status, out);
+                return;
+            }
+        };
         let due = now.mono.after_ms(self.snapshot.gateway.receipt_hold_ms);
         let slot = self.deliveries.allocate(deliver.customer, deliver.vendor, deliver.origin, deliver.pdu, due, now);
         let delivery = self.deliveries.get_mut(slot);
         (delivery.kept, delivery.is_final) = (deliver.kept, deliver.is_final);
         delivery.has_version_5 = deliver.has_version_5;
-        let is_kept = self.may_keep_delivery(deliver) && self.keep_delivery(slot, deliver, now);
-        if self.is_untold(slot) {
+        let is_kept = self.may_keep_delivery(deliver) && self.keep_delivery(slot, deliver, subject.number, now);
+        if subject.is_untold {
             self.wait_until_told(slot, now);
             return;
         }
-        let desk = &self.desks[deliver.customer.index()];
-        if !(is_kept && self.refusing)
-            && desk.waiting.is_empty()
-            && let Some(conn) = self.free_receiver(deliver.customer, out)
-        {
-            self.transmit_delivery(conn, slot, now, out);
+        if !(is_kept && self.refusing) && self.give_at_once(deliver.customer, slot, now, out) {
             return;
         }
         if !is_kept && self.is_out_of_reach(deliver.customer, now) {
@@ -62,19 +69,22 @@ impl Shard {
         desk.counters.deliveries_waiting += 1;
     }
 
-    /// What the vendor is told of a second final receipt for a message that was sent twice; `None` for any other. It comes
-    /// again where the first one might still be lost. Notes the first one.
-    fn double_status(&mut self, deliver: &Deliver<'_>) -> Option<CommandStatus> {
-        if deliver.kept == KeptRef::NONE || !deliver.is_final {
-            return None;
-        }
+    /// What a delivery finds of the kept message that it is a receipt of; notes a final one. For a second final receipt of a
+    /// message that was sent twice, what its vendor is told: it comes again where the first one might still be lost.
+    fn subject_of(&mut self, deliver: &Deliver<'_>) -> Result<Subject, CommandStatus> {
         let Some(message) = self.kept.find(deliver.kept) else {
-            return deliver.is_double.then_some(CommandStatus::ESME_ROK);
+            let is_second = deliver.kept != KeptRef::NONE && deliver.is_final && deliver.is_double;
+            return if is_second { Err(CommandStatus::ESME_ROK) } else { Ok(Subject::default()) };
         };
-        let is_second = core::mem::replace(&mut message.has_final, true);
-        let is_safe = message.is_final_safe || message.state == KeptState::Through;
-        let status = if is_safe { CommandStatus::ESME_ROK } else { CommandStatus::ESME_RX_T_APPN };
-        (is_second && deliver.is_double).then_some(status)
+        let is_untold = !message.is_answered;
+        if !deliver.is_final {
+            return Ok(Subject { number: 0, is_untold });
+        }
+        if core::mem::replace(&mut message.has_final, true) && deliver.is_double {
+            let is_safe = message.is_final_safe || message.state == KeptState::Through;
+            return Err(if is_safe { CommandStatus::ESME_ROK } else { CommandStatus::ESME_RX_T_APPN });
+        }
+        Ok(Subject { number: message.number, is_untold })
     }
 
     /// The vendor of a second final receipt is answered; the customer does not get it.
@@ -92,8 +102,7 @@ impl Shard {
         deliver.origin.is_own || self.deliveries.in_use() <= self.snapshot.gateway.receipts_kept as usize
     }
 
-    /// Whether the customer has not been told the id of the message yet whose receipt it is: the disk still works at it. The
-    /// answer goes first.
+    /// See [`Subject::is_untold`].
     fn is_untold(&mut self, slot: u32) -> bool {
         let kept = self.deliveries.get(slot).kept;
         self.kept.find(kept).is_some_and(|message| !message.is_answered)
@@ -112,9 +121,8 @@ impl Shard {
         self.deliveries.set_due(slot, now.mono.after_ms(UNTOLD_REST_MS));
     }
 
-    /// The customer has just been told the id of a kept message: its receipt, which waited for that, follows.
-    pub(super) fn told(&mut self, meant: KeptRef, now: Now, out: &mut Output) {
-        let Some(slot) = self.kept.find(meant).and_then(|message| message.receipt.take()) else { return };
+    /// The customer has just been told the id of a kept message: its receipt, which waited for that in this slot, follows.
+    pub(super) fn told(&mut self, meant: KeptRef, slot: u32, now: Now, out: &mut Output) {
         let delivery = self.deliveries.get(slot);
         if delivery.state == DeliveryState::Resting && delivery.kept == meant {
             self.give_again(slot, now, out);
@@ -128,12 +136,30 @@ impl Shard {
         let gateway = &self.snapshot.gateway;
         let kept_ms = if delivery.number == 0 { gateway.receipt_hold_ms } else { gateway.validity_ms() };
         delivery.state = DeliveryState::Waiting;
-        let ticket = self.deliveries.ticket(slot);
         self.deliveries.set_due(slot, now.mono.after_ms(kept_ms));
+        if !self.holds_deliveries() && self.give_at_once(customer, slot, now, out) {
+            return;
+        }
+        let ticket = self.deliveries.ticket(slot);
         let desk = &mut self.desks[customer.index()];
         desk.waiting.push_back(ticket);
         desk.counters.deliveries_waiting += 1;
         self.pump_deliveries(customer, now, out);
+    }
+
+    /// Gives a delivery to its customer where nothing waits before it and a session has room; tells whether it could.
+    fn give_at_once(&mut self, customer: CustomerId, slot: u32, now: Now, out: &mut Output) -> bool {
+        if !self.desks[customer.index()].waiting.is_empty() {
+            return false;
+        }
+        let Some(conn) = self.free_receiver(customer, out) else { return false };
+        self.transmit_delivery(conn, slot, now, out);
+        true
+    }
+
+    /// Whether what waits for a customer stays where it is: the gateway stops, and the journal has it.
+    fn holds_deliveries(&self) -> bool {
+        self.refusing && self.ledger.is_some()
     }
 
     /// Whether the customer has no bind that can receive, or has not answered for a while.
@@ -203,7 +229,7 @@ impl Shard {
 
     /// Sends what waits for a customer, as far as its windows allow.
     pub(super) fn pump_deliveries(&mut self, customer: CustomerId, now: Now, out: &mut Output) {
-        if self.refusing && self.ledger.is_some() {
+        if self.holds_deliveries() {
             return;
         }
         while !self.desks[customer.index()].waiting.is_empty() {
@@ -215,7 +241,7 @@ impl Shard {
     /// One session of a customer has room again: it takes what waits. Where nobody had room before, nobody else needs to be
     /// asked.
     fn pump_session(&mut self, customer: CustomerId, conn: Conn, now: Now, out: &mut Output) {
-        if self.refusing && self.ledger.is_some() {
+        if self.holds_deliveries() {
             return;
         }
         let limit = self.deliver_window();

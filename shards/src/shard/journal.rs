@@ -104,7 +104,7 @@ impl Shard {
     fn committed(&mut self, pending: Pending, segment: u32, now: Now, out: &mut Output) {
         match pending {
             Pending::Message(meant) => self.message_committed(meant, segment, now, out),
-            Pending::Sent(meant) => self.sent_committed(meant, segment),
+            Pending::Sent(meant) => self.sent_committed(meant, segment, now),
             Pending::Delivery(ticket) => self.delivery_committed(ticket, segment, out),
         }
     }
@@ -213,9 +213,13 @@ impl Shard {
         self.end_if_through(meant, out);
     }
 
-    fn sent_committed(&mut self, meant: KeptRef, segment: u32) {
+    /// From now on its receipt is awaited, if it has not come by now: those that are that quick need no place among the awaited.
+    fn sent_committed(&mut self, meant: KeptRef, segment: u32, now: Now) {
         if let Some(kept) = self.kept.find(meant) {
             let before = kept.sent_segment.replace(segment);
+            if kept.state == KeptState::Sent {
+                self.kept.await_receipt(meant, now.mono.after_ms(self.snapshot.gateway.validity_ms()));
+            }
             self.recount(before, segment);
         }
     }
@@ -223,10 +227,12 @@ impl Shard {
     fn answer_kept(&mut self, meant: KeptRef, status: CommandStatus, now: Now, out: &mut Output) {
         let Some(kept) = self.kept.find(meant) else { return };
         let (conn, generation, sequence) = (kept.conn, kept.conn_generation, kept.sequence);
-        let (id, style) = (kept.id, kept.style);
+        let (id, style, receipt) = (kept.id, kept.style, kept.receipt.take());
         // Its cost counts when a vendor has it.
         self.answer_session(conn, generation, sequence, status, id, style, Amount::default(), now, out);
-        self.told(meant, now, out);
+        if let Some(slot) = receipt {
+            self.told(meant, slot, now, out);
+        }
     }
 
     /// The vendors' final answer to a kept message.
@@ -257,7 +263,6 @@ impl Shard {
                     vendor_message_id: answer.octets,
                 };
                 ledger.begin(&Entry::Sent(sent), Pending::Sent(meant));
-                self.kept.await_receipt(meant, now.mono.after_ms(self.snapshot.gateway.validity_ms()));
             }
             if is_told {
                 self.answer_kept(meant, CommandStatus::ESME_ROK, now, out);
@@ -308,14 +313,14 @@ impl Shard {
         }
     }
 
-    /// Begins to keep a receipt or MO; `false` where its vendor keeps it until the customer has taken it.
-    pub(super) fn keep_delivery(&mut self, slot: u32, deliver: &Deliver<'_>, now: Now) -> bool {
+    /// Begins to keep a receipt or MO, with which the message of that number ends (0 for none); `false` where its vendor keeps it
+    /// until the customer has taken it.
+    pub(super) fn keep_delivery(&mut self, slot: u32, deliver: &Deliver<'_>, message: u64, now: Now) -> bool {
         let must_be_kept = deliver.origin.is_own;
         let Some(ledger) = self.ledger.as_mut().filter(|ledger| must_be_kept || ledger.has_room()) else {
             return false;
         };
         let number = ledger.number();
-        let message = self.kept.find(deliver.kept).filter(|_| deliver.is_final).map_or(0, |kept| kept.number);
         let kept_ms = self.snapshot.gateway.validity_ms();
         let customer = &self.snapshot.customers[deliver.customer.index()];
         let entry = Entry::Receipt(Receipt {
