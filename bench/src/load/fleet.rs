@@ -29,6 +29,9 @@ const ALARM: Token = Token(usize::MAX);
 const WAKER: Token = Token(usize::MAX - 1);
 /// How often timers of sessions are looked at.
 const HOUSEKEEPING_EVERY: u64 = 100 * MILLISECOND;
+/// Bound sessions are kept alive once a second each, so many parts of them one after the other: all of ten thousand at once take
+/// milliseconds, in which no answer is read.
+const PARTS: usize = (SECOND / HOUSEKEEPING_EVERY) as usize;
 
 /// What all workers of a run share and none changes.
 #[derive(Debug)]
@@ -86,6 +89,8 @@ pub(super) struct Fleet<'a> {
     pub(super) touched: Vec<usize>,
     next_housekeeping: u64,
     next_interval: u64,
+    /// The part of the sessions that is kept alive next.
+    next_part: usize,
 }
 
 impl<'a> Fleet<'a> {
@@ -124,6 +129,7 @@ impl<'a> Fleet<'a> {
             touched: Vec::new(),
             next_housekeeping: now,
             next_interval: now + SECOND,
+            next_part: 0,
         })
     }
 
@@ -318,26 +324,36 @@ impl<'a> Fleet<'a> {
 
     fn housekeep(&mut self, now: u64) {
         self.next_housekeeping = now + HOUSEKEEPING_EVERY;
-        let second = now >= self.next_interval;
-        if second {
+        if now >= self.next_interval {
             self.next_interval = now + SECOND;
             self.progress.publish_latency(self.book.answers.end_interval());
         }
+        if (self.bound as usize) < self.sessions.len() {
+            self.look_after_unbound(now);
+        }
+        let count = self.sessions.len();
+        let part = count * self.next_part / PARTS..count * (self.next_part + 1) / PARTS;
+        self.next_part = (self.next_part + 1) % PARTS;
         let give_up = now.saturating_sub(clock::from_seconds(self.setup.options.answer_timeout));
+        for index in part {
+            if self.sessions[index].state == State::Bound {
+                self.keep_alive(index, now, give_up);
+            }
+        }
+        self.publish();
+    }
+
+    /// Gives up what has taken too long to connect or bind, and connects what waits.
+    fn look_after_unbound(&mut self, now: u64) {
         for index in 0..self.sessions.len() {
-            let session = &mut self.sessions[index];
-            match session.state {
-                State::Connecting | State::Binding if session.deadline <= now => {
-                    self.lose(index, format!("no answer within {} s", self.setup.options.bind_timeout));
-                }
-                State::Bound if second => self.keep_alive(index, now, give_up),
-                _ => {}
+            let session = &self.sessions[index];
+            if matches!(session.state, State::Connecting | State::Binding) && session.deadline <= now {
+                self.lose(index, format!("no answer within {} s", self.setup.options.bind_timeout));
             }
         }
         if self.coming_up < self.setup.options.connect_parallel {
             self.connect_waiting(now);
         }
-        self.publish();
     }
 
     fn keep_alive(&mut self, index: usize, now: u64, give_up: u64) {
