@@ -1,7 +1,7 @@
 //! The configuration of a gateway under test, put together piece by piece.
 
 use std::fmt::Write as _;
-use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::Path;
 use std::sync::atomic::{AtomicU32, Ordering};
 
@@ -199,7 +199,8 @@ impl Setup {
 }
 
 /// A loopback address on which nobody listens, below the ports that the kernel gives to outgoing connections, and
-/// a different one at each call.
+/// a different one at each call. It is looked up, not tried: a listener that was made to try it would stay open for a moment in whatever
+/// program another test starts just then.
 pub(crate) fn free_address() -> SocketAddr {
     const FIRST: u32 = 10_000;
     const COUNT: u32 = 20_000;
@@ -208,9 +209,25 @@ pub(crate) fn free_address() -> SocketAddr {
     for _ in 0..COUNT {
         let offset = start.wrapping_add(NEXT.fetch_add(1, Ordering::Relaxed)) % COUNT;
         let address = SocketAddr::from((Ipv4Addr::LOCALHOST, (FIRST + offset) as u16));
-        if TcpListener::bind(address).is_ok() {
+        if !is_taken(address.port()) {
             return address;
         }
     }
     panic!("no port is free");
+}
+
+/// Whether some socket of this machine has that port, by the kernel's tables: the local address is the second column, in
+/// hexadecimal, and the state the fourth.
+fn is_taken(port: u16) -> bool {
+    const TIME_WAIT: &str = "06";
+    let end = format!(":{port:04X}");
+    ["/proc/net/tcp", "/proc/net/tcp6"].into_iter().filter_map(|table| std::fs::read_to_string(table).ok()).any(
+        |table| {
+            table.lines().skip(1).any(|line| {
+                let mut columns = line.split_ascii_whitespace().skip(1);
+                let (local, state) = (columns.next(), columns.nth(1));
+                local.is_some_and(|local| local.ends_with(&end)) && state != Some(TIME_WAIT)
+            })
+        },
+    )
 }
