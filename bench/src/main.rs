@@ -3,7 +3,8 @@
 //! Parses, runs one of the library's engines on this thread, prints its report. Exit status 0 only when all
 //! was as it should be; 1 when the report has problems, 2 when there is no report.
 
-use std::path::Path;
+use std::fs::OpenOptions;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
@@ -46,22 +47,24 @@ fn main() -> ExitCode {
 
 fn run_load(options: &LoadOptions) -> Result<ExitCode, String> {
     let stop = Stop::on_signals().map_err(|error| format!("catching signals: {error}"))?;
+    writable([&options.json, &options.svg])?;
     let mut progress = progress::Line::new(options.quiet);
     let report = load::run(options, &stop, &mut |tick| progress.show(tick)).map_err(|error| error.to_string())?;
     progress.end();
+    print!("{}", report.to_text());
     if let Some(path) = &options.json {
         write_file(path, &(report.to_json().to_string() + "\n"))?;
     }
     if let Some(path) = &options.svg {
         write_file(path, &report.to_svg())?;
     }
-    print!("{}", report.to_text());
     Ok(ExitCode::from(u8::from(!report.problems.is_empty())))
 }
 
 fn run_smsc(options: SmscOptions) -> Result<ExitCode, String> {
     let stop = Stop::on_signals().map_err(|error| format!("catching signals: {error}"))?;
     let json = options.json.clone();
+    writable([&json])?;
     let server = Server::bind(options).map_err(|error| error.to_string())?;
     for address in server.addresses() {
         println!("listening on {address}");
@@ -73,15 +76,16 @@ fn run_smsc(options: SmscOptions) -> Result<ExitCode, String> {
         println!("{}", progress::vendor_line(counters, rate));
     };
     let counters = server.run(&stop, &mut watch).map_err(|error| error.to_string())?;
+    print!("{}", counters.to_text());
     if let Some(path) = &json {
         write_file(path, &(counters.to_json().to_string() + "\n"))?;
     }
-    print!("{}", counters.to_text());
     Ok(ExitCode::SUCCESS)
 }
 
 fn run_demo(options: &DemoOptions) -> Result<ExitCode, String> {
     let stop = Stop::on_signals().map_err(|error| format!("catching signals: {error}"))?;
+    writable([&options.json, &options.svg])?;
     let mut progress = progress::Line::new(options.quiet);
     let mut watch = |event: Event<'_>| match event {
         Event::Step(text) => println!("{text}"),
@@ -89,14 +93,23 @@ fn run_demo(options: &DemoOptions) -> Result<ExitCode, String> {
     };
     let report = demo::run(options, &stop, &mut watch).map_err(|error| error.to_string())?;
     progress.end();
+    print!("{}", report.to_text());
     if let Some(path) = &options.json {
         write_file(path, &(report.to_json().to_string() + "\n"))?;
     }
     if let Some(path) = &options.svg {
         write_file(path, &report.load.to_svg())?;
     }
-    print!("{}", report.to_text());
     Ok(ExitCode::from(u8::from(!report.problems.is_empty())))
+}
+
+/// Opens the files that the report will go to, so that what is wrong with one is told before the run.
+fn writable<const N: usize>(paths: [&Option<PathBuf>; N]) -> Result<(), String> {
+    for path in paths.into_iter().flatten() {
+        let file = OpenOptions::new().create(true).append(true).open(path);
+        file.map_err(|error| format!("{}: {error}", path.display()))?;
+    }
+    Ok(())
 }
 
 fn write_file(path: &Path, text: &str) -> Result<(), String> {

@@ -3,7 +3,8 @@
 mod support;
 
 use smpp_pdu::CommandStatus;
-use support::{load, smsc, try_load};
+use smpp_pdu::command::CommandId;
+use support::{Server, load, smsc, try_load};
 
 const THROTTLED: u32 = CommandStatus::ESME_RTHROTTLED.0;
 
@@ -13,6 +14,7 @@ fn a_closed_loop_sends_exactly_the_count_and_all_is_answered() {
     let report = load(&smsc, &["--sessions", "3", "--window", "7", "--count", "5000"]);
     assert_eq!(report.problems, Vec::<String>::new());
     assert_eq!((report.totals.sent, report.totals.accepted), (5000, 5000));
+    assert_eq!((report.sent, report.answered), (5000, 5000), "all of it is measured, the first windows too");
     assert_eq!(report.answer_latency.count(), 5000);
     let counters = smsc.stop().unwrap();
     assert_eq!((counters.submits, counters.accepted, counters.binds), (5000, 5000, 3));
@@ -201,6 +203,33 @@ fn a_warm_up_is_sent_but_not_measured() {
     let report = load(&smsc, &["--rate", "1000", "--warmup", "0.5", "--duration", "0.5"]);
     assert!(report.totals.sent.abs_diff(1000) < 150, "{}", report.totals.sent);
     assert!(report.answered.abs_diff(500) < 150, "{}", report.answered);
+}
+
+#[test]
+fn a_count_that_the_warm_up_uses_up_is_a_problem() {
+    let smsc = smsc(&[]);
+    let report = load(&smsc, &["--count", "100", "--warmup", "0.5"]);
+    assert_eq!(report.problems, ["--count was used up within the warm-up: nothing was measured"]);
+}
+
+#[test]
+fn what_is_open_when_the_server_unbinds_may_still_be_answered() {
+    let server = Server::listen();
+    let address = server.address();
+    let server = std::thread::spawn(move || {
+        let mut session = server.accept_bound();
+        let submits: Vec<u32> = (0..3).map(|_| session.expect(CommandId::SUBMIT_SM)).collect();
+        session.send(CommandId::UNBIND, 77);
+        assert_eq!(session.expect(CommandId::UNBIND_RESP), 77);
+        for sequence in submits {
+            session.send(CommandId::SUBMIT_SM_RESP, sequence);
+        }
+        assert!(session.receive().is_none(), "the client goes when all is answered, and submits no more");
+    });
+    let report = try_load(address, &["--sessions", "1", "--window", "3", "--count", "100"]).unwrap();
+    server.join().unwrap();
+    assert_eq!((report.totals.answered, report.totals.cut_off, report.totals.disconnects), (3, 0, 1));
+    assert!(report.problems[0].contains("the server unbound the session"), "{:?}", report.problems);
 }
 
 #[test]

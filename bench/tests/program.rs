@@ -77,6 +77,14 @@ fn both_reports_agree_and_both_end_with_0() {
 }
 
 #[test]
+fn a_report_that_cannot_be_written_is_told_before_the_run() {
+    let output = load("nothing.invalid:2775", &["--count", "1", "--json", "/nowhere/report.json"]);
+    assert_eq!(output.status.code(), Some(2));
+    let sentence = String::from_utf8(output.stderr).unwrap();
+    assert!(sentence.contains("/nowhere/report.json"), "{sentence}");
+}
+
+#[test]
 fn lost_answers_end_with_1_and_say_so() {
     let vendor = Vendor::start(&["--silent-percent", "100"]);
     let output = load(&vendor.address, &["--count", "10", "--answer-timeout", "0.2"]);

@@ -116,7 +116,7 @@ fn a_receipt_refused_for_now_comes_again() {
     esme.send(&answer);
     assert_eq!(esme.receive().unwrap().0.command_id, CommandId::UNBIND_RESP);
     let counters = smsc.stop().unwrap();
-    assert_eq!((counters.receipts_retried, counters.receipts_acknowledged, counters.receipts_open), (1, 1, 0));
+    assert_eq!((counters.deliveries_retried, counters.receipts_acknowledged, counters.receipts_open), (1, 1, 0));
 }
 
 #[test]

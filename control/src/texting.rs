@@ -4,17 +4,8 @@
 
 use smpp_pdu::coding::Alphabet;
 use smpp_pdu::concat::{PARTS_MAX, Part, Reference, parts};
-use smpp_pdu::message::ESM_UDHI;
+use smpp_pdu::message::{ALPHANUMERIC_MAX, DIGITS_MAX, ESM_UDHI};
 use smpp_pdu::{Address, CommandId, ShortMessage, encode};
-
-/// Digits of a short code at the most; more are a number of the international plan.
-const SHORT_CODE_DIGITS_MAX: usize = 6;
-
-/// Characters of an alphanumeric sender (GSM 03.40 section 9.1.2.5).
-const ALPHANUMERIC_MAX: usize = 11;
-
-/// Digits of a number (E.164).
-const DIGITS_MAX: usize = 15;
 
 /// A message as it goes out.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -99,34 +90,18 @@ fn submit_sm(
 
 /// The sender, with the type of number that its form says.
 pub(crate) fn source_address(from: &str) -> Result<Address<'_>, Fault> {
-    if let Some(address) = number(from) {
-        return Ok(address);
-    }
-    let is_name = from.len() <= ALPHANUMERIC_MAX
-        && from.bytes().all(|octet| octet.is_ascii_graphic() || octet == b' ')
-        && from.bytes().any(|octet| octet.is_ascii_alphabetic());
-    if !is_name {
+    Address::of_number(from).or_else(|| Address::of_name(from)).ok_or_else(|| {
         let reason = format!(
             "Is no sender; give a number of at most {DIGITS_MAX} digits, or a name of at most {ALPHANUMERIC_MAX} letters, digits and blanks."
         );
-        return Err(("from", reason));
-    }
-    Ok(Address { ton: 5, npi: 0, addr: from.as_bytes() })
+        ("from", reason)
+    })
 }
 
 /// The destination.
 pub(crate) fn dest_address(to: &str) -> Result<Address<'_>, Fault> {
-    number(to)
+    Address::of_number(to)
         .ok_or_else(|| ("to", format!("Is no number; give at most {DIGITS_MAX} digits, with or without a leading +.")))
-}
-
-/// A number of the international plan, or a short code; a leading `+` is not part of it.
-fn number(text: &str) -> Option<Address<'_>> {
-    let digits = text.strip_prefix('+').unwrap_or(text);
-    let is_number = (1..=DIGITS_MAX).contains(&digits.len()) && digits.bytes().all(|octet| octet.is_ascii_digit());
-    let is_short = digits.len() <= SHORT_CODE_DIGITS_MAX && !text.starts_with('+');
-    let (ton, npi) = if is_short { (3, 0) } else { (1, 1) };
-    is_number.then_some(Address { ton, npi, addr: digits.as_bytes() })
 }
 
 #[cfg(test)]

@@ -15,6 +15,12 @@ pub const MESSAGE_ID_MAX: usize = 64;
 pub const TIME_LENGTH: usize = 16;
 /// Octets of short_message in SMPP 3.4 at the most.
 pub const SHORT_MESSAGE_MAX: usize = 254;
+/// Digits of a number at the most (E.164).
+pub const DIGITS_MAX: usize = 15;
+/// Digits of a short code at the most; more are a number of the international plan.
+pub const SHORT_CODE_DIGITS_MAX: usize = 6;
+/// Characters of an alphanumeric sender at the most (GSM 03.40 section 9.1.2.5).
+pub const ALPHANUMERIC_MAX: usize = 11;
 
 /// An address with its type of number and numbering plan (sections 5.2.5 to 5.2.9).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
@@ -33,6 +39,26 @@ impl<'a> Address<'a> {
     pub(crate) fn read(reader: &mut Reader<'a>, max: usize, long: DecodeError) -> Result<Self, DecodeError> {
         let [ton, npi] = reader.array()?;
         Ok(Self { ton, npi, addr: reader.c_octets(max, long)? })
+    }
+
+    /// The number that is written so, with the type of number that its form says: up to 15 digits are one of the international
+    /// plan (1/1), up to six without a leading `+` a short code (3/0). The `+` is not part of the address. Nothing for what is
+    /// no number.
+    pub fn of_number(text: &'a str) -> Option<Self> {
+        let digits = text.strip_prefix('+').unwrap_or(text);
+        let is_number = (1..=DIGITS_MAX).contains(&digits.len()) && digits.bytes().all(|octet| octet.is_ascii_digit());
+        let is_short = digits.len() <= SHORT_CODE_DIGITS_MAX && !text.starts_with('+');
+        let (ton, npi) = if is_short { (3, 0) } else { (1, 1) };
+        is_number.then_some(Self { ton, npi, addr: digits.as_bytes() })
+    }
+
+    /// The alphanumeric sender of that name (5/0): up to eleven printable characters, a letter among them. Nothing for what is
+    /// no name.
+    pub fn of_name(text: &'a str) -> Option<Self> {
+        let is_name = text.len() <= ALPHANUMERIC_MAX
+            && text.bytes().all(|octet| octet.is_ascii_graphic() || octet == b' ')
+            && text.bytes().any(|octet| octet.is_ascii_alphabetic());
+        is_name.then_some(Self { ton: 5, npi: 0, addr: text.as_bytes() })
     }
 }
 

@@ -114,7 +114,7 @@ impl Gateway {
         fs::write(&file, text).map_err(system(file.display()))?;
         let log = File::create(folder.join("gateway.log")).map_err(system(folder.display()))?;
         let errors = log.try_clone().map_err(system(folder.display()))?;
-        let child = Command::new(program)
+        let spawned = Command::new(program)
             .arg("run")
             .arg("--config")
             .arg(&file)
@@ -123,8 +123,11 @@ impl Gateway {
             .stdin(Stdio::null())
             .stdout(log)
             .stderr(errors)
-            .spawn()
-            .map_err(system(program.display()))?;
+            .spawn();
+        let child = spawned.map_err(|error| {
+            let _ = fs::remove_dir_all(&folder);
+            system(program.display())(error)
+        })?;
         Ok(Self { child, folder, smpp, control, keep: false })
     }
 

@@ -94,7 +94,7 @@ impl Fleet<'_> {
             State::Connecting => Step::Tcp,
             State::Binding if session.wire.as_ref().is_some_and(Wire::is_handshaking) => Step::Tls,
             State::Binding => Step::Bind,
-            State::Bound | State::Unbinding => Step::Traffic,
+            State::Bound | State::Leaving | State::Unbinding => Step::Traffic,
         };
         let asked_for = session.state == State::Unbinding;
         match step {

@@ -27,6 +27,8 @@ use crate::wire::{INBOX_BYTES, PDU_BYTES_MAX, Wire};
 
 const ALARM: Token = Token(usize::MAX);
 const WAKER: Token = Token(usize::MAX - 1);
+/// Why a session ended that the server has unbound.
+const SERVER_UNBOUND: &str = "the server unbound the session";
 /// How often timers of sessions are looked at.
 const HOUSEKEEPING_EVERY: u64 = 100 * MILLISECOND;
 /// Bound sessions are kept alive once a second each, so many parts of them one after the other: all of ten thousand at once take
@@ -235,6 +237,9 @@ impl<'a> Fleet<'a> {
             }
             self.refill(index, now);
             self.push(index);
+            if self.sessions[index].has_left() {
+                return self.lose(index, SERVER_UNBOUND.to_owned());
+            }
             if received.closed {
                 return self.lose(index, "the server closed the connection".to_owned());
             }
@@ -298,8 +303,8 @@ impl<'a> Fleet<'a> {
                 Err(format!("refused with {status}"))
             }
             Outcome::ServerUnbinds => {
-                self.push(index);
-                Err("the server unbound the session".to_owned())
+                self.sessions[index].leave();
+                Ok(())
             }
             Outcome::Unbound => Err("unbound".to_owned()),
         }
@@ -336,7 +341,7 @@ impl<'a> Fleet<'a> {
         self.next_part = (self.next_part + 1) % PARTS;
         let give_up = now.saturating_sub(clock::from_seconds(self.setup.options.answer_timeout));
         for index in part {
-            if self.sessions[index].state == State::Bound {
+            if matches!(self.sessions[index].state, State::Bound | State::Leaving) {
                 self.keep_alive(index, now, give_up);
             }
         }
@@ -360,6 +365,9 @@ impl<'a> Fleet<'a> {
         let options = self.setup.options;
         let session = &mut self.sessions[index];
         session.give_up_before(give_up, &mut self.book);
+        if session.has_left() {
+            return self.lose(index, SERVER_UNBOUND.to_owned());
+        }
         if session.next_enquire <= now && !options.misbehaves() {
             session.next_enquire = now + clock::from_seconds(options.enquire_interval);
             let sequence = session.take_sequence();

@@ -5,6 +5,7 @@
 use std::path::PathBuf;
 
 use clap::{Parser, ValueEnum};
+use smpp_pdu::Address;
 use smpp_pdu::bind::{PASSWORD_LENIENT_MAX, SYSTEM_ID_MAX, SYSTEM_TYPE_MAX};
 
 /// The operation that binds a session.
@@ -182,7 +183,12 @@ impl LoadOptions {
             self.destination_digits > 20 || self.destination_digits <= self.destination_prefix.len(),
             "--destination-digits: more than the prefix has, and at most 20",
         )?;
-        fail(self.source.len() > 20, "--source: at most 20 octets")?;
+        let is_number =
+            self.source.len() <= 20 && self.source.bytes().all(|octet| octet.is_ascii_digit() || octet == b'+');
+        fail(
+            !is_number && Address::of_name(&self.source).is_none(),
+            "--source: at most 20 digits, or a name of at most 11 characters with a letter in it",
+        )?;
         fail(
             self.receipts && self.misbehaves(),
             "--receipts: cannot be reconciled with --never-read, --slow-bytes or --flood",
@@ -241,6 +247,16 @@ mod tests {
             assert_eq!(check(&["--warmup", wrong]), Err("--warmup: 0 or more seconds".into()));
         }
         assert!(check(&["--bind-timeout=-1"]).is_err());
+    }
+
+    #[test]
+    fn a_source_is_a_number_or_a_name() {
+        for right in ["12025550100", "+12025550100", "4711", "", "BRAND 24"] {
+            assert_eq!(check(&["--source", right]), Ok(()), "{right:?}");
+        }
+        for wrong in ["+1202 555", "TWELVELETTERS", "123456789012345678901"] {
+            assert!(check(&["--source", wrong]).is_err(), "{wrong:?}");
+        }
     }
 
     #[test]

@@ -215,6 +215,9 @@ impl LoadReport {
             let last = self.last_loss.as_deref().unwrap_or("no reason known");
             tell(self.totals.disconnects, &format!("sessions were lost; the last one: {last}"));
         }
+        if options.count.is_some() && options.warmup > 0.0 && self.sent == 0 && self.answered == 0 {
+            problems.push("--count was used up within the warm-up: nothing was measured".to_owned());
+        }
         if self.totals.answered > 0 && self.totals.accepted == 0 {
             problems.push("no message was accepted".to_owned());
         }

@@ -37,6 +37,8 @@ pub(super) enum State {
     Binding,
     /// Bound.
     Bound,
+    /// The server has unbound it; its last answers are on their way.
+    Leaving,
     /// unbind is out.
     Unbinding,
     /// Gone.
@@ -130,6 +132,17 @@ impl Session {
             composer.append(&mut wire.out, sequence);
         }
         self.outstanding += count;
+    }
+
+    /// The server has unbound it: nothing more is sent, what is open may still be answered.
+    pub(super) fn leave(&mut self) {
+        self.state = State::Leaving;
+        self.next_enquire = u64::MAX;
+    }
+
+    /// Whether the server has unbound it and every submit has its end.
+    pub(super) fn has_left(&self) -> bool {
+        self.state == State::Leaving && self.outstanding == 0
     }
 
     /// A sequence number for a request other than submit_sm.

@@ -81,6 +81,19 @@ pub(super) fn run(
     result
 }
 
+/// What had been done by one end of the measurement, and when that was.
+struct Mark {
+    totals: Totals,
+    wall: u64,
+    cpu: u64,
+}
+
+impl Mark {
+    fn now(fleet: &Fleet<'_>) -> Self {
+        Self { totals: fleet.book.totals, wall: clock::now(), cpu: clock::thread_cpu() }
+    }
+}
+
 struct Run<'a> {
     setup: &'a Setup<'a>,
     signals: &'a Signals,
@@ -97,6 +110,7 @@ impl Run<'_> {
         self.fleet.setting_up = false;
         self.fleet.budget = budget;
         self.fleet.sending = true;
+        let mut begin = Mark::now(&self.fleet);
         match rate {
             Some(rate) => {
                 self.fleet.pacer = Some(Pacer::new(start, rate, options.tick_us * MICROSECOND));
@@ -110,10 +124,10 @@ impl Run<'_> {
             self.go_on_until(measure_from)?;
             self.fleet.book.answers.reset();
             self.fleet.book.receipts.reset();
+            begin = Mark::now(&self.fleet);
         }
-        let (begin, begin_wall, begin_cpu) = (self.fleet.book.totals, clock::now(), clock::thread_cpu());
         self.measure(measure_from)?;
-        let (end, end_wall, end_cpu) = (self.fleet.book.totals, clock::now(), clock::thread_cpu());
+        let end = Mark::now(&self.fleet);
         self.fleet.sending = false;
         if !options.misbehaves() {
             self.drain()?;
@@ -125,9 +139,9 @@ impl Run<'_> {
         Ok(Outcome {
             last_loss: self.fleet.last_loss,
             book: self.fleet.book,
-            measured: [begin, end],
-            wall: end_wall - begin_wall,
-            cpu: end_cpu - begin_cpu,
+            measured: [begin.totals, end.totals],
+            wall: end.wall - begin.wall,
+            cpu: end.cpu - begin.cpu,
             still_open: if options.misbehaves() { 0 } else { still_open },
         })
     }

@@ -35,12 +35,12 @@ pub struct Counters {
     pub receipts_sent: u64,
     /// Receipts acknowledged with ESME_ROK.
     pub receipts_acknowledged: u64,
-    /// Receipts sent again after a temporary refusal.
-    pub receipts_retried: u64,
+    /// Receipts and mobile-originated messages sent again after a temporary refusal.
+    pub deliveries_retried: u64,
     /// Receipts put back because the connection broke before the acknowledgement.
     pub receipts_requeued: u64,
-    /// Receipts given up: refused for good, or tried too often.
-    pub receipts_refused: u64,
+    /// Receipts and mobile-originated messages given up: refused for good, or tried too often.
+    pub deliveries_refused: u64,
     /// Receipts dropped because the queue was full.
     pub receipts_dropped: u64,
     /// Receipts waiting or unacknowledged at the end.
@@ -79,9 +79,9 @@ impl Counters {
             ("unanswered_max", self.unanswered_max),
             ("receipts_sent", self.receipts_sent),
             ("receipts_acknowledged", self.receipts_acknowledged),
-            ("receipts_retried", self.receipts_retried),
+            ("deliveries_retried", self.deliveries_retried),
             ("receipts_requeued", self.receipts_requeued),
-            ("receipts_refused", self.receipts_refused),
+            ("deliveries_refused", self.deliveries_refused),
             ("receipts_dropped", self.receipts_dropped),
             ("receipts_open", self.receipts_open),
             ("messages_sent", self.messages_sent),

@@ -237,6 +237,7 @@ impl SmscOptions {
         fail(self.drop_after == Some(0) || self.cut_after == Some(0), "--drop-after, --cut-after: above 0")?;
         fail(self.receipt_tries == 0, "--receipt-tries: at least 1")?;
         fail(self.mo_text.len() > 254, "--mo-text: at most 254 octets")?;
+        fail(self.mo_to.is_empty(), "--mo-to: at least one digit")?;
         fail(self.mo_to.len() > 20 || self.mo_from.len() > 20, "--mo-to, --mo-from: at most 20 octets")
     }
 

@@ -332,11 +332,11 @@ impl Server {
         let temporary = [CommandStatus::ESME_RX_T_APPN, CommandStatus::ESME_RMSGQFUL, CommandStatus::ESME_RTHROTTLED]
             .contains(&status);
         if temporary && delivery.tries < self.options.receipt_tries {
-            self.counters.receipts_retried += 1;
+            self.counters.deliveries_retried += 1;
             let after = self.options.receipt_retry_ms * MILLISECOND;
             self.deliver_after(connection.account, delivery, clock::now(), after);
         } else {
-            self.counters.receipts_refused += 1;
+            self.counters.deliveries_refused += 1;
         }
     }
 }

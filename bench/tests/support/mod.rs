@@ -4,7 +4,7 @@
 #![allow(clippy::unwrap_used, reason = "tests end at what they did not expect")]
 
 use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::time::Duration;
 
 use smpp_bench::load::{self, LoadError, LoadOptions, LoadReport};
@@ -59,12 +59,7 @@ impl Esme {
 
     /// The next PDU; `None` when the peer has closed.
     pub(crate) fn receive(&mut self) -> Option<(Header, Vec<u8>)> {
-        let mut pdu = vec![0; 16];
-        self.stream.read_exact(&mut pdu).ok()?;
-        let header = Header::read(&pdu).unwrap();
-        pdu.resize(header.command_length as usize, 0);
-        self.stream.read_exact(&mut pdu[16..]).ok()?;
-        Some((header, pdu))
+        receive(&mut self.stream)
     }
 
     pub(crate) fn bind(&mut self, command: CommandId) -> CommandStatus {
@@ -121,4 +116,67 @@ impl Esme {
         self.send(&out);
         self.sequence
     }
+}
+
+/// A server that does what the test says and nothing by itself.
+pub(crate) struct Server(TcpListener);
+
+impl Server {
+    pub(crate) fn listen() -> Self {
+        Self(TcpListener::bind("127.0.0.1:0").unwrap())
+    }
+
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.0.local_addr().unwrap()
+    }
+
+    /// Accepts the next connection and takes its bind.
+    pub(crate) fn accept_bound(&self) -> Accepted {
+        let (stream, _) = self.0.accept().unwrap();
+        stream.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+        let mut accepted = Accepted { stream };
+        let sequence = accepted.expect(CommandId::BIND_TRANSCEIVER);
+        accepted.send(CommandId::BIND_TRANSCEIVER_RESP, sequence);
+        accepted
+    }
+}
+
+/// A connection to a [`Server`]. Reads time out after ten seconds.
+pub(crate) struct Accepted {
+    stream: TcpStream,
+}
+
+impl Accepted {
+    /// The sequence number of the next PDU, which is that command.
+    pub(crate) fn expect(&mut self, command: CommandId) -> u32 {
+        let (header, _) = self.receive().unwrap();
+        assert_eq!(header.command_id, command);
+        header.sequence_number
+    }
+
+    /// The next PDU; `None` when the peer has closed.
+    pub(crate) fn receive(&mut self) -> Option<(Header, Vec<u8>)> {
+        receive(&mut self.stream)
+    }
+
+    /// Sends a header alone, or with an empty message_id or system_id where one belongs.
+    pub(crate) fn send(&mut self, command: CommandId, sequence: u32) {
+        let mut out = Vec::new();
+        match command {
+            CommandId::SUBMIT_SM_RESP | CommandId::BIND_TRANSCEIVER_RESP => {
+                encode::Encoder::new(&mut out, command, CommandStatus::ESME_ROK, sequence).u8(0).finish();
+            }
+            _ => encode::header_only(&mut out, command, CommandStatus::ESME_ROK, sequence),
+        }
+        self.stream.write_all(&out).unwrap();
+    }
+}
+
+fn receive(stream: &mut TcpStream) -> Option<(Header, Vec<u8>)> {
+    let mut pdu = vec![0; 16];
+    stream.read_exact(&mut pdu).ok()?;
+    let header = Header::read(&pdu).unwrap();
+    pdu.resize(header.command_length as usize, 0);
+    stream.read_exact(&mut pdu[16..]).ok()?;
+    Some((header, pdu))
 }

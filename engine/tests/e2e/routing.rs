@@ -46,21 +46,33 @@ fn a_source_that_is_not_the_customers_is_refused(shards: Shards) {
 }
 
 fn a_forced_source_replaces_the_customers(shards: Shards) {
+    let forms: [(&str, u8, u8, &[u8]); 4] = [
+        ("12025550123", 1, 1, b"12025550123"),
+        ("+4930123456", 1, 1, b"4930123456"),
+        ("BRAND", 5, 0, b"BRAND"),
+        ("74711", 3, 0, b"74711"),
+    ];
     let vendor = Vendor::listen();
-    let gateway = Setup::new(shards)
-        .customer("acme", "force_source_address = \"12025550123\"")
-        .vendor("north", vendor.address(), "")
-        .rule("north", "")
-        .launch();
+    let mut setup = Setup::new(shards).vendor("north", vendor.address(), "").rule("north", "");
+    for (number, (forced, ..)) in forms.iter().enumerate() {
+        setup = setup.customer(&format!("acme{number}"), &format!("force_source_address = \"{forced}\""));
+    }
+    let gateway = setup.launch();
     let mut link = vendor.accept_bound();
     gateway.wait_until_bound(1);
-    let mut esme = Esme::bound(&gateway, "acme");
-    let sequence = esme.submit(&message(b"whoever I am"));
-    let submit = link.accept_submit("1");
-    assert_eq!(submit.message().source.addr, b"12025550123");
-    assert_eq!(submit.text(), "whoever I am");
-    esme.expect_answer(CommandId::SUBMIT_SM_RESP, sequence, CommandStatus::ESME_ROK);
-    gateway.end_well_without((esme, link));
+    let mut esmes = Vec::new();
+    for (number, (forced, ton, npi, addr)) in forms.into_iter().enumerate() {
+        let mut esme = Esme::bound(&gateway, &format!("acme{number}"));
+        for own in [Address { ton: 1, npi: 1, addr: b"12025550100" }, Address { ton: 5, npi: 0, addr: b"Acme" }] {
+            let sequence = esme.submit(&ShortMessage { source: own, ..message(b"whoever I am") });
+            let submit = link.accept_submit("1");
+            assert_eq!(submit.message().source, Address { ton, npi, addr }, "{forced} in place of {own:?}");
+            assert_eq!(submit.text(), "whoever I am");
+            esme.expect_answer(CommandId::SUBMIT_SM_RESP, sequence, CommandStatus::ESME_ROK);
+        }
+        esmes.push(esme);
+    }
+    gateway.end_well_without((esmes, link));
 }
 
 fn a_destination_without_a_route_is_refused(shards: Shards) {

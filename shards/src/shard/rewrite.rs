@@ -19,6 +19,16 @@ use crate::snapshot::Vendor;
 use crate::time::Now;
 use crate::wire::Carried;
 
+/// The address that stands for the customer's own, with the type of number that its form says; what is neither a number nor a
+/// name keeps the customer's.
+fn forced_address<'a>(forced: &'a str, own: Address<'_>) -> Address<'a> {
+    Address::of_number(forced).or_else(|| Address::of_name(forced)).unwrap_or(Address {
+        ton: own.ton,
+        npi: own.npi,
+        addr: forced.as_bytes(),
+    })
+}
+
 /// Writes the customer's submit_sm, or that part of it (from 0), as this vendor wants it, and tells how many parts there are;
 /// `reference` is what they have in common. sequence_number is filled in by the caller.
 pub(super) fn submit_sm(
@@ -35,10 +45,11 @@ pub(super) fn submit_sm(
         return 1;
     };
     let settings = &vendor.settings;
+    let source = forced_source.map_or(message.source, |forced| forced_address(forced, message.source));
     let source = Address {
-        ton: settings.source_ton.unwrap_or(message.source.ton),
-        npi: settings.source_npi.unwrap_or(message.source.npi),
-        addr: forced_source.map_or(message.source.addr, str::as_bytes),
+        ton: settings.source_ton.unwrap_or(source.ton),
+        npi: settings.source_npi.unwrap_or(source.npi),
+        addr: source.addr,
     };
     let dest = Address {
         ton: settings.dest_ton.unwrap_or(message.dest.ton),
