@@ -15,8 +15,9 @@ use smpp_shards::DrainPhase;
 use crate::start::Gateway;
 
 /// From the signal on: until when each phase may take. The last one leaves time to close within 30 s.
-const PHASES: [(DrainPhase, Duration); 3] = [
+const PHASES: [(DrainPhase, Duration); 4] = [
     (DrainPhase::Refuse, Duration::from_secs(25)),
+    (DrainPhase::Settle, Duration::from_millis(25_500)),
     (DrainPhase::UnbindCustomers, Duration::from_millis(27_500)),
     (DrainPhase::UnbindVendors, Duration::from_millis(28_500)),
 ];
@@ -116,6 +117,7 @@ fn drain(gateway: Gateway, signals: &mut Signals) -> Ending {
     for (phase, until) in PHASES {
         let message = match phase {
             DrainPhase::Refuse => "draining: no new binds and submits",
+            DrainPhase::Settle => "draining: answering what is still open",
             DrainPhase::UnbindCustomers => "draining: unbinding customers",
             DrainPhase::UnbindVendors => "draining: unbinding vendors",
         };

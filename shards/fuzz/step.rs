@@ -100,8 +100,9 @@ fn operate(world: &mut World, script: &mut Script<'_>) {
         29 => world.disk(place),
         30 if operation / 32 == 7 => world.restart(place),
         30 if operation / 32 == 6 => {
-            let phases = [DrainPhase::Refuse, DrainPhase::UnbindCustomers, DrainPhase::UnbindVendors];
-            world.drain(phases[usize::from(place) % 3]);
+            let phases =
+                [DrainPhase::Refuse, DrainPhase::UnbindCustomers, DrainPhase::UnbindVendors, DrainPhase::Settle];
+            world.drain(phases[usize::from(place) % phases.len()]);
         }
         30 => world.reconfigure(place),
         31 if operation / 32 == 7 => world.trace(place),

@@ -103,7 +103,8 @@ pub const DELIVERIES_HELD_PER_VENDOR_MAX: u32 = 8;
 /// Milliseconds without an answer after which a customer with a full deliver window counts as silent.
 pub const CUSTOMER_SILENT_MS: u64 = 1_000;
 
-/// Milliseconds after which an unanswered deliver_sm no longer counts against its session's window.
+/// Milliseconds after which an unanswered deliver_sm no longer counts against its session's window, and one that the journal
+/// has goes to the customer again.
 pub const DELIVER_RESPONSE_MS_MAX: u64 = 60_000;
 
 /// Messages that go to one link of a vendor before the next link's turn: batches make fewer, larger sends.

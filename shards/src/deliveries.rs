@@ -47,6 +47,8 @@ pub(crate) struct Delivery {
     pub(crate) sequence: u32,
     /// Since when it is here: the lower half of Unix milliseconds.
     pub(crate) since_ms: u32,
+    /// Until when the journal has it for its customer, in Unix seconds.
+    pub(crate) expires_s: u32,
     /// Counted among those that are held for an absent or silent customer.
     pub(crate) is_held: bool,
     /// Its number in the journal; 0 where its vendor keeps it.
@@ -85,6 +87,11 @@ impl Delivery {
         if self.is_final { self.kept } else { KeptRef::NONE }
     }
 
+    /// How long the journal still has it, milliseconds.
+    pub(crate) fn kept_ms_left(&self, now: Now) -> u64 {
+        (u64::from(self.expires_s) * 1_000).saturating_sub(now.unix_ms)
+    }
+
     #[inline]
     fn warm(&self) -> u64 {
         u64::from(self.generation ^ self.kept.slot) ^ self.number ^ self.origin.awaited ^ self.pdu.len() as u64
@@ -95,6 +102,12 @@ impl Delivery {
     pub(crate) fn age_ms(&self, now: Now) -> u64 {
         u64::from((now.unix_ms as u32).wrapping_sub(self.since_ms).cast_signed().max(0).cast_unsigned())
     }
+}
+
+/// Unix milliseconds as [`Delivery::expires_s`] has them.
+#[inline]
+pub(crate) const fn expiry(unix_ms: u64) -> u32 {
+    (unix_ms / 1_000) as u32
 }
 
 impl Deliveries {

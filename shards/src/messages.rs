@@ -116,6 +116,23 @@ impl Messages {
         Some(slot)
     }
 
+    /// The time of all that are open is over: their slots, those that wait for a vendor before those that wait for its answer.
+    pub(crate) fn end_all(&mut self, now: Time) -> Vec<u32> {
+        let (mut ended, mut in_flight) = (Vec::new(), Vec::new());
+        for slot in 0..self.slots.slots() {
+            let message = self.slots.get_mut(slot);
+            match message.state {
+                MessageState::Free => continue,
+                MessageState::InFlight(..) => in_flight.push(slot),
+                MessageState::Queued | MessageState::Retrying => ended.push(slot),
+            }
+            message.carried.deadline = now;
+            self.due.set(slot as usize, Time::NEVER);
+        }
+        ended.append(&mut in_flight);
+        ended
+    }
+
     /// Frees a slot.
     #[inline]
     pub(crate) fn free(&mut self, slot: u32) {

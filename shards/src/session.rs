@@ -55,6 +55,8 @@ pub(crate) struct Session {
     pub(crate) deliver: Window,
     /// When the oldest of the present full window was sent, for telling silent customers.
     pub(crate) last_taken: Time,
+    /// It has left a kept delivery without an answer for too long: one at a time goes to it until it answers again.
+    pub(crate) is_mute: bool,
     pub(crate) bound_at: Time,
     pub(crate) last_received: Time,
     pub(crate) enquired: bool,
@@ -76,6 +78,7 @@ impl Session {
             window,
             deliver: Window::default(),
             last_taken: now,
+            is_mute: false,
             bound_at: now,
             last_received: now,
             enquired: false,
@@ -88,6 +91,12 @@ impl Session {
     #[inline]
     pub(crate) fn can_submit(&self) -> bool {
         self.command != CommandId::BIND_RECEIVER
+    }
+
+    /// Whether one more deliver_sm may go over it.
+    #[inline]
+    pub(crate) fn has_delivery_room(&self, limit: u32) -> bool {
+        self.can_receive() && self.deliver.open() < if self.is_mute { 1 } else { limit }
     }
 
     /// Whether deliver_sm may go over it.

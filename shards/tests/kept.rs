@@ -8,7 +8,7 @@ use common::*;
 use smpp_pdu::message::resp_message_id;
 use smpp_pdu::receipt::{MessageState, Receipt};
 use smpp_pdu::{CommandId, CommandStatus, ShortMessage};
-use smpp_shards::bounds::JOURNAL_ROOM_MS;
+use smpp_shards::bounds::{DELIVER_RESPONSE_MS_MAX, JOURNAL_ROOM_MS};
 use smpp_shards::journal::{Batch, Live, LogName, Replay};
 use smpp_shards::restore::{Restored, Strange, share, strangers};
 use smpp_shards::routing::Patterns;
@@ -117,6 +117,23 @@ impl Kept {
         let message = ShortMessage { registered_delivery, ..message(b"keep me") };
         self.stage.feed(self.customer, &submit(sequence, &message));
         self.stage.pdu(self.link).sequence
+    }
+}
+
+impl Kept {
+    /// A message goes all its way, and its receipt comes.
+    fn give_receipt(&mut self, id: &str) {
+        let sequence = self.submit(5, 1);
+        self.commit();
+        self.stage.feed(self.link, &submit_resp(sequence, id.as_bytes()));
+        self.stage.feed(self.link, &receipt_of(id, "DELIVRD"));
+        self.commit();
+        self.stage.pdus(self.link);
+    }
+
+    /// The deliver_sm that came to a session.
+    fn deliveries(&mut self, conn: Conn) -> Vec<Pdu> {
+        self.stage.pdus(conn).into_iter().filter(|pdu| pdu.command == CommandId::DELIVER_SM).collect()
     }
 }
 
@@ -290,6 +307,56 @@ fn a_receipt_that_is_refused_for_the_moment_is_given_again() {
 }
 
 #[test]
+fn a_receipt_that_one_bind_leaves_unanswered_goes_to_another() {
+    let mut settings = settings();
+    (settings.gateway.enquire_link_ms, settings.gateway.inactivity_timeout_ms) = (0, 0);
+    settings.vendors[0].enquire_link_ms = 0;
+    let mut kept = Kept::new(settings);
+    let mute = kept.customer;
+    kept.give_receipt("v0");
+    let unanswered = kept.deliveries(mute).pop().unwrap();
+    let other = kept.stage.bound(0, CommandId::BIND_TRANSCEIVER);
+    kept.stage.pass_ms(DELIVER_RESPONSE_MS_MAX - 1_000);
+    assert!(kept.deliveries(mute).is_empty() && kept.deliveries(other).is_empty(), "it has its time to answer");
+    kept.stage.pass_ms(2_000);
+    // It goes to either of them; until it answers something, no more than one at a time goes to the mute one.
+    let (mut at_mute, mut at_other) = (0, 0);
+    for number in 1..=10 {
+        at_mute += kept.deliveries(mute).len();
+        for pdu in kept.deliveries(other) {
+            assert_eq!(stat_of(&pdu.bytes), Some(MessageState::Delivered));
+            kept.stage.feed(other, &deliver_resp(pdu.sequence, OK));
+            at_other += 1;
+        }
+        kept.give_receipt(&format!("v{number}"));
+    }
+    at_other += kept.deliveries(other).len();
+    assert_eq!((at_mute, at_other), (1, 10), "eleven receipts, the first one again");
+    kept.stage.feed(mute, &deliver_resp(unanswered.sequence, OK));
+    (11..=14).for_each(|number| kept.give_receipt(&format!("v{number}")));
+    assert_eq!(kept.deliveries(mute).len(), 2, "it has answered, and has its share again");
+}
+
+#[test]
+fn a_receipt_that_nobody_answers_ends_with_its_validity() {
+    let mut settings = settings();
+    (settings.gateway.enquire_link_ms, settings.gateway.inactivity_timeout_ms) = (0, 0);
+    settings.gateway.validity_hours = 1;
+    settings.vendors[0].enquire_link_ms = 0;
+    let mut kept = Kept::new(settings);
+    kept.give_receipt("v1");
+    kept.stage.pass_ms(59 * 60_000);
+    assert!(kept.deliveries(kept.customer).len() > 50, "again and again");
+    assert_eq!(kept.live(), (0, 1, 1));
+    kept.stage.pass_ms(2 * 60_000);
+    kept.commit();
+    assert_eq!(kept.live(), (0, 0, 0));
+    kept.deliveries(kept.customer);
+    kept.stage.pass_ms(5 * 60_000);
+    assert!(kept.deliveries(kept.customer).is_empty());
+}
+
+#[test]
 fn an_outcome_nobody_knows_is_sent_again_to_the_same_vendor_and_counted() {
     let mut kept = Kept::new(settings());
     kept.submit(5, 0);
@@ -309,9 +376,12 @@ fn a_message_whose_outcome_stays_unknown_is_told_as_unknown_and_not_as_failed() 
     kept.submit(5, 1);
     kept.commit();
     assert_eq!(kept.stage.pdu(kept.customer).status, OK);
-    kept.stage.pass_ms(140_000);
-    let told: Vec<_> = kept.stage.pdus(kept.customer).iter().filter_map(|pdu| stat_of(&pdu.bytes)).collect();
-    assert_eq!(told, [MessageState::Unknown]);
+    kept.stage.pass_ms(75_000);
+    let told = kept.deliveries(kept.customer);
+    assert_eq!(told.iter().map(|pdu| stat_of(&pdu.bytes)).collect::<Vec<_>>(), [Some(MessageState::Unknown)]);
+    kept.stage.feed(kept.customer, &deliver_resp(told[0].sequence, OK));
+    kept.stage.pass_ms(65_000);
+    assert!(kept.deliveries(kept.customer).is_empty());
 }
 
 #[test]

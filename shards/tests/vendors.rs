@@ -592,6 +592,24 @@ fn a_payload_of_more_parts_than_there_can_be_is_refused() {
 }
 
 #[test]
+fn what_is_open_when_the_drains_time_is_up_is_answered() {
+    use smpp_shards::DrainPhase;
+    let mut settings = settings();
+    settings.vendors[0].window_size = 1;
+    let (mut stage, links, customer) = submitted(settings);
+    stage.feed(customer, &submit(6, &message(b"waits for the window")));
+    assert_eq!(stage.pdus(links[0]).len(), 1);
+    stage.shard.drain(DrainPhase::Refuse, stage.now, &mut stage.out);
+    assert!(!stage.shard.is_quiet() && stage.pdus(customer).is_empty());
+    stage.shard.drain(DrainPhase::Settle, stage.now, &mut stage.out);
+    stage.pass_ms(100);
+    let mut told: Vec<_> = stage.pdus(customer).iter().map(|pdu| (pdu.sequence, pdu.status)).collect();
+    told.sort_unstable_by_key(|(sequence, _)| *sequence);
+    assert_eq!(told, [(5, CommandStatus::ESME_RUNKNOWNERR), (6, CommandStatus::ESME_RMSGQFUL)]);
+    assert!(stage.shard.is_quiet());
+}
+
+#[test]
 fn a_drain_refuses_new_work_finishes_what_is_open_and_unbinds_everyone() {
     use smpp_shards::DrainPhase;
     let (mut stage, links, customer) = submitted(settings());

@@ -172,11 +172,17 @@ fn peers_that_answer_nothing_cannot_hold_it_up(shards: Shards) {
     let mut link = vendor.accept_bound();
     gateway.wait_until_bound(1);
     let mut esme = Esme::bound(&gateway, "acme");
-    esme.submit(&message(b"never answered"));
+    let sequence = esme.submit(&message(b"never answered"));
     link.take_submit();
+    let customer = std::thread::spawn(move || {
+        std::thread::sleep(Duration::from_secs(24));
+        // Nobody knows what became of it; the answer comes before the unbind.
+        esme.expect_answer(CommandId::SUBMIT_SM_RESP, sequence, CommandStatus::ESME_RUNKNOWNERR);
+    });
     let ended = gateway.terminate();
     assert_eq!(ended.status.code(), Some(0));
     assert!(ended.after < LIMIT, "{ended:?}");
+    customer.join().unwrap();
     println!("{shards:?}: ended after {:?}", ended.after);
 }
 

@@ -321,6 +321,7 @@ impl World {
         for session in self.sessions.iter_mut().filter(|session| session.is_ready()) {
             session.submit_one(&mut self.ground);
         }
+        self.drain_phase(DrainPhase::Settle);
         self.drain_phase(DrainPhase::UnbindCustomers);
         if let Some(session) = self.sessions.iter().find(|session| !session.is_away() && self.ground.healed) {
             violation!(self.ground, "customer {} is still connected when all have unbound", session.customer());

@@ -133,10 +133,10 @@ impl Shard {
     fn give_again(&mut self, slot: u32, now: Now, out: &mut Output) {
         let delivery = self.deliveries.get_mut(slot);
         let customer = delivery.customer;
-        let gateway = &self.snapshot.gateway;
-        let kept_ms = if delivery.number == 0 { gateway.receipt_hold_ms } else { gateway.validity_ms() };
         delivery.state = DeliveryState::Waiting;
-        self.deliveries.set_due(slot, now.mono.after_ms(kept_ms));
+        let is_kept = delivery.number != 0;
+        let hold_ms = if is_kept { delivery.kept_ms_left(now) } else { self.snapshot.gateway.receipt_hold_ms };
+        self.deliveries.set_due(slot, now.mono.after_ms(hold_ms));
         if !self.holds_deliveries() && self.give_at_once(customer, slot, now, out) {
             return;
         }
@@ -209,10 +209,15 @@ impl Shard {
         let delivery = self.deliveries.get_mut(slot);
         delivery.state = DeliveryState::Sent(conn);
         delivery.sequence = sequence;
+        let is_kept = delivery.number != 0;
         self.latencies.delivery.add_ms(delivery.age_ms(now));
         if core::mem::take(&mut delivery.is_held) {
             self.held[delivery.vendor.index()] -= 1;
         }
+        if is_kept {
+            self.deliveries.set_due(slot, now.mono.after_ms(DELIVER_RESPONSE_MS_MAX));
+        }
+        let delivery = self.deliveries.get(slot);
         let buffer = out.buffer(conn);
         let start = buffer.len();
         if is_plain {
@@ -274,6 +279,7 @@ impl Shard {
         out: &mut Output,
     ) {
         let Some(session) = self.session_mut(conn) else { return };
+        session.is_mute = false;
         let Some(slot) = session.deliver.close_request(sequence) else { return };
         session.last_taken = now.mono;
         let customer = session.customer;
@@ -329,10 +335,22 @@ impl Shard {
         }
     }
 
+    /// A kept delivery has had no answer for too long: it goes to the customer again, by another bind where there is one.
+    #[cold]
+    fn take_back(&mut self, conn: Conn, slot: u32, now: Now, out: &mut Output) {
+        let sequence = self.deliveries.get(slot).sequence;
+        if let Some(session) = self.session_mut(conn) {
+            session.deliver.close_request(sequence);
+            session.is_mute = true;
+        }
+        self.give_again(slot, now, out);
+    }
+
     /// A delivery's time is up: the vendor shall send it again later.
     pub(super) fn delivery_due(&mut self, slot: u32, now: Now, out: &mut Output) {
         let is_untold = self.is_untold(slot);
         let delivery = self.deliveries.get_mut(slot);
+        let lasts = delivery.number != 0 && delivery.kept_ms_left(now) > 0;
         match delivery.state {
             DeliveryState::Free => {}
             DeliveryState::Resting if is_untold => {
@@ -349,6 +367,7 @@ impl Shard {
                     desk.waiting.pop_front();
                 }
             }
+            DeliveryState::Sent(conn) if lasts => self.take_back(conn, slot, now, out),
             DeliveryState::Sent(conn) => {
                 delivery.state = DeliveryState::GivenUp(conn);
                 self.delivery_ended(slot, How::Expired, out);
@@ -387,7 +406,7 @@ impl Shard {
 #[inline]
 fn has_room(role: &Role, conn: Conn, limit: u32, out: &Output) -> bool {
     let Role::Session(session) = role else { return false };
-    session.can_receive() && session.deliver.open() < limit && out.queued_bytes(conn) < SESSION_OUTPUT_BYTES_MAX
+    session.has_delivery_room(limit) && out.queued_bytes(conn) < SESSION_OUTPUT_BYTES_MAX
 }
 
 /// Whether a deliver_sm can go to a peer of version 3.3, which knows no message_payload.

@@ -9,7 +9,7 @@ use super::ahead::AHEAD;
 use super::{Role, Shard};
 use crate::amount::Amount;
 use crate::bounds::OVERDUE_PER_TURN;
-use crate::deliveries::DeliveryState;
+use crate::deliveries::{DeliveryState, expiry};
 use crate::event::Event;
 use crate::journal::{Accepted, Batch, Delivered, Done, Entry, How, LogName, Receipt, Sent};
 use crate::kept::{Kept, KeptRef, KeptState};
@@ -323,12 +323,13 @@ impl Shard {
         let number = ledger.number();
         let kept_ms = self.snapshot.gateway.validity_ms();
         let customer = &self.snapshot.customers[deliver.customer.index()];
+        let expires_unix_ms = now.unix_ms.saturating_add(kept_ms);
         let entry = Entry::Receipt(Receipt {
             number,
             message,
             is_final: message != 0,
             taken_unix_ms: now.unix_ms,
-            expires_unix_ms: now.unix_ms.saturating_add(kept_ms),
+            expires_unix_ms,
             customer: customer.settings.smpp_system_id.as_bytes(),
             vendor: self
                 .snapshot
@@ -338,7 +339,8 @@ impl Shard {
             pdu: deliver.pdu,
         });
         ledger.begin(&entry, Pending::Delivery(self.deliveries.ticket(slot)));
-        self.deliveries.get_mut(slot).number = number;
+        let delivery = self.deliveries.get_mut(slot);
+        (delivery.number, delivery.expires_s) = (number, expiry(expires_unix_ms));
         self.deliveries.set_due(slot, now.mono.after_ms(kept_ms));
         true
     }

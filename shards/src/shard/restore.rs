@@ -11,6 +11,7 @@ use crate::amount::Amount;
 use crate::bounds::{RESTORE_AGAIN_MS, RESTORED_PER_TURN, RESTORED_STAGED_BYTES};
 use crate::facts::Facts;
 use crate::journal::{Accepted, Entry, Receipt, Sent};
+use crate::deliveries::expiry;
 use crate::kept::{Kept, KeptRef, KeptState};
 use crate::messages::MessageState;
 use crate::names::{Conn, ShardId, VendorId};
@@ -218,7 +219,7 @@ impl Shard {
         let due = now.mono.after_ms(receipt.expires_unix_ms.saturating_sub(now.unix_ms));
         let slot = self.deliveries.allocate(receipt.customer, receipt.vendor, origin, &receipt.pdu, due, now);
         let delivery = self.deliveries.get_mut(slot);
-        delivery.number = number;
+        (delivery.number, delivery.expires_s) = (number, expiry(receipt.expires_unix_ms));
         (delivery.kept, delivery.is_final) = (kept, kept != KeptRef::NONE);
         delivery.has_version_5 = ShortMessage::decode(&receipt.pdu).is_ok_and(|message| message.has_version_5());
         if let Some(kept) = self.kept.find(kept) {

@@ -41,7 +41,7 @@ impl Shard {
         self.expired = expired;
     }
 
-    fn message_due(&mut self, slot: u32, now: Now, out: &mut Output) {
+    pub(super) fn message_due(&mut self, slot: u32, now: Now, out: &mut Output) {
         let message = self.messages.get(slot);
         let (vendor, is_late) = (message.vendor, message.carried.deadline <= now.mono);
         match message.state {
