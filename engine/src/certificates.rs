@@ -8,12 +8,14 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use rustls::client::{Resumption, WantsClientCert};
+use rustls::client::{Resumption, WantsClientCert, verify_server_cert_signed_by_trust_anchor, verify_server_name};
 use rustls::crypto::CryptoProvider;
 use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
 use rustls::server::danger::ClientCertVerifier;
-use rustls::server::{ClientHello, NoServerSessionStorage, ResolvesServerCert, WebPkiClientVerifier};
+use rustls::server::{
+    ClientHello, NoServerSessionStorage, ParsedCertificate, ResolvesServerCert, WebPkiClientVerifier,
+};
 use rustls::sign::CertifiedKey;
 use rustls::{ClientConfig, ConfigBuilder, RootCertStore, ServerConfig, version};
 use smpp_control::config::{Certificate, ClientCertificates, SmppSettings};
@@ -193,6 +195,30 @@ pub fn read_certificate(certificate: &Certificate) -> Result<Arc<CertifiedKey>, 
         let reason = format!("does not go with {}: {error}", certificate.cert.display());
         CertificateError::new(&certificate.key, reason)
     })
+}
+
+/// What will keep clients from taking a certificate for that domain, of what can be told without their authorities.
+pub(crate) fn fault_in_use(chain: &[CertificateDer<'static>], domain: &str) -> Option<String> {
+    let (first, others) = chain.split_first()?;
+    let parsed = ParsedCertificate::try_from(first).ok()?;
+    // Whoever signed it is trusted here: what is looked at are its dates.
+    let mut roots = RootCertStore::empty();
+    roots.add(chain.last()?.clone()).ok()?;
+    let algorithms = provider().signature_verification_algorithms.all;
+    let dates = verify_server_cert_signed_by_trust_anchor(&parsed, &roots, others, UnixTime::now(), algorithms);
+    match dates {
+        Err(rustls::Error::InvalidCertificate(
+            rustls::CertificateError::Expired | rustls::CertificateError::ExpiredContext { .. },
+        )) => return Some("its time has passed".into()),
+        Err(rustls::Error::InvalidCertificate(
+            rustls::CertificateError::NotValidYet | rustls::CertificateError::NotValidYetContext { .. },
+        )) => return Some("its time has not begun".into()),
+        _ => {}
+    }
+    // For a wildcard any name that it stands for will do.
+    let name = domain.strip_prefix("*.").map_or_else(|| domain.to_owned(), |rest| format!("any.{rest}"));
+    let name = ServerName::try_from(name).ok()?;
+    verify_server_name(&parsed, &name).is_err().then(|| "it is made out to other names".into())
 }
 
 fn read_chain(path: &Path) -> Result<Vec<CertificateDer<'static>>, CertificateError> {

@@ -1,16 +1,25 @@
 //! `smpp-gateway check`, and the same look at kernel and limits at start: each line says what is the case, and
 //! where that will not do, what to set.
 
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 use std::{fmt, fs, io};
 
 use smpp_control::config::{Accept, Certificate, PostgresSettings, RedisSettings, StoreChoice};
 use smpp_control::{Configuration, look_at_redis, postgres};
 
-use crate::certificates::{Clients, TlsConfigs, VendorConfigs, read_certificate};
+use crate::certificates::{Clients, TlsConfigs, VendorConfigs, fault_in_use, read_certificate};
 use crate::net;
 use crate::platform::{self, KERNEL_MIN, MEMLOCK_BYTES_MIN, OPEN_FILES_MIN};
 use crate::{listen, live, resolve};
+
+/// How long a gateway that runs may take to say who it is.
+const ASK_MAX: Duration = Duration::from_secs(1);
+
+/// Octets of what it says at the most.
+const HEALTH_BYTES_MAX: u64 = 1 << 20;
 
 /// How much a finding matters.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -72,11 +81,13 @@ pub fn machine() -> Vec<Finding> {
 pub fn configuration(configuration: &Configuration) -> Vec<Finding> {
     let mut findings = cores(configuration);
     let smpp = &configuration.smpp;
-    for address in smpp.listen.iter().chain(&smpp.tls_listen) {
-        findings.push(address_is_free("smpp.listen", *address));
+    let runs = is_running(configuration);
+    for (key, addresses) in [("smpp.listen", &smpp.listen), ("smpp.tls_listen", &smpp.tls_listen)] {
+        findings.extend(addresses.iter().map(|address| address_is_free(key, *address, runs)));
     }
-    findings.push(address_is_free("control.listen", configuration.control.listen));
-    findings.push(address_is_free("control.metrics_listen", configuration.control.metrics_listen));
+    findings.push(address_is_free("control.listen", configuration.control.listen, runs));
+    findings.push(address_is_free("control.metrics_listen", configuration.control.metrics_listen, runs));
+    findings.extend(nothing_to_do(configuration));
     findings.extend(smpp.certificates.iter().map(certificate));
     findings.extend(Clients::of(smpp).map(client_authority));
     findings.extend(data_folder(configuration));
@@ -170,18 +181,45 @@ pub(crate) fn cores(configuration: &Configuration) -> Vec<Finding> {
     findings
 }
 
-fn address_is_free(key: &str, address: std::net::SocketAddr) -> Finding {
+/// Whether this node's gateway is the one that answers on the control port: a configuration may be looked at beside it, before
+/// it reads it.
+fn is_running(configuration: &Configuration) -> bool {
+    let asked = TcpStream::connect_timeout(&configuration.control.listen, ASK_MAX).and_then(|mut stream| {
+        stream.set_read_timeout(Some(ASK_MAX))?;
+        stream.set_write_timeout(Some(ASK_MAX))?;
+        stream.write_all(b"GET /health HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")?;
+        let mut answer = String::new();
+        stream.take(HEALTH_BYTES_MAX).read_to_string(&mut answer)?;
+        Ok(answer)
+    });
+    let node = format!("\"node_id\":\"{}\"", configuration.gateway.node_id);
+    asked.is_ok_and(|answer| answer.contains(&node))
+}
+
+/// What nobody can do with this configuration, where its rows stand in the file.
+fn nothing_to_do(configuration: &Configuration) -> Vec<Finding> {
+    let settings = &configuration.settings;
+    let missing = [
+        ("customers", settings.customers.is_empty(), "nobody can bind"),
+        ("vendors", settings.vendors.is_empty(), "no message can go anywhere"),
+        ("routing_rules", settings.routing_rules.is_empty(), "every submit_sm is refused for want of a route"),
+    ];
+    missing
+        .into_iter()
+        .filter(|(_, is_missing, _)| *is_missing && configuration.postgres.is_none())
+        .map(|(table, _, effect)| {
+            Finding::warning(format!("there are no [[{table}]]: {effect}"), format!("add a [[{table}]] row"))
+        })
+        .collect()
+}
+
+fn address_is_free(key: &str, address: SocketAddr, runs: bool) -> Finding {
     match listen::probe_listener(address) {
         Ok(()) => Finding::fine(format!("{key} {address} is free")),
-        Err(error) => {
-            let cure = match error.kind() {
-                std::io::ErrorKind::AddrInUse => "stop the program that has it, or listen elsewhere",
-                std::io::ErrorKind::PermissionDenied => "take a port above 1023, or grant CAP_NET_BIND_SERVICE",
-                std::io::ErrorKind::AddrNotAvailable => "name an address of this machine, or 0.0.0.0",
-                _ => "listen elsewhere",
-            };
-            Finding::failure(format!("{key} {address} cannot be had ({error})"), cure)
+        Err(error) if runs && error.kind() == io::ErrorKind::AddrInUse => {
+            Finding::fine(format!("{key} {address} is in use; this node's gateway runs"))
         }
+        Err(error) => Finding::failure(format!("{key} {address} cannot be had ({error})"), listen::cure(&error)),
     }
 }
 
@@ -284,7 +322,13 @@ fn redis(settings: &RedisSettings) -> Finding {
 
 fn certificate(certificate: &Certificate) -> Finding {
     match read_certificate(certificate) {
-        Ok(_) => Finding::fine(format!("the certificate for {} goes with its key", certificate.domain)),
+        Ok(key) => match fault_in_use(&key.cert, &certificate.domain) {
+            None => Finding::fine(format!("the certificate for {} goes with its key", certificate.domain)),
+            Some(fault) => Finding::warning(
+                format!("the certificate for {} goes with its key, but {fault}", certificate.domain),
+                "clients that check it refuse it: name one that is in force and made out to this domain",
+            ),
+        },
         Err(error) => Finding::failure(
             format!("the certificate for {} cannot be used ({error})", certificate.domain),
             "name PEM files that this user may read, the chain in cert and its own key in key",

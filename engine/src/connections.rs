@@ -21,8 +21,9 @@ pub(crate) enum Phase {
     Connecting(Box<Attempt>),
     /// The shard has done with it; its last octets are being sent.
     Flushing,
-    /// Our side is closed; what still comes is thrown away, so that no reset overtakes our last octets.
-    Lingering,
+    /// Our side is closed; what still comes is thrown away, so that no reset overtakes our last octets. With the octets that
+    /// may still come.
+    Lingering(usize),
     /// Waits for the kernel to end what is under way; then it is closed.
     Closing,
     /// Waits for the same; then it goes to another shard.

@@ -76,6 +76,16 @@ fn prepare(socket: &Socket) -> io::Result<()> {
     socket.set_tcp_keepalive(&TcpKeepalive::new().with_time(KEEPALIVE))
 }
 
+/// What to do where an address cannot be listened on.
+pub(crate) fn cure(error: &io::Error) -> &'static str {
+    match error.kind() {
+        io::ErrorKind::AddrInUse => "stop the program that has it, or listen elsewhere",
+        io::ErrorKind::PermissionDenied => "take a port above 1023, or grant CAP_NET_BIND_SERVICE",
+        io::ErrorKind::AddrNotAvailable => "name an address of this machine, or 0.0.0.0",
+        _ => "listen elsewhere",
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -12,6 +12,7 @@ use smpp_gateway::rows::{self, Rows};
 use smpp_gateway::start::{Gateway, StartError};
 use smpp_gateway::stop::{self, Ending, StartSignals};
 use smpp_gateway::top::{self, TopOptions};
+use smpp_pdu::bind::PASSWORD_LENIENT_MAX;
 
 mod commands;
 
@@ -189,6 +190,10 @@ fn refuse(reason: &dyn std::fmt::Display) -> ExitCode {
 fn hash_password() -> ExitCode {
     match read_password() {
         Ok(password) if password.is_empty() => refuse(&"no password was given"),
+        Ok(password) if password.len() > PASSWORD_LENIENT_MAX => refuse(&format!(
+            "the password has {} octets; a bind carries {PASSWORD_LENIENT_MAX} at most",
+            password.len()
+        )),
         Ok(password) => {
             println!("{}", smpp_control::auth::hash_password(&password));
             ExitCode::SUCCESS

@@ -80,7 +80,7 @@ impl fmt::Display for StartError {
                 f.write_str(&lines.join("\n"))
             }
             Self::Listen(address, error) => {
-                write!(f, "cannot listen on {address} ({error}): stop the program that has it, or listen elsewhere")
+                write!(f, "cannot listen on {address} ({error}): {}", listen::cure(error))
             }
             Self::Ring(error) => error.fmt(f),
             Self::Executor(error) => write!(f, "a shard's executor did not start: {error}"),

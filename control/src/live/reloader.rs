@@ -133,6 +133,9 @@ impl Reloader {
                 loaded
             }
         };
+        if matches!(self.source, Source::Toml) {
+            self.refuse_cut(&loaded.settings)?;
+        }
         self.keep_what_needs_a_restart(&mut file, &mut loaded.settings.gateway);
         let mut work = self.work.take().ok_or(ReloadError::Stopping)?;
         let (log, table_name) = (self.state.log.clone(), self.source.table_name());
@@ -161,6 +164,25 @@ impl Reloader {
         let shown = |fault: RowFault| RowFault { table: table_name(fault.table), ..fault };
         let faults = faults.into_iter().map(shown).collect();
         Ok(Reloaded { version: snapshot.version, is_changed, faults })
+    }
+
+    /// A file that has lost all its customers or all its vendors at once is taken for one that was cut while it was written.
+    fn refuse_cut(&self, read: &smpp_shards::Settings) -> Result<(), ReloadError> {
+        let Some(work) = &self.work else { return Err(ReloadError::Stopping) };
+        let present = &work.in_force.settings;
+        for (table, before, now) in [
+            ("customers", present.customers.len(), read.customers.len()),
+            ("vendors", present.vendors.len(), read.vendors.len()),
+        ] {
+            if before > 0 && now == 0 {
+                let switch = if table == "customers" { "active" } else { "is_active" };
+                return Err(ReloadError::Source(format!(
+                    "the file has no [[{table}]] any more, where {before} are in force: it looks cut; to be without, set \
+                     {switch} = false in their rows, or restart"
+                )));
+            }
+        }
+        Ok(())
     }
 
     /// Gives a snapshot to every shard and waits until all of them have taken it over.

@@ -13,6 +13,9 @@ use super::{Pump, Timer};
 /// How long we wait for the peer to close its side after ours is closed.
 const LINGER_MS: u64 = 1_000;
 
+/// Octets that we read meanwhile at the most: what a peer has under way when it learns of the end. One that goes on is cut off.
+const LINGER_BYTES_MAX: usize = 1 << 20;
+
 impl Pump {
     /// Closes a connection that the shard has forgotten.
     pub(super) fn close(&mut self, slot: Slot, after_flush: bool) {
@@ -49,7 +52,7 @@ impl Pump {
             self.abort(slot);
             return;
         }
-        connection.phase = Phase::Lingering;
+        connection.phase = Phase::Lingering(LINGER_BYTES_MAX);
         let is_shut = self
             .net
             .socket(slot)
@@ -86,7 +89,7 @@ impl Pump {
             return;
         }
         match connection.phase {
-            Phase::Flushing | Phase::Lingering => self.abort(slot),
+            Phase::Flushing | Phase::Lingering(_) => self.abort(slot),
             Phase::Connecting(_) => self.connect_took_too_long(slot),
             Phase::Free | Phase::Open | Phase::Closing | Phase::Moving(_) => {}
         }

@@ -60,7 +60,13 @@ impl Pump {
             }
             Phase::Open | Phase::Connecting(_) => self.received_tls(slot, &chunk),
             Phase::Moving(departure) => departure.received.extend_from_slice(self.net.bytes(&chunk)),
-            Phase::Free | Phase::Flushing | Phase::Lingering | Phase::Closing => {}
+            Phase::Lingering(left) => {
+                *left = left.saturating_sub(self.net.bytes(&chunk).len());
+                if *left == 0 {
+                    self.abort(slot);
+                }
+            }
+            Phase::Free | Phase::Flushing | Phase::Closing => {}
         }
         self.net.give_back(chunk);
     }
@@ -195,7 +201,7 @@ impl Pump {
                 // Answers that are on their way may still be wanted.
                 self.flush_and_close(slot);
             }
-            Phase::Lingering => self.abort(slot),
+            Phase::Lingering(_) => self.abort(slot),
             Phase::Connecting(_) => self.connect_broke(slot, "the peer closed the connection during the handshake"),
             Phase::Free | Phase::Flushing | Phase::Closing | Phase::Moving(_) => {}
         }
@@ -207,7 +213,7 @@ impl Pump {
                 self.shard.closed(Conn(slot.0), CloseCause::Reset, self.now, &mut self.output);
                 self.abort(slot);
             }
-            Phase::Flushing | Phase::Lingering => self.abort(slot),
+            Phase::Flushing | Phase::Lingering(_) => self.abort(slot),
             Phase::Connecting(_) => self.connect_broke(slot, &error.to_string()),
             Phase::Free | Phase::Closing | Phase::Moving(_) => {}
         }

@@ -1,7 +1,7 @@
 //! What no peer should send: broken frames, unknown commands, PDUs out of their turn. Each gets the answer that the
 //! specification names, and no other session feels it.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use smpp_pdu::encode::Encoder;
 use smpp_pdu::{CommandId, CommandStatus, ShortMessage, Tag, Tlvs};
@@ -16,6 +16,7 @@ with_one_shard_and_with_two![
     a_second_bind_is_refused,
     a_submit_on_a_receiver_bind_is_refused,
     garbage_closes_its_connection_alone,
+    a_peer_that_goes_on_after_its_end_is_cut_off,
     half_a_header_is_waited_for,
     half_a_header_and_the_end_closes,
     a_command_length_of_zero_ends_the_connection,
@@ -93,6 +94,20 @@ fn garbage_closes_its_connection_alone(shards: Shards) {
     let mut http = Esme::connect(gateway.address());
     let _ = http.try_send(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n");
     while http.receive().is_some() {}
+    end(gateway, witness);
+}
+
+fn a_peer_that_goes_on_after_its_end_is_cut_off(shards: Shards) {
+    let (gateway, witness) = gateway_and_witness(shards);
+    let mut esme = Esme::connect(gateway.address());
+    let block = vec![0xFF; 1 << 16];
+    let (mut taken, start) = (0, Instant::now());
+    while esme.try_send(&block).is_ok() {
+        taken += block.len();
+        assert!(start.elapsed() < Duration::from_secs(10), "{taken} octets taken");
+    }
+    // What the sockets hold is beside the bound, and the kernel may hold megabytes.
+    assert!(taken < 32 << 20, "{taken} octets taken");
     end(gateway, witness);
 }
 

@@ -1,8 +1,10 @@
 //! What is wrong with a configuration is told with file, line and cure, all at once, and the program does not start.
 
+use std::io::Write;
 use std::path::Path;
-use std::process::{Command, Output};
+use std::process::{Command, Output, Stdio};
 
+use crate::harness::certificates::{Authority, Certificate};
 use crate::harness::folder::Folder;
 use crate::harness::gateway::PROGRAM;
 use crate::harness::setup::free_address;
@@ -92,6 +94,84 @@ fn check_tells_a_line_of_everything_that_is_fine() {
     assert!(said.lines().count() >= 8 && said.lines().all(|line| line.starts_with("ok ") || line.starts_with("warn")));
     for word in ["kernel", "io_uring", "RLIMIT_MEMLOCK", "RLIMIT_NOFILE", "shard(s)", "is free", "vendor north is at"] {
         assert!(said.contains(word), "{word}: {said}");
+    }
+}
+
+#[test]
+fn a_file_may_be_checked_beside_the_gateway_that_runs_with_it() {
+    let vendor = smsc(&[]);
+    let gateway = Setup::usual(Shards::One, vendor.address()).start();
+    let file = gateway.folder.path().join("gateway.toml");
+    let output = smpp_gateway("check", &file);
+    let said = String::from_utf8(output.stdout).unwrap();
+    assert_eq!(output.status.code(), Some(0), "{said}");
+    assert_eq!(said.matches("is in use; this node's gateway runs").count(), 3, "{said}");
+    // Another node may not have its addresses.
+    let text = std::fs::read_to_string(&file).unwrap();
+    let other = gateway.folder.write("other.toml", &text.replace("node_id = \"", "node_id = \"another-"));
+    let output = smpp_gateway("check", &other);
+    let said = String::from_utf8(output.stdout).unwrap();
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    assert_eq!(said.matches("stop the program that has it").count(), 3, "{said}");
+    gateway.end_well();
+}
+
+#[test]
+fn check_warns_of_a_file_without_rows() {
+    let setup = Setup::new(Shards::One);
+    let file = setup.folder.write("gateway.toml", &setup.text());
+    let output = smpp_gateway("check", &file);
+    let said = String::from_utf8(output.stdout).unwrap();
+    assert_eq!(output.status.code(), Some(0), "{said}");
+    for table in ["customers", "vendors", "routing_rules"] {
+        let start = format!("warn there are no [[{table}]]");
+        assert!(said.lines().any(|line| line.starts_with(&start)), "{table}: {said}");
+    }
+}
+
+#[test]
+fn check_warns_of_certificates_that_clients_will_refuse() {
+    let mut setup = Setup::new(Shards::One);
+    let authority = Authority::make(&setup.folder, "ca");
+    let old = authority.sign_server_until(&setup.folder, "old", "old.example.com", 2020);
+    let other = Certificate::make(&setup.folder, "other", "other.example.com");
+    let good = authority.sign_server(&setup.folder, "good", "*.example.com");
+    for (domain, files) in [
+        ("old.example.com", &old),
+        ("wrong.example.com", &other),
+        ("*.example.com", &good),
+        ("other.example.com", &other),
+    ] {
+        setup = setup.certificate(domain, &files.cert, &files.key);
+    }
+    let file = setup.folder.write("gateway.toml", &setup.text());
+    let output = smpp_gateway("check", &file);
+    let said = String::from_utf8(output.stdout).unwrap();
+    assert_eq!(output.status.code(), Some(0), "{said}");
+    for (mark, domain, words) in [
+        ("warn", "old.example.com", "its time has passed"),
+        ("warn", "wrong.example.com", "it is made out to other names"),
+        ("ok  ", "*.example.com", "goes with its key"),
+        ("ok  ", "other.example.com", "goes with its key"),
+    ] {
+        let start = format!("{mark} the certificate for {domain} ");
+        assert!(said.lines().any(|line| line.starts_with(&start) && line.contains(words)), "{domain}: {said}");
+    }
+}
+
+#[test]
+fn a_password_that_no_bind_can_carry_is_not_hashed() {
+    for (octets, status) in [(64, 0), (65, 1)] {
+        let mut child = Command::new(PROGRAM)
+            .arg("hash-password")
+            .stdin(Stdio::piped())
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        child.stdin.take().unwrap().write_all(&vec![b'x'; octets]).unwrap();
+        let output = child.wait_with_output().unwrap();
+        assert_eq!(output.status.code(), Some(status), "{output:?}");
     }
 }
 

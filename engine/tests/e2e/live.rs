@@ -17,6 +17,7 @@ with_one_shard_and_with_two![
     a_wrong_row_keeps_its_last_good_version_until_it_is_right,
     authorities_that_cannot_be_read_keep_their_vendor_as_it_was,
     a_file_that_is_not_toml_changes_nothing,
+    a_file_that_was_cut_changes_nothing,
     a_customer_that_is_added_binds_and_a_removed_one_is_unbound,
     what_needs_a_restart_is_said_and_left_as_it_is,
 ];
@@ -284,6 +285,28 @@ fn a_file_that_is_not_toml_changes_nothing(shards: Shards) {
     live.gateway.log.wait_for(1, &["configuration read, nothing has changed"]);
     assert_eq!(live.faults(), []);
     live.wait_in_force();
+    live.gateway.end_well_without((esme, link));
+}
+
+fn a_file_that_was_cut_changes_nothing(shards: Shards) {
+    let north = Vendor::listen();
+    let rows = [customer("acme"), vendor("north", &north, ""), rule("^1", "north", 1)];
+    let live = Live::launch(shards, &rows.each_ref().map(String::as_str));
+    let mut link = north.accept_bound();
+    live.gateway.wait_until_bound(1);
+    let mut esme = Esme::bound(&live.gateway, "acme");
+    for (count, (cut, table)) in
+        [(String::new(), "[[customers]]"), (format!("{}{}", live.head, rows[0]), "[[vendors]]")].iter().enumerate()
+    {
+        live.reload_text(cut);
+        live.gateway.log.wait_for(count + 1, &["configuration not read, everything stays"]);
+        let faults = live.faults();
+        assert!(faults[0].1 == "source" && faults[0].2.contains(table), "{faults:?}");
+        assert_goes_to(&mut esme, &mut link, &to(b"1"));
+    }
+    live.reload_text(&format!("{}{}", live.head, rows.concat()));
+    live.gateway.log.wait_for(1, &["configuration read, nothing has changed"]);
+    assert_eq!(live.faults(), []);
     live.gateway.end_well_without((esme, link));
 }
 

@@ -66,7 +66,14 @@ impl Authority {
 
     /// What a server of that domain name or address shows, as files `name.pem` and `name.key`.
     pub(crate) fn sign_server(&self, folder: &Folder, name: &str, domain: &str) -> Certificate {
+        self.sign_server_until(folder, name, domain, 2100)
+    }
+
+    /// One that was good until the year began.
+    pub(crate) fn sign_server_until(&self, folder: &Folder, name: &str, domain: &str, year: i32) -> Certificate {
         let mut params = CertificateParams::new([domain.to_owned()]).unwrap();
+        params.not_before = rcgen::date_time_ymd(2015, 1, 1);
+        params.not_after = rcgen::date_time_ymd(year, 1, 1);
         params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
         let key = KeyPair::generate().unwrap();
         let pem = params.signed_by(&key, &self.issuer).unwrap().pem();
