@@ -49,6 +49,13 @@ pub fn raise_open_files() -> Option<u64> {
     current
 }
 
+/// The first number of a descriptor that no accepted connection may have: an eighth of all, 16 to 256, is kept back for vendors,
+/// requests to the control port and files.
+pub fn accepted_descriptors_end() -> u64 {
+    let all = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
+    all.saturating_sub((all / 8).clamp(16, 256))
+}
+
 /// The cores on which this process may run, ascending.
 pub fn allowed_cores() -> Vec<usize> {
     match sched_getaffinity(None) {

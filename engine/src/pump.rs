@@ -32,6 +32,7 @@ use crate::courtesy::Courtesy;
 use crate::journal::Appender;
 use crate::mail::{Mail, MovedConnection, Post};
 use crate::net::{Doorbell, Net, Reading, SetupError, Slot, Wait};
+use crate::platform;
 use crate::resolve::Resolver;
 
 use self::connecting::Links;
@@ -137,6 +138,8 @@ pub(crate) struct Pump {
     handshakes: VecDeque<Slot>,
     /// Moved connections for which the other shard had no room.
     outbox: VecDeque<(ShardId, Box<MovedConnection>)>,
+    /// See [`platform::accepted_descriptors_end`].
+    descriptors_end: u64,
     accept_failure_told: Option<Time>,
     next_report: Time,
     draining: Option<DrainPhase>,
@@ -187,6 +190,7 @@ impl Pump {
             ready: Vec::new(),
             handshakes: VecDeque::new(),
             outbox: VecDeque::new(),
+            descriptors_end: platform::accepted_descriptors_end(),
             accept_failure_told: None,
             next_report: now.mono,
             draining: None,

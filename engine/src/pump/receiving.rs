@@ -1,5 +1,7 @@
 //! What comes in: new connections, octets, ends of streams, TLS handshakes.
 
+use std::os::fd::AsRawFd;
+
 use smpp_shards::{CloseCause, Conn, Event, ReadMode};
 
 use crate::connections::Phase;
@@ -155,6 +157,11 @@ impl Pump {
     }
 
     fn accepted(&mut self, number: usize, socket: std::os::fd::OwnedFd) {
+        if socket.as_raw_fd().cast_unsigned() as u64 >= self.descriptors_end {
+            return self.tell_accept_failure(|| {
+                "those left are kept for vendors: raise the limit of open files (ulimit -n, LimitNOFILE)".into()
+            });
+        }
         // A peer that is gone already has no address, and needs no answer.
         let Ok(Some(peer)) = socket2::SockRef::from(&socket).peer_addr().map(|address| address.as_socket()) else {
             return;
@@ -181,14 +188,18 @@ impl Pump {
     fn accept_failed(&mut self, number: usize, error: &std::io::Error) {
         let at = self.now.mono.after_ms(LISTEN_AGAIN_MS);
         self.timers.push(core::cmp::Reverse((at, Timer::Listener(number))));
+        self.tell_accept_failure(|| match error.raw_os_error() {
+            Some(libc::EMFILE) => format!("{error}: raise the limit of open files (ulimit -n, LimitNOFILE)"),
+            Some(libc::ENFILE) => format!("{error}: raise the machine's fs.file-max"),
+            _ => error.to_string(),
+        });
+    }
+
+    #[cold]
+    fn tell_accept_failure(&mut self, reason: impl FnOnce() -> String) {
         if self.accept_failure_told.is_none_or(|told| self.now.mono >= told.after_ms(ACCEPT_FAILURE_TOLD_MS)) {
             self.accept_failure_told = Some(self.now.mono);
-            let reason = match error.raw_os_error() {
-                Some(libc::EMFILE) => format!("{error}: raise the limit of open files (ulimit -n, LimitNOFILE)"),
-                Some(libc::ENFILE) => format!("{error}: raise the machine's fs.file-max"),
-                _ => error.to_string(),
-            };
-            self.control.event(self.id, Event::AcceptFailed { reason });
+            self.control.event(self.id, Event::AcceptFailed { reason: reason() });
         }
     }
 

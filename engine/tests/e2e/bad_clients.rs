@@ -12,8 +12,8 @@ use crate::harness::esme::bind_pdu;
 use crate::harness::message::submit_sm;
 use crate::harness::setup::PASSWORD;
 use crate::harness::{
-    Background, Esme, Gateway, PATIENCE, Setup, Shards, Vendor, load, message, receipt, smsc,
-    with_one_shard_and_with_two,
+    Background, Esme, Gateway, PATIENCE, Setup, Shards, Vendor, ask_until, assert_goes_to, load, message, receipt,
+    smsc, with_one_shard_and_with_two,
 };
 
 with_one_shard_and_with_two![
@@ -21,7 +21,7 @@ with_one_shard_and_with_two![
     a_client_that_never_reads_enquire_link_answers_is_no_longer_read,
     many_clients_that_never_read_leave_memory_bounded,
     a_client_that_takes_nothing_for_half_a_minute_is_cut_off,
-    more_clients_than_files_wait_and_are_served_later,
+    more_clients_than_files_are_closed_and_vendors_come_back,
     a_client_that_reads_late_gets_every_answer,
     receipts_that_are_never_answered_go_back_to_the_vendor,
     a_client_that_sends_an_octet_a_second_holds_nobody_up,
@@ -112,14 +112,24 @@ fn a_client_that_takes_nothing_for_half_a_minute_is_cut_off(shards: Shards) {
     gateway.end_well_without(bad);
 }
 
-fn more_clients_than_files_wait_and_are_served_later(shards: Shards) {
-    let vendor = smsc(&[]);
-    let gateway = good_and_bad(shards, vendor.address()).files(100).start();
+fn more_clients_than_files_are_closed_and_vendors_come_back(shards: Shards) {
+    let vendor = Vendor::listen();
+    let gateway = good_and_bad(shards, vendor.address()).files(100).launch();
+    let link = vendor.accept_bound();
+    gateway.wait_until_bound(1);
     let idle: Vec<TcpStream> = (0..100).map(|_| TcpStream::connect(gateway.address()).unwrap()).collect();
     gateway.log.wait_for(1, &["connections cannot be accepted", "open files"]);
+    drop(link);
+    let mut link = vendor.accept_bound();
+    gateway.wait_until_bound(1);
     drop(idle);
-    clean_load(gateway.address(), &["--system-id", "good", "--count", "1000"]);
-    gateway.end_well();
+    let mut esme = ask_until("a bind", || {
+        let mut esme = Esme::connect(gateway.address());
+        esme.try_send(&bind_pdu(CommandId::BIND_TRANSCEIVER, 1, "good", PASSWORD, 0x34)).ok()?;
+        esme.receive().filter(|answer| answer.status == CommandStatus::ESME_ROK).map(|_| esme)
+    });
+    assert_goes_to(&mut esme, &mut link, &message(b"as ever"));
+    gateway.end_well_without((esme, link));
 }
 
 fn many_clients_that_never_read_leave_memory_bounded(shards: Shards) {
