@@ -18,4 +18,5 @@ perf/compare/rows.py --note "${NOTE:-}"
 perf/compare/idle.py --note "${NOTE:-}"
 perf/compare/rebind.py --note "${NOTE:-}"
 perf/compare/replay.py --note "${NOTE:-}"
+cargo run --release -q -p smpp-shards --example swap
 perf/instructions/count.sh

@@ -28,7 +28,7 @@ pub const SESSION_WINDOW_MAX: u32 = 10_000;
 /// Unanswered deliver_sm of one session. Beyond it receipts wait in the customer's queue.
 pub const DELIVER_WINDOW_MAX: u32 = 1_024;
 
-/// Unanswered submits of one link at the most (`window_size` is cut to it).
+/// Unanswered submits of one link at the most (`window_size` is refused above half of it).
 pub const LINK_WINDOW_MAX: u32 = 65_536;
 
 /// Links of one vendor at the most (`binds` is refused above it).
@@ -284,3 +284,6 @@ const _: () = {
     assert!(DELIVERIES_HELD_PER_VENDOR_MAX < DELIVERIES_PER_VENDOR_MAX);
     assert!(THROTTLE_PAUSE_MS_MIN < THROTTLE_PAUSE_MS_MAX);
 };
+
+/// Problems that are kept with their places; beyond it they are only counted.
+pub const PROBLEMS_KEPT_MAX: usize = 1_000;

@@ -20,7 +20,7 @@ pub struct Inspector(Replay);
 pub struct Inspection {
     /// Log by log, in the order in which they were added.
     pub logs: Vec<LogSummary>,
-    /// What is damaged: the first [`super::PROBLEMS_KEPT_MAX`] of all.
+    /// What is damaged: the first [`crate::bounds::PROBLEMS_KEPT_MAX`] of all.
     pub problems: Vec<Problem>,
     /// How much is damaged.
     pub problem_count: u64,

@@ -81,7 +81,7 @@ pub struct Live {
     pub receipts: Vec<LiveReceipt>,
     /// What each log held.
     pub logs: Vec<LogSummary>,
-    /// What was damaged: the first [`super::PROBLEMS_KEPT_MAX`] of all.
+    /// What was damaged: the first [`crate::bounds::PROBLEMS_KEPT_MAX`] of all.
     pub problems: Vec<Problem>,
     /// How much was damaged.
     pub problem_count: u64,

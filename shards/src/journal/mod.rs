@@ -45,7 +45,7 @@ pub use live::{Live, LiveMessage, LiveReceipt, LiveSent, NameId};
 pub use record::{Accepted, Delivered, Done, Entry, How, Receipt, Sent};
 pub use replay::Replay;
 pub use segment::{Damage, Doubt, Reason, SegmentReader, Step, parse_segment_file, segment_file, segment_header};
-pub use summary::{Counts, LogSummary, PROBLEMS_KEPT_MAX, Problem};
+pub use summary::{Counts, LogSummary, Problem};
 
 /// Octets of a block: everything that is written begins and ends at a multiple of it.
 pub const BLOCK: usize = 4096;

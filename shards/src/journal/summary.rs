@@ -7,9 +7,6 @@ use core::fmt;
 use super::LogName;
 use super::segment::Reason;
 
-/// Problems that are kept with their places; beyond it they are only counted.
-pub const PROBLEMS_KEPT_MAX: usize = 1_000;
-
 /// Octets of a journal that are damaged.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Problem {
