@@ -9,8 +9,8 @@ use super::live::{Live, LiveMessage, LiveReceipt, LiveSent, Table};
 use super::record::{Accepted, Delivered, Done, Entry, Receipt, Sent};
 use super::segment::{Damage, Doubt, Reason, SegmentReader, Step};
 use super::summary::{Counts, LogSummary, Problem};
-use crate::bounds::PROBLEMS_KEPT_MAX;
 use super::{BLOCK, FIRST_BATCH, LogName};
+use crate::bounds::PROBLEMS_KEPT_MAX;
 
 /// Folds logs into what is live. Add the segments of one log in ascending order, one log after the other, then finish.
 #[derive(Debug)]
