@@ -98,6 +98,22 @@ fn commands_that_are_not_served_are_refused_under_their_own_response() {
 }
 
 #[test]
+fn outbind_and_alert_notification_have_no_answer_and_change_nothing() {
+    let (mut stage, links) = Stage::with_vendors(settings());
+    let customer = stage.bound(0, CommandId::BIND_TRANSCEIVER);
+    let lobby = stage.accept();
+    for conn in [customer, lobby, links[0]] {
+        for command in [CommandId::OUTBIND, CommandId::ALERT_NOTIFICATION] {
+            stage.feed(conn, &header_only(command, 3));
+            assert!(stage.pdus(conn).is_empty(), "{command}");
+            stage.feed(conn, &header_only(CommandId::ENQUIRE_LINK, 4));
+            let answer = stage.pdu(conn);
+            assert_eq!((answer.command, answer.sequence), (CommandId::ENQUIRE_LINK_RESP, 4), "{command}");
+        }
+    }
+}
+
+#[test]
 fn a_pdu_before_the_bind_is_refused_and_enquire_link_is_answered() {
     let mut stage = stage();
     let conn = stage.accept();

@@ -338,6 +338,26 @@ fn a_receipt_that_one_bind_leaves_unanswered_goes_to_another() {
 }
 
 #[test]
+fn a_receipt_whose_bind_ends_without_an_answer_waits_as_long_as_any() {
+    let mut settings = settings();
+    settings.vendors[0].enquire_link_ms = 0;
+    let mut kept = Kept::new(settings);
+    kept.give_receipt("v1");
+    assert_eq!(kept.deliveries(kept.customer).len(), 1);
+    kept.stage.shard.closed(kept.customer, CloseCause::EndOfStream, kept.stage.now, &mut kept.stage.out);
+    kept.stage.pass_ms(10 * DELIVER_RESPONSE_MS_MAX);
+    kept.commit();
+    assert_eq!(kept.live(), (0, 1, 1));
+    kept.customer = kept.stage.accept();
+    kept.stage.feed(kept.customer, &bind_pdu(CommandId::BIND_TRANSCEIVER, 1, 0x34));
+    kept.stage.verdict(Ok((CustomerId(0), smpp_shards::ShardId(0))));
+    let again = kept.deliveries(kept.customer).pop().unwrap();
+    kept.stage.feed(kept.customer, &deliver_resp(again.sequence, OK));
+    kept.commit();
+    assert_eq!(kept.live(), (0, 0, 0));
+}
+
+#[test]
 fn a_receipt_that_nobody_answers_ends_with_its_validity() {
     let mut settings = settings();
     (settings.gateway.enquire_link_ms, settings.gateway.inactivity_timeout_ms) = (0, 0);

@@ -357,6 +357,11 @@ impl Shard {
                 self.deliveries.set_due(slot, now.mono.after_ms(UNTOLD_REST_MS));
             }
             DeliveryState::Resting => self.give_again(slot, now, out),
+            // It came back from a session that ended: its time to be answered there is over, its own is not.
+            DeliveryState::Waiting if lasts => {
+                let due = now.mono.after_ms(delivery.kept_ms_left(now));
+                self.deliveries.set_due(slot, due);
+            }
             DeliveryState::Waiting => {
                 let customer = delivery.customer;
                 self.resolve(slot, CommandStatus::ESME_RX_T_APPN, out);
