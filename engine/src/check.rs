@@ -1,10 +1,8 @@
 //! `smpp-gateway check`, and the same look at kernel and limits at start: each line says what is the case, and
 //! where that will not do, what to set.
 
-use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 use std::{fmt, fs, io};
 
 use smpp_control::config::{Accept, Certificate, PostgresSettings, RedisSettings, StoreChoice};
@@ -13,13 +11,8 @@ use smpp_control::{Configuration, look_at_redis, postgres};
 use crate::certificates::{Clients, TlsConfigs, VendorConfigs, fault_in_use, read_certificate};
 use crate::net;
 use crate::platform::{self, KERNEL_MIN, MEMLOCK_BYTES_MIN, OPEN_FILES_MIN};
+use crate::top::client::Client;
 use crate::{listen, live, resolve};
-
-/// How long a gateway that runs may take to say who it is.
-const ASK_MAX: Duration = Duration::from_secs(1);
-
-/// Octets of what it says at the most.
-const HEALTH_BYTES_MAX: u64 = 1 << 20;
 
 /// How much a finding matters.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -184,16 +177,9 @@ pub(crate) fn cores(configuration: &Configuration) -> Vec<Finding> {
 /// Whether this node's gateway is the one that answers on the control port: a configuration may be looked at beside it, before
 /// it reads it.
 fn is_running(configuration: &Configuration) -> bool {
-    let asked = TcpStream::connect_timeout(&configuration.control.listen, ASK_MAX).and_then(|mut stream| {
-        stream.set_read_timeout(Some(ASK_MAX))?;
-        stream.set_write_timeout(Some(ASK_MAX))?;
-        stream.write_all(b"GET /health HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")?;
-        let mut answer = String::new();
-        stream.take(HEALTH_BYTES_MAX).read_to_string(&mut answer)?;
-        Ok(answer)
-    });
-    let node = format!("\"node_id\":\"{}\"", configuration.gateway.node_id);
-    asked.is_ok_and(|answer| answer.contains(&node))
+    let client = Client::new(&format!("http://{}", configuration.control.listen), None);
+    let health = client.and_then(|client| client.get("/health"));
+    health.is_ok_and(|health| health["node_id"] == *configuration.gateway.node_id)
 }
 
 /// What nobody can do with this configuration, where its rows stand in the file.

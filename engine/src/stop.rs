@@ -117,7 +117,7 @@ fn drain(gateway: Gateway, signals: &mut Signals) -> Ending {
     for (phase, until) in PHASES {
         let message = match phase {
             DrainPhase::Refuse => "draining: no new binds and submits",
-            DrainPhase::Settle => "draining: answering what is still open",
+            DrainPhase::Settle => "draining: settling what is still open",
             DrainPhase::UnbindCustomers => "draining: unbinding customers",
             DrainPhase::UnbindVendors => "draining: unbinding vendors",
         };

@@ -3,7 +3,7 @@
 //! A program of its own that happens to be in the same file: it speaks HTTP to a gateway, here or elsewhere, and holds
 //! nothing of one.
 
-mod client;
+pub(crate) mod client;
 mod picture;
 mod screen;
 

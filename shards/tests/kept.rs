@@ -338,6 +338,20 @@ fn a_receipt_that_one_bind_leaves_unanswered_goes_to_another() {
 }
 
 #[test]
+fn a_bind_that_answers_late_gets_at_once_what_waited_for_it() {
+    let mut settings = settings();
+    (settings.gateway.enquire_link_ms, settings.gateway.inactivity_timeout_ms) = (0, 0);
+    settings.vendors[0].enquire_link_ms = 0;
+    let mut kept = Kept::new(settings);
+    (0..3).for_each(|number| kept.give_receipt(&format!("v{number}")));
+    let late = kept.deliveries(kept.customer);
+    kept.stage.pass_ms(DELIVER_RESPONSE_MS_MAX + 1_000);
+    assert_eq!((late.len(), kept.deliveries(kept.customer).len()), (3, 1));
+    kept.stage.feed(kept.customer, &deliver_resp(late[0].sequence, OK));
+    assert_eq!(kept.deliveries(kept.customer).len(), 2);
+}
+
+#[test]
 fn a_receipt_whose_bind_ends_without_an_answer_waits_as_long_as_any() {
     let mut settings = settings();
     settings.vendors[0].enquire_link_ms = 0;

@@ -1,4 +1,4 @@
-//! GET over plain HTTP/1.1, one connection each: all that `top` needs of it.
+//! GET over plain HTTP/1.1, one connection each: all that `top` and `check` need of it.
 
 use std::fmt;
 use std::io::{self, Read, Write};
@@ -55,14 +55,14 @@ impl std::error::Error for TopError {}
 
 /// Asks one control port.
 #[derive(Clone)]
-pub(super) struct Client {
+pub(crate) struct Client {
     address: String,
     token: Option<String>,
 }
 
 impl Client {
     /// For `http://HOST:PORT`, with or without a final slash; the port is 8080 where it is left out.
-    pub(super) fn new(url: &str, token: Option<String>) -> Result<Self, TopError> {
+    pub(crate) fn new(url: &str, token: Option<String>) -> Result<Self, TopError> {
         let wrong = || TopError::Url(url.to_owned());
         let rest = url.strip_prefix("http://").ok_or_else(wrong)?;
         let host = rest.strip_suffix('/').unwrap_or(rest);
@@ -83,7 +83,7 @@ impl Client {
     }
 
     /// The JSON under a path.
-    pub(super) fn get(&self, path: &str) -> Result<Value, TopError> {
+    pub(crate) fn get(&self, path: &str) -> Result<Value, TopError> {
         let answer = self.exchange(path).map_err(|error| TopError::Unreachable(self.address.clone(), error))?;
         let text = String::from_utf8_lossy(&answer);
         let (head, body) = text.split_once("\r\n\r\n").ok_or_else(|| TopError::Answer("no HTTP".to_owned()))?;

@@ -279,10 +279,16 @@ impl Shard {
         out: &mut Output,
     ) {
         let Some(session) = self.session_mut(conn) else { return };
-        session.is_mute = false;
-        let Some(slot) = session.deliver.close_request(sequence) else { return };
-        session.last_taken = now.mono;
+        let was_mute = core::mem::take(&mut session.is_mute);
         let customer = session.customer;
+        let Some(slot) = session.deliver.close_request(sequence) else {
+            // One that was taken back is answered after all: what waits need not wait for the next answer.
+            if was_mute {
+                self.pump_session(customer, conn, now, out);
+            }
+            return;
+        };
+        session.last_taken = now.mono;
         self.desks[customer.index()].last_taken = now.mono;
         match self.deliveries.get(slot).state {
             DeliveryState::Sent(_) if self.is_kept(slot) && Self::end_of(status).is_none() => self.rest(slot, now),
