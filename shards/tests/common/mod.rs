@@ -3,6 +3,8 @@
 #![allow(dead_code, unreachable_pub, reason = "each test file uses its own part of the stage")]
 #![allow(clippy::unwrap_used, reason = "a test may end so")]
 
+pub mod kept;
+
 use std::net::SocketAddr;
 use std::sync::Arc;
 
